@@ -1,0 +1,1 @@
+//! The Kafka APIs: one table, one file per API.

@@ -1,0 +1,1 @@
+//! The broker put together: start order, parts, effects, housekeeping, stop.

@@ -1,0 +1,134 @@
+//! Coordinators: the driver that turns a pure state machine and a log into a service.
+//!
+//! A machine decides; it never acts. [`StateMachine::decide`] looks at the hard state, may change the soft state, and
+//! returns records, replies and effects. The shard appends the records, applies them to the hard state and only then
+//! releases replies and effects, so nothing outside a shard sees state that is not in its log. The catalog and the
+//! groups run on it; transactions and share groups will.
+
+use bytes::Bytes;
+
+use crate::types::{ErrorCode, Timestamp};
+
+/// Names one waiting caller. A machine never sees the caller's channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// What a decision may look at besides the machine's own state.
+#[derive(Debug)]
+pub struct Context<'a, W> {
+    /// The wall clock when the step began. Deadlines are in these milliseconds, too: the shell maps them to
+    /// monotonic time, so a jump of the wall clock fires nothing early.
+    pub now: Timestamp,
+    /// The machine's surroundings: settings and, above the catalog, its image.
+    pub world: &'a W,
+}
+
+/// When the replies and effects of a decision may be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Release {
+    /// As soon as the records are in the log.
+    #[default]
+    Appended,
+    /// When they, and all that the shard appended before, are durable as the configured durability says.
+    Durable,
+}
+
+/// What a machine decided on one command. One decision with records becomes one batch or part of one, so a torn
+/// tail never splits it.
+#[derive(Debug)]
+pub struct Decision<M: StateMachine + ?Sized> {
+    /// Changes of hard state, in order.
+    pub records: Vec<M::Record>,
+    /// When what follows may be seen.
+    pub release: Release,
+    /// Answers to callers; not only to the one whose command this was.
+    pub replies: Vec<(Ticket, M::Reply)>,
+    /// What others must do now.
+    pub effects: Vec<M::Effect>,
+}
+
+impl<M: StateMachine + ?Sized> Default for Decision<M> {
+    fn default() -> Self {
+        Self { records: Vec::new(), release: Release::Appended, replies: Vec::new(), effects: Vec::new() }
+    }
+}
+
+impl<M: StateMachine + ?Sized> Decision<M> {
+    /// A decision that only answers.
+    pub fn reply(ticket: Ticket, reply: M::Reply) -> Self {
+        Self { replies: vec![(ticket, reply)], ..Self::default() }
+    }
+}
+
+/// A record of the shard's log as key and value bytes; a `None` value is a tombstone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRecord {
+    /// The key; catalog records have none.
+    pub key: Option<Bytes>,
+    /// The value.
+    pub value: Option<Bytes>,
+}
+
+/// A record of a shard's own log that cannot be understood: the shard stops rather than guess.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct CorruptRecord(pub String);
+
+/// A pure state machine over a log.
+///
+/// Rules: hard state changes only in [`StateMachine::apply`], and replaying the log gives the same hard state; soft
+/// state (waiting members, timers, tickets) is rebuilt by [`StateMachine::on_load`]; no clock, socket, file or
+/// randomness inside: time comes in the context and random ids inside commands.
+pub trait StateMachine: Send + 'static {
+    /// State that the log holds.
+    type Hard: Default + Send + 'static;
+    /// State that a restart may forget.
+    type Soft: Send + 'static;
+    /// What callers ask.
+    type Command: Send + 'static;
+    /// One change of hard state.
+    type Record: Send + 'static;
+    /// What callers are told.
+    type Reply: Send + 'static;
+    /// What other parts of the broker must do.
+    type Effect: Send + 'static;
+    /// Surroundings that decisions depend on: an immutable snapshot, swapped as a whole.
+    type World: Send + Sync + 'static;
+
+    /// Decides on one command. Every ticket is answered exactly once, now or by a later decision.
+    fn decide(
+        hard: &Self::Hard,
+        soft: &mut Self::Soft,
+        context: &Context<'_, Self::World>,
+        ticket: Ticket,
+        command: Self::Command,
+    ) -> Decision<Self>;
+
+    /// Decides on what is due at `context.now`. Called when [`StateMachine::next_deadline`] has passed; called again
+    /// until no deadline is due, so that one call may handle one matter.
+    fn on_deadline(
+        hard: &Self::Hard,
+        soft: &mut Self::Soft,
+        context: &Context<'_, Self::World>,
+    ) -> Decision<Self>;
+
+    /// When [`StateMachine::on_deadline`] wants to run next.
+    fn next_deadline(soft: &Self::Soft) -> Option<Timestamp>;
+
+    /// Applies one record to the hard state, live and in replay alike.
+    fn apply(hard: &mut Self::Hard, record: &Self::Record);
+
+    /// Builds the soft state after the log was replayed, with every timer started anew, and the effects that a crash
+    /// may have cut short.
+    fn on_load(hard: &Self::Hard, context: &Context<'_, Self::World>) -> (Self::Soft, Vec<Self::Effect>);
+
+    /// The answer to a command that the shard cannot serve now (`COORDINATOR_LOAD_IN_PROGRESS`, `NOT_COORDINATOR`,
+    /// `COORDINATOR_NOT_AVAILABLE`, `KAFKA_STORAGE_ERROR`).
+    fn refuse(error: ErrorCode) -> Self::Reply;
+
+    /// The record as it lies in the log.
+    fn encode(record: &Self::Record) -> LogRecord;
+
+    /// The record back from the log; `Ok(None)` for one that a newer or another broker wrote and that may be skipped.
+    fn decode(record: &LogRecord) -> Result<Option<Self::Record>, CorruptRecord>;
+}

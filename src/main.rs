@@ -1,0 +1,6 @@
+//! The `streamd` executable.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {}

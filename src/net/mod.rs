@@ -1,0 +1,1 @@
+//! Sockets: listeners, connections, shutdown. Knows no API.

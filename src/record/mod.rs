@@ -1,0 +1,1 @@
+//! The v2 record batch: view, check, iterate, build. Pure: bytes in, verdicts out.

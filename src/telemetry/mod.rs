@@ -1,0 +1,1 @@
+//! Log setup: text on a terminal, JSON otherwise.
