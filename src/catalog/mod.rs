@@ -1,6 +1,52 @@
 //! Cluster metadata: topics, their ids, partition counts and settings, and blocks of producer ids. A state machine with
 //! one shard over `__cluster_metadata-0`; readers see immutable images of it.
 
+pub mod command;
 pub mod image;
+pub mod records;
 
+use std::sync::Arc;
+
+use crate::config::{OffsetRules, TopicDefaults, TopicRules};
+
+pub use command::{
+    Command, InternalTopic, MorePartitions, NewTopic, ProducerIdBlock, Reply, TopicError, TopicOutcome,
+    TopicRef,
+};
 pub use image::{CatalogImage, TopicImage};
+pub use records::Record;
+
+/// What the catalog's decisions depend on besides its own state.
+#[derive(Debug, Clone)]
+pub struct CatalogWorld {
+    /// This broker: every partition's only replica.
+    pub node_id: i32,
+    /// What may be created and deleted.
+    pub topics: TopicRules,
+    /// What topics without overrides do.
+    pub defaults: TopicDefaults,
+    /// How `__consumer_offsets` is made.
+    pub offsets: OffsetRules,
+}
+
+/// What others must do about a decision of the catalog's. Released when durable.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Swap this image in, and close the partitions that it no longer has. The replies that follow rely on it.
+    Publish(Arc<CatalogImage>),
+    /// These topics are gone: forget their committed offsets.
+    TopicsDeleted(Vec<Arc<TopicImage>>),
+    /// Remove this topic's files, then post [`Command::FilesRemoved`].
+    RemoveFiles(RemovedTopic),
+}
+
+/// A topic that is deleted and whose files may still be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedTopic {
+    /// Its id.
+    pub id: crate::types::TopicId,
+    /// The name it had.
+    pub name: Arc<str>,
+    /// How many partitions it had.
+    pub partitions: i32,
+}

@@ -5,9 +5,15 @@
 //! releases replies and effects, so nothing outside a shard sees state that is not in its log. The catalog and the
 //! groups run on it; transactions and share groups will.
 
+pub mod log;
+pub mod task;
+
 use bytes::Bytes;
 
 use crate::types::{ErrorCode, Timestamp};
+
+pub use log::{CoordLog, LogFault};
+pub use task::{LoadWhen, ShardHandle, ShardSpec, ShardStatus};
 
 /// Names one waiting caller. A machine never sees the caller's channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,9 +22,11 @@ pub struct Ticket(pub u64);
 /// What a decision may look at besides the machine's own state.
 #[derive(Debug)]
 pub struct Context<'a, W> {
-    /// The wall clock when the step began. Deadlines are in these milliseconds, too: the shell maps them to
-    /// monotonic time, so a jump of the wall clock fires nothing early.
+    /// When the step began, on a clock that never jumps: the wall clock when the shard started, plus monotonic time
+    /// since. Deadlines are in these milliseconds, so a jump of the wall clock fires nothing early.
     pub now: Timestamp,
+    /// When the step began by the wall clock: for times that are written down and outlive the process.
+    pub wall: Timestamp,
     /// The machine's surroundings: settings and, above the catalog, its image.
     pub world: &'a W,
 }
@@ -121,6 +129,28 @@ pub trait StateMachine: Send + 'static {
     /// Builds the soft state after the log was replayed, with every timer started anew, and the effects that a crash
     /// may have cut short.
     fn on_load(hard: &Self::Hard, context: &Context<'_, Self::World>) -> (Self::Soft, Vec<Self::Effect>);
+
+    /// The effect that shows readers outside the shard the state as it is now, if it has changed for them. Called once
+    /// after every load and after every step that wrote records; released when that step is durable, before
+    /// its replies and effects.
+    fn publish(
+        _hard: &Self::Hard,
+        _soft: &mut Self::Soft,
+        _context: &Context<'_, Self::World>,
+    ) -> Option<Self::Effect> {
+        None
+    }
+
+    /// All of the hard state as records that stand for it by themselves and do no harm when they are applied over it,
+    /// or `None` when the log is kept short by cleaning (keyed records). With this the shard replaces a log that
+    /// has outgrown its state.
+    fn snapshot(_hard: &Self::Hard) -> Option<Vec<Self::Record>> {
+        None
+    }
+
+    /// Bytes of records that deciding on this command may write at most, as far as can be told before; 0 for one that
+    /// never writes. So much room is reserved in the log first, and a command without room is refused untouched.
+    fn room(command: &Self::Command) -> u64;
 
     /// The answer to a command that the shard cannot serve now (`COORDINATOR_LOAD_IN_PROGRESS`, `NOT_COORDINATOR`,
     /// `COORDINATOR_NOT_AVAILABLE`, `KAFKA_STORAGE_ERROR`).
