@@ -1,0 +1,61 @@
+//! Whether the data directory may still be written: one fault that every writer of the directory shares.
+//!
+//! A failed sync is final (the kernel may drop the pages that it could not write, and a second sync then succeeds
+//! without them), so whoever meets one says so here; everybody who writes asks here first.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// The directory's state, shared by the logs, the committer, the checkpointer and the manifest.
+#[derive(Debug, Default)]
+pub struct DirHealth {
+    failed: AtomicBool,
+    error: OnceLock<Arc<io::Error>>,
+}
+
+impl DirHealth {
+    /// A directory that nothing has happened to yet.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Whether a sync has failed: no more writes, and what was durable is all that may be served. One atomic load.
+    pub fn is_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// The first error that failed the directory.
+    pub fn error(&self) -> Option<&Arc<io::Error>> {
+        self.error.get()
+    }
+
+    /// Fails the directory for good, and returns the error that counts: the first.
+    pub fn fail(&self, error: io::Error) -> Arc<io::Error> {
+        let mut is_first = false;
+        let first = self.error.get_or_init(|| {
+            is_first = true;
+            Arc::new(error)
+        });
+        if is_first {
+            tracing::error!(error = %first, "a sync failed: the data directory takes no more writes until restart");
+        }
+        self.failed.store(true, Ordering::Release);
+        first.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_failure_is_the_one_that_counts() {
+        let health = DirHealth::new();
+        assert!(!health.is_failed());
+        health.fail(io::Error::other("first"));
+        let told = health.fail(io::Error::other("second"));
+        assert!(health.is_failed());
+        assert_eq!(told.to_string(), "first");
+    }
+}
