@@ -3,4 +3,7 @@
 pub mod flush;
 pub mod health;
 pub mod layout;
+pub mod log;
 pub mod manifest;
+mod mmap;
+pub mod segment;

@@ -1,0 +1,109 @@
+//! What can go wrong with a log. Faults only; `api/errors.rs` maps them to Kafka's codes.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::types::TopicId;
+
+/// An append, a roll or a reservation did not happen. Nothing of it is visible, and the file ends where it ended before.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// No space (ENOSPC, EDQUOT). The log takes appends again when there is space.
+    #[error("no space left for {bytes} more bytes in {}: free space or lower the retention", dir.display())]
+    Full {
+        /// The partition's directory.
+        dir: PathBuf,
+        /// Bytes that were to be written or reserved.
+        bytes: u64,
+    },
+    /// The file system refused.
+    #[error("cannot write in {}: {error}", dir.display())]
+    Io {
+        /// The partition's directory.
+        dir: PathBuf,
+        /// What it said.
+        error: io::Error,
+    },
+    /// The log takes no more writes until it is opened again: a sync failed, or a failed write could not be undone.
+    #[error("{} takes no more writes until restart: {why}", dir.display())]
+    OutOfService {
+        /// The partition's directory.
+        dir: PathBuf,
+        /// The first failure.
+        why: Arc<io::Error>,
+    },
+    /// The batches do not follow on the log's end: a mistake of the caller.
+    #[error("the batch at offset {given} does not follow on the log's end {end}")]
+    NotNext {
+        /// The offset the batch was given.
+        given: i64,
+        /// The log's end.
+        end: i64,
+    },
+}
+
+/// A read did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The offset is below the log's start or past its end.
+    #[error("offset {offset} is not in the log, which holds {start} to {end}")]
+    OutOfRange {
+        /// The offset asked for.
+        offset: i64,
+        /// The log's start.
+        start: i64,
+        /// The log's end.
+        end: i64,
+    },
+    /// Finding the place needs the disk: call the blocking form from a thread that may wait.
+    #[error("the bytes are not in memory")]
+    NotResident,
+    /// The bytes on disk are not what was written. The range stays in place, and is never served.
+    #[error("{} is damaged at byte {position}: {why}", file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// Where in it.
+        position: u64,
+        /// In which way.
+        why: &'static str,
+    },
+    /// The file system refused.
+    #[error("cannot read {}: {error}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+/// A log could not be opened; its partition stays offline.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The manifest says that the partition has files, and its directory is gone: damage, never an empty log.
+    #[error("{} is missing although the manifest knows its files: restore it, or delete the topic", dir.display())]
+    FilesGone {
+        /// The partition's directory.
+        dir: PathBuf,
+    },
+    /// The directory belongs to another topic, or to nobody known. The caller sets it aside (2.2) and opens again.
+    #[error("{} belongs to {}, not to {wanted}", dir.display(), found.map_or_else(|| "nobody known".to_owned(), |id| id.to_string()))]
+    Stray {
+        /// The partition's directory.
+        dir: PathBuf,
+        /// The topic named in its `partition.metadata`, if that can be read.
+        found: Option<TopicId>,
+        /// The topic that was asked for.
+        wanted: TopicId,
+    },
+    /// The file system refused.
+    #[error("cannot open {}: {error}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it said.
+        error: io::Error,
+    },
+}
