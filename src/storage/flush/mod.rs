@@ -1,9 +1,14 @@
 //! Making appends durable: the group sync that all partitions share, and checkpoints behind it.
 //!
-//! A log tells the committer what it appended and how soon that must be durable ([`When`]). One thread runs rounds: it asks each target what is dirty ([`SyncTarget::note`]), syncs it
+//! A log tells the [`Committer`] what it appended and how soon that must be durable ([`When`]). One thread runs rounds: it asks each target what is dirty ([`SyncTarget::note`]), syncs it
 //! all, and publishes the ends that were noted *before* the sync. While a round runs the next one gathers; there is no
 //! linger timer. `.log` files, and what a first ack needs, are synced here and nowhere else: two threads that sync one
 //! descriptor could take each other's error.
+
+mod committer;
+mod queue;
+mod syncer;
+mod unsynced;
 
 use std::fs::File;
 use std::io;
@@ -11,6 +16,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
+
+pub use committer::{Committer, CommitterSpec};
+pub use unsynced::{Unsynced, unsynced_limit_bytes};
 
 use super::manifest::PartitionRow;
 
@@ -29,6 +37,7 @@ pub trait SyncTarget: Send + Sync {
     fn synced(&self, end: i64);
 
     /// A sync failed, here or elsewhere in the directory. Final: nothing of this target becomes durable any more.
+    /// May be told more than once.
     fn failed(&self, error: &Arc<io::Error>);
 }
 
@@ -58,9 +67,21 @@ impl SyncMark {
         self.unsynced_bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether the committer will note the target.
-    pub fn is_queued(&self) -> bool {
-        self.level.load(Ordering::Acquire) != 0
+    fn level(&self) -> u8 {
+        self.level.load(Ordering::SeqCst)
+    }
+
+    fn set_level(&self, level: u8) {
+        self.level.store(level, Ordering::SeqCst);
+    }
+
+    /// Counts appended bytes; what there are now.
+    fn add_unsynced(&self, bytes: u64) -> u64 {
+        self.unsynced_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes
+    }
+
+    fn take_unsynced(&self) -> u64 {
+        self.unsynced_bytes.swap(0, Ordering::Relaxed)
     }
 }
 
@@ -75,6 +96,18 @@ pub enum When {
     Soon,
     /// In the next round: somebody waits (`batch` with acks=all, `always`, `flush.messages`, a roll).
     Now,
+}
+
+impl When {
+    /// Urgency as [`SyncMark`] keeps it; 0 is "not queued".
+    fn level(self) -> u8 {
+        match self {
+            Self::Someday => 1,
+            Self::Within(_) => 2,
+            Self::Soon => 3,
+            Self::Now => 4,
+        }
+    }
 }
 
 /// A log that can be checkpointed: its files made right up to a place, which a manifest row then vouches for.

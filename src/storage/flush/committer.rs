@@ -1,0 +1,297 @@
+//! The committer: one thread that runs sync rounds over everything dirty.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::queue::{Batch, Queue};
+use super::syncer::{SyncSet, Syncer};
+use super::{SyncTarget, Unsynced, When};
+use crate::storage::health::DirHealth;
+use crate::types::Clock;
+
+/// What a committer needs.
+#[derive(Debug)]
+pub struct CommitterSpec {
+    /// Deadlines run on its monotonic side.
+    pub clock: Clock,
+    /// Failed by the first failed sync.
+    pub health: Arc<DirHealth>,
+    /// The data directory, opened before anything in it was written.
+    pub dir: Arc<File>,
+    /// Whether a sync of the whole file system may stand for many files (see `dir::Capabilities`).
+    pub syncfs: bool,
+    /// Appended bytes that may be unsynced before sockets are no longer read ([`super::unsynced_limit_bytes`]).
+    pub unsynced_limit_bytes: u64,
+}
+
+/// The group sync of a data directory. Shared by all logs; all methods but [`Committer::sync`] and
+/// [`Committer::stop`] return at once.
+pub struct Committer {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Committer {
+    /// Starts the committer's thread.
+    ///
+    /// # Errors
+    /// The system's, if it gives no thread.
+    pub fn start(spec: CommitterSpec) -> io::Result<Arc<Self>> {
+        let shared = Arc::new(Shared {
+            clock: spec.clock,
+            health: spec.health,
+            unsynced: Unsynced::new(spec.unsynced_limit_bytes),
+            syncer: Syncer::new(spec.dir, spec.syncfs),
+            state: Mutex::new(State::default()),
+            work: Condvar::new(),
+            ended: Condvar::new(),
+        });
+        shared.state.lock().queue.gathering = 1;
+        let runner = shared.clone();
+        let thread = std::thread::Builder::new().name("committer".into()).spawn(move || runner.run())?;
+        Ok(Arc::new(Self { shared, thread: Mutex::new(Some(thread)) }))
+    }
+
+    /// Tells of an append: `target` holds `bytes` more that are not on disk. Call it after the append is visible to
+    /// [`SyncTarget::note`]. Takes no lock if the target is queued at least as urgently.
+    pub fn mark_dirty<T: SyncTarget + 'static>(&self, target: &Arc<T>, bytes: u64, when: When) {
+        let shared = &*self.shared;
+        let mark = target.mark();
+        let held = mark.add_unsynced(bytes);
+        let starts_write_back = shared.unsynced.add(bytes);
+        // A background target is due at once when it alone holds a slice's worth: that bounds recovery.
+        let hurries = matches!(when, When::Within(_)) && held >= HURRY_BYTES && held - bytes < HURRY_BYTES;
+        if mark.level() >= when.level() && !starts_write_back && !hurries {
+            return;
+        }
+        let target: Arc<dyn SyncTarget> = target.clone();
+        shared.enqueue(&target, when, hurries);
+    }
+
+    /// Asks for a round: somebody waits for what `target` has appended.
+    pub fn request<T: SyncTarget + 'static>(&self, target: &Arc<T>) {
+        self.mark_dirty(target, 0, When::Now);
+    }
+
+    /// Blocks until a round that started after this call has synced all of the targets.
+    ///
+    /// # Errors
+    /// The error that failed the directory, or that the committer has stopped.
+    pub fn sync(&self, targets: &[Arc<dyn SyncTarget>]) -> Result<(), Arc<io::Error>> {
+        self.shared.sync(targets)
+    }
+
+    /// The count of bytes that are not on disk, with its marks.
+    pub fn unsynced(&self) -> &Unsynced {
+        &self.shared.unsynced
+    }
+
+    /// Whether the directory has failed.
+    pub fn health(&self) -> &Arc<DirHealth> {
+        &self.shared.health
+    }
+
+    /// Syncs everything that is dirty and ends the thread. What is appended afterwards is never synced.
+    pub fn stop(&self) {
+        self.shared.state.lock().stopping = true;
+        self.shared.work.notify_all();
+        if let Some(thread) = self.thread.lock().take() {
+            // A committer that panicked has failed the directory already.
+            let _ = thread.join();
+        }
+        self.shared.syncer.stop();
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl fmt::Debug for Committer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Committer").field("unsynced", &self.shared.unsynced).finish_non_exhaustive()
+    }
+}
+
+struct Shared {
+    clock: Clock,
+    health: Arc<DirHealth>,
+    unsynced: Unsynced,
+    syncer: Syncer,
+    state: Mutex<State>,
+    /// The thread waits here for a round to be due.
+    work: Condvar,
+    /// [`Committer::sync`] waits here for rounds to end.
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: Queue,
+    /// The last urgent round that has ended.
+    ended: u64,
+    /// Whether the thread waits; only then it has to be notified.
+    idle: bool,
+    stopping: bool,
+    /// The thread is gone: nothing is synced any more.
+    stopped: bool,
+}
+
+impl Shared {
+    fn enqueue(&self, target: &Arc<dyn SyncTarget>, when: When, hurries: bool) {
+        let now = self.clock.monotonic();
+        let mut state = self.state.lock();
+        if state.stopped {
+            return;
+        }
+        // In a failed directory the thread fails whatever is queued: here the caller may hold its log's locks.
+        let mut look = state.queue.push(target.clone(), when, now) | self.health.is_failed();
+        if hurries {
+            look |= state.queue.hurry(target, now);
+        }
+        if self.unsynced.wants_write_back() && !state.queue.write_back {
+            state.queue.write_back = true;
+            look = true;
+        }
+        if look && state.idle {
+            self.work.notify_one();
+        }
+    }
+
+    fn sync(&self, targets: &[Arc<dyn SyncTarget>]) -> Result<(), Arc<io::Error>> {
+        let now = self.clock.monotonic();
+        let mut state = self.state.lock();
+        let round = state.queue.gathering;
+        if !targets.is_empty() && !state.stopped {
+            for target in targets {
+                state.queue.push(target.clone(), When::Now, now);
+            }
+            self.work.notify_one();
+            while state.ended < round && !state.stopped {
+                self.ended.wait(&mut state);
+            }
+        }
+        if let Some(error) = self.health.error() {
+            return Err(error.clone());
+        }
+        if state.stopped {
+            return Err(Arc::new(io::Error::other("the committer has stopped")));
+        }
+        Ok(())
+    }
+
+    fn run(&self) {
+        let mut guard = LastWords { shared: self, in_flight: Vec::new() };
+        while let Some(batch) = self.next() {
+            guard.in_flight = batch.targets;
+            self.round(&guard.in_flight);
+            let mut state = self.state.lock();
+            state.ended = batch.number.unwrap_or(state.ended);
+            drop(state);
+            self.ended.notify_all();
+        }
+        guard.in_flight.clear();
+    }
+
+    /// Waits for the next round; `None` when all is synced and the committer is to stop.
+    fn next(&self) -> Option<Batch> {
+        let mut state = self.state.lock();
+        loop {
+            if state.stopping || self.health.is_failed() {
+                if !state.queue.is_empty() {
+                    return Some(state.queue.take_all());
+                }
+                if state.stopping {
+                    return None;
+                }
+            }
+            let now = self.clock.monotonic();
+            state.queue.write_back = self.unsynced.wants_write_back();
+            if let Some(batch) = state.queue.take(now) {
+                return Some(batch);
+            }
+            state.idle = true;
+            match state.queue.next_due() {
+                Some(due) => {
+                    self.work.wait_for(&mut state, due.saturating_sub(now));
+                }
+                None => self.work.wait(&mut state),
+            }
+            state.idle = false;
+        }
+    }
+
+    /// Notes, syncs, publishes.
+    fn round(&self, targets: &[Arc<dyn SyncTarget>]) {
+        let mut set = SyncSet::default();
+        let mut ends = Vec::with_capacity(targets.len());
+        if !self.health.is_failed() {
+            for target in targets {
+                // Taken before the note, so that bytes behind the note are still counted.
+                set.bytes += target.mark().take_unsynced();
+                if let Some(note) = target.note() {
+                    set.add(note.files, note.dirs);
+                    ends.push((target, note.end));
+                }
+            }
+        }
+        let bytes = set.bytes;
+        if let Err(error) = self.syncer.sync(set, self.unsynced.bytes()) {
+            self.health.fail(error);
+        }
+        // Asked again after the sync: whatever failed in between, here or elsewhere, publishes nothing.
+        if let Some(error) = self.health.error() {
+            self.fail(targets, error);
+        } else {
+            for (target, end) in ends {
+                target.synced(end);
+            }
+        }
+        self.unsynced.sub(bytes);
+    }
+
+    fn fail(&self, targets: &[Arc<dyn SyncTarget>], error: &Arc<io::Error>) {
+        for target in targets {
+            target.failed(error);
+        }
+        self.unsynced.release();
+    }
+}
+
+/// Sees to it that nobody waits for a committer that is gone, even if it panicked.
+struct LastWords<'a> {
+    shared: &'a Shared,
+    /// The targets of the round that runs.
+    in_flight: Vec<Arc<dyn SyncTarget>>,
+}
+
+impl Drop for LastWords<'_> {
+    fn drop(&mut self) {
+        let shared = self.shared;
+        if std::thread::panicking() {
+            shared.health.fail(io::Error::other("the committer died of a bug; see its panic message"));
+        }
+        let mut state = shared.state.lock();
+        state.stopped = true;
+        self.in_flight.extend(state.queue.take_all().targets);
+        drop(state);
+        shared.ended.notify_all();
+        if let Some(error) = shared.health.error() {
+            shared.fail(&self.in_flight, error);
+        }
+    }
+}
+
+/// A background target that holds this much is synced without waiting for its deadline.
+const HURRY_BYTES: u64 = 32 << 20;
+
+#[cfg(test)]
+#[path = "committer_tests.rs"]
+mod tests;
