@@ -66,6 +66,28 @@ pub enum FrameError {
     Http(&'static str),
 }
 
+impl FrameError {
+    /// What to send before closing, in the protocol that the peer does speak, so that a person sees what is wrong. A
+    /// Kafka client gets nothing: it could not read it (S1).
+    pub fn parting_words(&self) -> Option<Bytes> {
+        match self {
+            Self::Tls => Some(Bytes::from_static(TLS_ALERT)),
+            Self::Http("HTTP/2") => None,
+            Self::Http(_) => Some(Bytes::from_static(HTTP_ANSWER)),
+            _ => None,
+        }
+    }
+}
+
+/// A fatal alert, `protocol_version`, in a TLS 1.2 record.
+const TLS_ALERT: &[u8] = &[0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46];
+const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    Content-Type: text/plain\r\n\
+    Content-Length: 65\r\n\
+    Connection: close\r\n\
+    \r\n\
+    This port speaks the Kafka protocol. Use a Kafka client with it.\n";
+
 /// The receive buffer of one connection.
 #[derive(Debug)]
 pub struct FrameBuffer {

@@ -96,6 +96,15 @@ fn other_protocols_are_told_apart() {
 }
 
 #[test]
+fn an_http_client_is_told_in_http() {
+    let words = FrameError::Http("GET").parting_words().unwrap();
+    let text = std::str::from_utf8(&words).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head} but {}", body.len());
+    assert!(FrameError::Negative(-1).parting_words().is_none());
+}
+
+#[test]
 fn memory_follows_the_bytes_received_and_not_the_length_announced() {
     let mut buffer = FrameBuffer::new(LIMITS);
     feed(&mut buffer, &(100_i32 << 20).to_be_bytes());

@@ -88,7 +88,7 @@ impl RequestHeader {
     /// Reads what follows `start`. The reader then stands at the body and is set to its form. The client id is in the
     /// classic form even in header version 2 (S2).
     pub fn decode(reader: &mut Reader<'_>, start: RequestStart, flexible: bool) -> Result<Self, DecodeError> {
-        let client_id = reader.header_string()?.unwrap_or_default();
+        let client_id = reader.classic_string()?.unwrap_or_default();
         reader.set_flexible(flexible);
         reader.end()?;
         Ok(Self { start, client_id })

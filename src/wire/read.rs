@@ -137,28 +137,29 @@ impl<'a> Reader<'a> {
         Ok((n >> 1).cast_signed() ^ -(n & 1).cast_signed())
     }
 
-    /// A string that may not be null, borrowed from the frame.
+    /// A string that may not be null, borrowed from the frame. For stored records: it must be UTF-8.
     pub fn str(&mut self) -> Result<&'a str, DecodeError> {
         let null = "a string is null that may not be";
         let len = self.string_length(false)?.ok_or_else(|| self.error(null))?;
         self.take_str(len)
     }
 
-    /// A string or null, borrowed from the frame.
+    /// A string or null, borrowed from the frame, as [`Reader::str`].
     pub fn nullable_str(&mut self) -> Result<Option<&'a str>, DecodeError> {
         self.string_length(true)?.map(|len| self.take_str(len)).transpose()
     }
 
-    /// A string that may not be null, sharing the frame's memory: it keeps the frame alive, so what outlives the
-    /// request must be copied.
+    /// A string that may not be null. It shares the frame's memory and keeps it alive, so what outlives the request
+    /// must be copied. As in Kafka, bytes that are not UTF-8 are replaced, not refused.
     pub fn string(&mut self) -> Result<StrBytes, DecodeError> {
-        let text = self.str()?;
-        Ok(self.share_str(text))
+        let null = "a string is null that may not be";
+        let len = self.string_length(false)?.ok_or_else(|| self.error(null))?;
+        self.take_string(len)
     }
 
-    /// A string or null, sharing the frame's memory as [`Reader::string`] does.
+    /// A string or null, as [`Reader::string`].
     pub fn nullable_string(&mut self) -> Result<Option<StrBytes>, DecodeError> {
-        Ok(self.nullable_str()?.map(|text| self.share_str(text)))
+        self.string_length(true)?.map(|len| self.take_string(len)).transpose()
     }
 
     /// Bytes that may not be null, sharing the frame's memory as [`Reader::string`] does.
@@ -177,17 +178,12 @@ impl<'a> Reader<'a> {
         self.take_bytes(true)
     }
 
-    /// A nullable string of a header, which has the classic form always and need not be UTF-8: what is not is replaced.
-    pub(super) fn header_string(&mut self) -> Result<Option<StrBytes>, DecodeError> {
+    /// A nullable string in the classic form whatever the reader's: the client id in a header (S2).
+    pub(super) fn classic_string(&mut self) -> Result<Option<StrBytes>, DecodeError> {
         let flexible = std::mem::replace(&mut self.flexible, false);
-        let len = self.string_length(true);
+        let text = self.nullable_string();
         self.flexible = flexible;
-        let Some(len) = len? else { return Ok(None) };
-        let bytes = self.take(len)?;
-        Ok(Some(match std::str::from_utf8(bytes) {
-            Ok(text) => self.share_str(text),
-            Err(_) => StrBytes::from_string(String::from_utf8_lossy(bytes).into_owned()),
-        }))
+        text
     }
 
     /// An array that may not be null.
@@ -312,10 +308,10 @@ impl<'a> Reader<'a> {
         Ok(Some(self.source.slice_ref(bytes)))
     }
 
-    /// `text` must be part of the frame.
-    fn share_str(&self, text: &str) -> StrBytes {
-        let shared = self.source.slice_ref(text.as_bytes());
-        StrBytes::from_utf8(shared).unwrap_or_default()
+    fn take_string(&mut self, len: usize) -> Result<StrBytes, DecodeError> {
+        let bytes = self.take(len)?;
+        let shared = StrBytes::from_utf8(self.source.slice_ref(bytes));
+        Ok(shared.unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned().into()))
     }
 
     fn string_length(&mut self, nullable: bool) -> Result<Option<usize>, DecodeError> {
@@ -323,8 +319,7 @@ impl<'a> Reader<'a> {
         let len = if self.flexible {
             self.take_compact_length()?
         } else {
-            let len = i16::from_be_bytes(self.fixed()?);
-            self.length(len.into())?
+            usize::try_from(i16::from_be_bytes(self.fixed()?)).ok()
         };
         if len.is_some_and(|len| len > STRING_BYTES_MAX) {
             return Err(self.error("a string is longer than 32767 bytes"));
@@ -366,8 +361,8 @@ impl<'a> Reader<'a> {
     }
 
     fn take_i32_length(&mut self) -> Result<Option<usize>, DecodeError> {
-        let len = i32::from_be_bytes(self.fixed()?);
-        self.length(len)
+        // Kafka takes any negative length for null.
+        Ok(usize::try_from(i32::from_be_bytes(self.fixed()?)).ok())
     }
 
     fn take_compact_length(&mut self) -> Result<Option<usize>, DecodeError> {
@@ -379,13 +374,6 @@ impl<'a> Reader<'a> {
                 .and_then(|len| usize::try_from(len).ok())
                 .map(Some)
                 .ok_or_else(|| self.error("a length is larger than any frame")),
-        }
-    }
-
-    fn length(&self, len: i32) -> Result<Option<usize>, DecodeError> {
-        match len {
-            -1 => Ok(None),
-            len => usize::try_from(len).map(Some).map_err(|_| self.error("a length is negative")),
         }
     }
 

@@ -48,10 +48,17 @@ fn null_is_refused_where_it_may_not_be() {
 }
 
 #[test]
-fn negative_lengths_other_than_null_are_refused() {
-    assert!(Reader::new(&bytes(b"\xff\xfe"), false).nullable_str().is_err());
-    assert!(Reader::new(&bytes(b"\xff\xff\xff\xfe"), false).nullable_bytes().is_err());
-    assert!(Reader::new(&bytes(b"\x80\0\0\0"), false).nullable_array(Reader::i8).is_err());
+fn any_negative_length_is_null_as_in_kafka() {
+    assert_eq!(Reader::new(&bytes(b"\xff\xfe"), false).nullable_str(), Ok(None));
+    assert_eq!(Reader::new(&bytes(b"\xff\xff\xff\xfe"), false).nullable_bytes(), Ok(None));
+    assert!(Reader::new(&bytes(b"\x80\0\0\0"), false).array(Reader::i8).is_err());
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_replaced_in_requests_and_refused_in_records() {
+    let odd = bytes(b"\0\x03a\xffb");
+    assert_eq!(&*Reader::new(&odd, false).string().unwrap(), "a\u{fffd}b");
+    assert_eq!(Reader::new(&odd, false).str().unwrap_err().reason, "a string is not UTF-8");
 }
 
 #[test]

@@ -1,0 +1,4 @@
+//! APIs for administration: settings and the cluster itself.
+
+pub mod cluster;
+pub mod configs;

@@ -1,0 +1,138 @@
+//! ListOffsets (key 2), versions 1 to 11: the offset that belongs to a timestamp, or to an end of the log.
+//!
+//! v2 the isolation level; v4 the leader epoch that the client knows; v6 the flexible form; v7 the special timestamp
+//! -3, v8 -4, v9 -5, v11 -6; v10 a timeout for lookups in remote storage. A special below its version is refused with
+//! 35, a partition named twice with 42 (S85); lookups by time are exact to the record (S86).
+
+use crate::types::offset::NO_EPOCH;
+use crate::types::{ErrorCode, Timestamp};
+use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes, Writer};
+
+/// Key, versions, form.
+pub const SPEC: ApiSpec = ApiSpec { key: 2, name: "ListOffsets", min: 1, max: 11, flexible_from: 6 };
+
+/// A ListOffsets request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The broker that asks, or -1 for a client, -2 for a client that may see past the high watermark.
+    pub replica_id: i32,
+    /// 0 read_uncommitted, 1 read_committed.
+    pub isolation_level: i8,
+    /// What to look up.
+    pub topics: Vec<Topic>,
+    /// How long lookups in remote storage may take (v10).
+    pub timeout_ms: i32,
+}
+
+/// One topic of a ListOffsets request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// Its name.
+    pub name: StrBytes,
+    /// Its partitions.
+    pub partitions: Vec<Partition>,
+}
+
+/// One partition of a ListOffsets request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partition {
+    /// Its index.
+    pub index: i32,
+    /// The leader epoch that the client knows, -1 for none (S27).
+    pub current_leader_epoch: i32,
+    /// The time looked for, or one of the specials below zero.
+    pub timestamp: Timestamp,
+}
+
+impl Request {
+    /// Reads the body of a request of `version`.
+    pub fn decode(r: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
+        let request = Self {
+            replica_id: r.i32()?,
+            isolation_level: if version >= 2 { r.i8()? } else { 0 },
+            topics: r.array(|r| Topic::decode(r, version))?,
+            timeout_ms: if version >= 10 { r.i32()? } else { 0 },
+        };
+        r.end()?;
+        Ok(request)
+    }
+}
+
+impl Topic {
+    fn decode(r: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
+        let topic = Self { name: r.string()?, partitions: r.array(|r| Partition::decode(r, version))? };
+        r.end()?;
+        Ok(topic)
+    }
+}
+
+impl Partition {
+    fn decode(r: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
+        let partition = Self {
+            index: r.i32()?,
+            current_leader_epoch: if version >= 4 { r.i32()? } else { NO_EPOCH },
+            timestamp: r.i64()?,
+        };
+        r.end()?;
+        Ok(partition)
+    }
+}
+
+/// A ListOffsets response, written by hand: the protocol crate ends at v10.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// How long the client is held back by quotas.
+    pub throttle_time_ms: i32,
+    /// The answers, by topic.
+    pub topics: Vec<TopicOffsets>,
+}
+
+/// One topic of a ListOffsets response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicOffsets {
+    /// Its name.
+    pub name: StrBytes,
+    /// Its partitions.
+    pub partitions: Vec<PartitionOffset>,
+}
+
+/// One partition of a ListOffsets response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionOffset {
+    /// Its index.
+    pub index: i32,
+    /// Its error.
+    pub error: ErrorCode,
+    /// The timestamp of the record found; -1 for none.
+    pub timestamp: Timestamp,
+    /// The offset found; -1 for none.
+    pub offset: i64,
+    /// The leader epoch of the record found; -1 for none.
+    pub leader_epoch: i32,
+}
+
+impl Response {
+    /// Writes the body of a response of `version`.
+    pub fn write(&self, w: &mut Writer<'_>, version: i16) {
+        if version >= 2 {
+            w.i32(self.throttle_time_ms);
+        }
+        w.array(self.topics.len());
+        for topic in &self.topics {
+            w.string(&topic.name);
+            w.array(topic.partitions.len());
+            for partition in &topic.partitions {
+                w.i32(partition.index);
+                w.i16(partition.error.code());
+                w.i64(partition.timestamp);
+                w.i64(partition.offset);
+                if version >= 4 {
+                    w.i32(partition.leader_epoch);
+                }
+                w.end();
+            }
+            w.end();
+        }
+        w.end();
+    }
+}

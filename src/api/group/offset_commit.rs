@@ -1,0 +1,137 @@
+//! OffsetCommit (key 8), versions 2 to 10: remembers how far a group has read.
+//!
+//! v3 the throttle time; v5 drops the retention time; v6 the leader epoch; v7 static members; v8 the flexible form; v9
+//! members of KIP-848 groups; v10 topic ids in place of names. Who may commit is S73; an answer comes when the offsets
+//! are in the log.
+
+use crate::types::offset::NO_EPOCH;
+use crate::types::{ErrorCode, TopicId};
+use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes, Writer};
+
+/// Key, versions, form.
+pub const SPEC: ApiSpec = ApiSpec { key: 8, name: "OffsetCommit", min: 2, max: 10, flexible_from: 8 };
+
+/// An OffsetCommit request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The group.
+    pub group_id: StrBytes,
+    /// The member's generation, or its epoch in a KIP-848 group; -1 from outside the group.
+    pub generation_id_or_member_epoch: i32,
+    /// The member; empty from outside the group.
+    pub member_id: StrBytes,
+    /// `group.instance.id` of a static member (v7).
+    pub group_instance_id: Option<StrBytes>,
+    /// How long to keep the offsets, -1 for the broker's setting (up to v4).
+    pub retention_time_ms: i64,
+    /// What to remember.
+    pub topics: Vec<Topic>,
+}
+
+/// One topic of an OffsetCommit request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// Its name; empty from v10.
+    pub name: StrBytes,
+    /// Its id; zero before v10.
+    pub id: TopicId,
+    /// Its partitions.
+    pub partitions: Vec<Partition>,
+}
+
+/// One partition of an OffsetCommit request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// Its index.
+    pub index: i32,
+    /// The offset to continue at.
+    pub committed_offset: i64,
+    /// The leader epoch of the last record read, -1 for none.
+    pub committed_leader_epoch: i32,
+    /// Whatever the client wants to keep with it.
+    pub committed_metadata: Option<StrBytes>,
+}
+
+impl Request {
+    /// Reads the body of a request of `version`.
+    pub fn decode(r: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
+        let request = Self {
+            group_id: r.string()?,
+            generation_id_or_member_epoch: r.i32()?,
+            member_id: r.string()?,
+            group_instance_id: if version >= 7 { r.nullable_string()? } else { None },
+            retention_time_ms: if version <= 4 { r.i64()? } else { -1 },
+            topics: r.array(|r| Topic::decode(r, version))?,
+        };
+        r.end()?;
+        Ok(request)
+    }
+}
+
+impl Topic {
+    fn decode(r: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
+        let (name, id) =
+            if version >= 10 { (StrBytes::new(), r.topic_id()?) } else { (r.string()?, TopicId::ZERO) };
+        let topic = Self { name, id, partitions: r.array(|r| Partition::decode(r, version))? };
+        r.end()?;
+        Ok(topic)
+    }
+}
+
+impl Partition {
+    fn decode(r: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
+        let partition = Self {
+            index: r.i32()?,
+            committed_offset: r.i64()?,
+            committed_leader_epoch: if version >= 6 { r.i32()? } else { NO_EPOCH },
+            committed_metadata: r.nullable_string()?,
+        };
+        r.end()?;
+        Ok(partition)
+    }
+}
+
+/// An OffsetCommit response, written by hand: the protocol crate ends at v9.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// How long the client is held back by quotas.
+    pub throttle_time_ms: i32,
+    /// The outcomes, by topic.
+    pub topics: Vec<TopicOutcome>,
+}
+
+/// One topic of an OffsetCommit response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicOutcome {
+    /// Its name, written up to v9.
+    pub name: StrBytes,
+    /// Its id, written from v10.
+    pub id: TopicId,
+    /// Index and outcome of each partition.
+    pub partitions: Vec<(i32, ErrorCode)>,
+}
+
+impl Response {
+    /// Writes the body of a response of `version`.
+    pub fn write(&self, w: &mut Writer<'_>, version: i16) {
+        if version >= 3 {
+            w.i32(self.throttle_time_ms);
+        }
+        w.array(self.topics.len());
+        for topic in &self.topics {
+            if version >= 10 {
+                w.topic_id(topic.id);
+            } else {
+                w.string(&topic.name);
+            }
+            w.array(topic.partitions.len());
+            for (index, error) in &topic.partitions {
+                w.i32(*index);
+                w.i16(error.code());
+                w.end();
+            }
+            w.end();
+        }
+        w.end();
+    }
+}

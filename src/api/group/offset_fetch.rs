@@ -1,0 +1,190 @@
+//! OffsetFetch (key 9), versions 1 to 10: how far groups have read.
+//!
+//! v2 null for all topics, and an error for the whole answer; v3 the throttle time; v5 the leader epoch; v6 the
+//! flexible form; v7 whether to wait for open transactions; v8 many groups; v9 members of KIP-848 groups; v10 topic ids
+//! in place of names. What was never committed is offset -1, epoch -1, empty metadata and no error; neither is an
+//! unknown group one (S74).
+
+use crate::types::{ErrorCode, TopicId};
+use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes, Writer};
+
+/// Key, versions, form.
+pub const SPEC: ApiSpec = ApiSpec { key: 9, name: "OffsetFetch", min: 1, max: 10, flexible_from: 6 };
+
+/// The first version that asks for several groups.
+const MANY_GROUPS: i16 = 8;
+
+/// An OffsetFetch request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The groups; before v8 exactly one.
+    pub groups: Vec<Group>,
+    /// Whether offsets that an open transaction may change are refused with 88 (v7, S60).
+    pub require_stable: bool,
+}
+
+/// One group of an OffsetFetch request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The group.
+    pub group_id: StrBytes,
+    /// The member that asks, of a KIP-848 group (v9).
+    pub member_id: Option<StrBytes>,
+    /// Its epoch, -1 for none (v9).
+    pub member_epoch: i32,
+    /// What to look up; `None` (from v2) for all that the group has.
+    pub topics: Option<Vec<Topic>>,
+}
+
+/// One topic of an OffsetFetch request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// Its name; empty from v10.
+    pub name: StrBytes,
+    /// Its id; zero before v10.
+    pub id: TopicId,
+    /// Indexes of its partitions.
+    pub partitions: Vec<i32>,
+}
+
+impl Request {
+    /// Reads the body of a request of `version`.
+    pub fn decode(r: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
+        let groups = if version < MANY_GROUPS {
+            vec![Group {
+                group_id: r.string()?,
+                member_id: None,
+                member_epoch: -1,
+                topics: match version {
+                    1 => Some(r.array(|r| Topic::decode(r, version))?),
+                    _ => r.nullable_array(|r| Topic::decode(r, version))?,
+                },
+            }]
+        } else {
+            r.array(|r| Group::decode(r, version))?
+        };
+        let request = Self { groups, require_stable: if version >= 7 { r.bool()? } else { false } };
+        r.end()?;
+        Ok(request)
+    }
+}
+
+impl Group {
+    fn decode(r: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
+        let group = Self {
+            group_id: r.string()?,
+            member_id: if version >= 9 { r.nullable_string()? } else { None },
+            member_epoch: if version >= 9 { r.i32()? } else { -1 },
+            topics: r.nullable_array(|r| Topic::decode(r, version))?,
+        };
+        r.end()?;
+        Ok(group)
+    }
+}
+
+impl Topic {
+    fn decode(r: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
+        let (name, id) =
+            if version >= 10 { (StrBytes::new(), r.topic_id()?) } else { (r.string()?, TopicId::ZERO) };
+        let topic = Self { name, id, partitions: r.array(Reader::i32)? };
+        r.end()?;
+        Ok(topic)
+    }
+}
+
+/// An OffsetFetch response, written by hand: the protocol crate ends at v9.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// How long the client is held back by quotas.
+    pub throttle_time_ms: i32,
+    /// The answers, one for each group of the request; before v8 only the first is written.
+    pub groups: Vec<GroupOffsets>,
+}
+
+/// One group of an OffsetFetch response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupOffsets {
+    /// The group.
+    pub group_id: StrBytes,
+    /// An error for all of it. v1 has no place for it: it must then be in every partition, too.
+    pub error: ErrorCode,
+    /// The offsets, by topic.
+    pub topics: Vec<TopicOffsets>,
+}
+
+/// One topic of an OffsetFetch response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicOffsets {
+    /// Its name, written up to v9.
+    pub name: StrBytes,
+    /// Its id, written from v10.
+    pub id: TopicId,
+    /// Its partitions.
+    pub partitions: Vec<PartitionOffset>,
+}
+
+/// One partition of an OffsetFetch response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionOffset {
+    /// Its index.
+    pub index: i32,
+    /// The committed offset, -1 for none.
+    pub committed_offset: i64,
+    /// Its leader epoch, -1 for none.
+    pub committed_leader_epoch: i32,
+    /// What the client kept with it; empty, not null, where nothing was committed.
+    pub metadata: Option<StrBytes>,
+    /// Its error.
+    pub error: ErrorCode,
+}
+
+impl Response {
+    /// Writes the body of a response of `version`.
+    pub fn write(&self, w: &mut Writer<'_>, version: i16) {
+        if version >= 3 {
+            w.i32(self.throttle_time_ms);
+        }
+        if version < MANY_GROUPS {
+            let (topics, error) = match self.groups.first() {
+                Some(group) => (&*group.topics, group.error),
+                None => (&[][..], ErrorCode::None),
+            };
+            write_topics(topics, w, version);
+            if version >= 2 {
+                w.i16(error.code());
+            }
+        } else {
+            w.array(self.groups.len());
+            for group in &self.groups {
+                w.string(&group.group_id);
+                write_topics(&group.topics, w, version);
+                w.i16(group.error.code());
+                w.end();
+            }
+        }
+        w.end();
+    }
+}
+
+fn write_topics(topics: &[TopicOffsets], w: &mut Writer<'_>, version: i16) {
+    w.array(topics.len());
+    for topic in topics {
+        if version >= 10 {
+            w.topic_id(topic.id);
+        } else {
+            w.string(&topic.name);
+        }
+        w.array(topic.partitions.len());
+        for partition in &topic.partitions {
+            w.i32(partition.index);
+            w.i64(partition.committed_offset);
+            if version >= 5 {
+                w.i32(partition.committed_leader_epoch);
+            }
+            w.nullable_string(partition.metadata.as_deref());
+            w.i16(partition.error.code());
+            w.end();
+        }
+        w.end();
+    }
+}

@@ -1,0 +1,3 @@
+//! APIs that set up a connection.
+
+pub mod api_versions;

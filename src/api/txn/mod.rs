@@ -1,0 +1,3 @@
+//! APIs of idempotent and transactional producers.
+
+pub mod init_producer_id;
