@@ -110,22 +110,28 @@ impl When {
     }
 }
 
-/// A log that can be checkpointed: its files made right up to a place, which a manifest row then vouches for.
-pub trait CheckpointTarget: SyncTarget {
+/// A partition that can be checkpointed: its files made right up to a place, which a manifest row then vouches for.
+pub trait CheckpointTarget: Send + Sync {
     /// The target's place in the checkpointer's queue.
     fn checkpoint_mark(&self) -> &CheckpointMark;
 
     /// Writes out what describes the log up to its present end (index tails, producer file, epochs; it may block) and
     /// says what has to be on disk before the row may be put. `None`: nothing is behind.
     ///
-    /// The `.log` files are not listed: the committer syncs those, and the row waits until
-    /// [`CheckpointTarget::durable`] has passed its offset.
+    /// The `.log` files are not listed: the committer syncs those ([`CheckpointTarget::sync_target`]), and the row
+    /// waits until [`CheckpointTarget::durable`] has reached its offset.
+    ///
+    /// # Errors
+    /// What the file system said. The checkpoint stays behind, and is tried again later.
     fn prepare(&self) -> io::Result<Option<CheckpointNote>>;
 
     /// The durable end of the log.
     fn durable(&self) -> i64;
 
-    /// The row is on its way to the manifest: its checkpoint is the log's checkpoint now.
+    /// The log, for the committer.
+    fn sync_target(&self) -> Arc<dyn SyncTarget>;
+
+    /// The row is durable in the manifest: its checkpoint is the log's checkpoint now.
     fn checkpointed(&self, row: &Arc<PartitionRow>);
 }
 

@@ -1,0 +1,209 @@
+//! The manifest's file: opened, appended to, written anew.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
+
+use super::codec::{Encoder, HEADER_LEN, Record};
+use super::load::{Loaded, Rows, load, snapshot};
+use super::{PartitionRow, Verdict};
+use crate::storage::checkpoint::temp_path;
+use crate::storage::layout::{MANIFEST, MANIFEST_DAMAGED};
+
+/// A manifest that can be appended to.
+#[derive(Debug)]
+pub(super) struct ManifestFile {
+    file: File,
+    /// Where the next frame goes.
+    end: u64,
+    /// Up to where the file is known to be on disk.
+    synced: u64,
+    /// Up to where space is reserved.
+    reserved: u64,
+    /// Past this, the file should be written anew.
+    rewrite_at: u64,
+}
+
+/// Why the manifest could not be written.
+#[derive(Debug)]
+pub(super) enum WriteFault {
+    /// No space, or no descriptor: the file stands as it stood, and it may work later.
+    Later(io::Error),
+    /// A sync failed, or a write for another reason than space.
+    Final(io::Error),
+}
+
+impl WriteFault {
+    fn of_write(error: io::Error) -> Self {
+        if is_full(&error) { Self::Later(error) } else { Self::Final(error) }
+    }
+}
+
+/// Opens the directory's manifest, or writes a new one from what can be had of the old.
+pub(super) fn open(dir: &Path) -> io::Result<(Option<ManifestFile>, Loaded)> {
+    let path = dir.join(MANIFEST);
+    let found = match read(&path) {
+        Ok(Some(bytes)) => load(&bytes),
+        Ok(None) => Loaded::empty(Verdict::Missing),
+        Err(error) => Loaded::empty(Verdict::Damaged(format!("it cannot be read: {error}"))),
+    };
+    match &found.verdict {
+        Verdict::Clean | Verdict::Unclean => {
+            let file = ManifestFile::reopen(&path, &found)?;
+            return Ok((Some(file), found));
+        }
+        Verdict::Damaged(_) => set_aside(dir),
+        Verdict::Missing => {}
+    }
+    match write_new(dir, &found.rows) {
+        Ok(file) => Ok((Some(file), found)),
+        Err(WriteFault::Later(error)) => {
+            // The writer tries again with every row; until then a start is refused by `started`, not here.
+            tracing::warn!(%error, "cannot write a manifest yet");
+            Ok((None, found))
+        }
+        Err(WriteFault::Final(error)) => Err(error),
+    }
+}
+
+/// Keeps a damaged manifest for whoever wants to look at it, under a second name: the first is replaced at once.
+fn set_aside(dir: &Path) {
+    let aside = dir.join(MANIFEST_DAMAGED);
+    let linked = match fs::remove_file(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::hard_link(dir.join(MANIFEST), &aside),
+    };
+    if let Err(error) = linked {
+        tracing::warn!(%error, "cannot keep the damaged manifest");
+    }
+}
+
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // After a failed write-back the cache shows what the disk never got. Dropping it costs one read; that it may not be
+    // possible changes nothing.
+    let _ = fadvise(&file, 0, None, Advice::DontNeed);
+    let len = file.metadata()?.len();
+    if len > FILE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has {len} bytes")));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+impl ManifestFile {
+    fn reopen(path: &Path, found: &Loaded) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        if found.torn_bytes > 0 {
+            file.set_len(found.end)?;
+        }
+        // What a process that was killed wrote may not be on disk yet; the snapshot is.
+        let synced = found.snapshot_end;
+        let mut this = Self { file, end: found.end, synced, reserved: found.end, rewrite_at: 0 };
+        if let Err(error) = this.reserve(found.snapshot_end) {
+            tracing::warn!(%error, "cannot reserve space for the manifest");
+        }
+        Ok(this)
+    }
+
+    /// Reserves space in proportion to the snapshot: enough for each row to be put twice once the file is due to be
+    /// written anew but cannot be, because the disk is full.
+    fn reserve(&mut self, snapshot_bytes: u64) -> io::Result<()> {
+        let capacity = (4 * snapshot_bytes).max(CAPACITY_BYTES_MIN);
+        self.rewrite_at = capacity / 2;
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, capacity) {
+            Ok(()) => self.reserved = capacity,
+            // A file system that cannot promise space: it will say so at the write.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// A manifest on a device that is always full.
+    #[cfg(test)]
+    pub(super) fn full() -> Self {
+        let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        Self { file, end: 0, synced: 0, reserved: 0, rewrite_at: u64::MAX }
+    }
+
+    /// Whether the file has outgrown its snapshot.
+    pub(super) fn is_outgrown(&self) -> bool {
+        self.end > self.rewrite_at
+    }
+
+    /// Puts off writing anew until the file has grown some more.
+    pub(super) fn postpone(&mut self) {
+        self.rewrite_at = self.end + (self.reserved.saturating_sub(self.end) / 8).max(POSTPONE_BYTES_MIN);
+    }
+
+    /// Appends records. They are on disk after [`ManifestFile::sync`].
+    pub(super) fn append(&mut self, records: &[Record]) -> Result<(), WriteFault> {
+        let mut encoder = Encoder::new(self.synced);
+        for record in records {
+            encoder.push(record);
+        }
+        let bytes = encoder.finish();
+        // On failure the end stays: the next write goes over what was written of this one.
+        self.file.write_all_at(&bytes, self.end).map_err(WriteFault::of_write)?;
+        self.end += bytes.len() as u64;
+        Ok(())
+    }
+
+    pub(super) fn sync(&mut self) -> Result<(), WriteFault> {
+        self.file.sync_data().map_err(WriteFault::Final)?;
+        self.synced = self.end;
+        Ok(())
+    }
+}
+
+/// Writes a manifest of these rows in place of the old one, durably.
+pub(super) fn write_new(dir: &Path, rows: &Rows) -> Result<ManifestFile, WriteFault> {
+    let mut sorted: Vec<&Arc<PartitionRow>> = rows.values().collect();
+    sorted.sort_unstable_by_key(|row| row.id);
+    let bytes = snapshot(sorted.into_iter());
+    let path = dir.join(MANIFEST);
+    let temp = temp_path(&path);
+
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&temp);
+    let file = file.map_err(WriteFault::Later)?;
+    let end = bytes.len() as u64;
+    let mut new = ManifestFile { file, end, synced: end, reserved: end, rewrite_at: 0 };
+    new.reserve(end).map_err(WriteFault::of_write)?;
+    new.file.write_all_at(&bytes, 0).map_err(WriteFault::of_write)?;
+    match new.file.sync_all() {
+        Ok(()) => {}
+        // The old file is untouched, and this one is not in use yet.
+        Err(error) if is_full(&error) => return Err(WriteFault::Later(error)),
+        Err(error) => return Err(WriteFault::Final(error)),
+    }
+    fs::rename(&temp, &path).map_err(WriteFault::of_write)?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(WriteFault::Final)?;
+    Ok(new)
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+impl Loaded {
+    fn empty(verdict: Verdict) -> Self {
+        let begin = HEADER_LEN as u64;
+        Self { rows: Rows::new(), verdict, end: begin, torn_bytes: 0, snapshot_end: begin }
+    }
+}
+
+/// The least space that is reserved.
+const CAPACITY_BYTES_MIN: u64 = 2 << 20;
+const POSTPONE_BYTES_MIN: u64 = 64 << 10;
+/// A manifest of a million partitions takes a tenth of this; a longer file is not read.
+const FILE_BYTES_MAX: u64 = 1 << 30;
