@@ -5,6 +5,7 @@
 //! offset, length, leader epoch, magic, CRC) are outside the CRC-32C, which covers the rest: so [`stamp`] gives a
 //! batch its place in the log without touching its checksum.
 
+use super::iter::Records;
 use crate::types::offset::{non_negative, sequence_after};
 use crate::types::{Codec, Timestamp};
 
@@ -39,6 +40,35 @@ pub enum BatchError {
     /// Not the v2 format.
     #[error("the batch has magic {0}, not 2")]
     Magic(i8),
+    /// The attributes name a codec that does not exist.
+    #[error("the batch has attributes {:#06x}, whose codec does not exist", .0.0)]
+    Codec(Attributes),
+    /// A negative record count.
+    #[error("the batch says it has {0} records")]
+    Count(i32),
+    /// A record breaks the format.
+    #[error("a record is malformed: {0}")]
+    Record(&'static str),
+    /// Bytes follow the last record.
+    #[error("bytes follow the batch's last record")]
+    Surplus,
+    /// The records do not decompress.
+    #[error("the records do not decompress as {codec}: {reason}")]
+    Inflate {
+        /// The codec that the attributes name.
+        codec: Codec,
+        /// What the decompressor says.
+        reason: String,
+    },
+    /// The records are larger than whoever reads them allows.
+    #[error("the records are larger than {max_bytes} bytes when decompressed")]
+    Bomb {
+        /// The bound, in bytes.
+        max_bytes: usize,
+    },
+    /// A batch being built does not fit the format's 31-bit sizes, or its codec failed.
+    #[error("the batch cannot be built: {0}")]
+    Build(String),
 }
 
 /// A batch's attribute bits (KIP-98, KIP-534).
@@ -223,6 +253,16 @@ impl BatchHeader {
         sequence_after(self.base_sequence, self.last_offset_delta)
     }
 
+    /// The time of a record of this batch: base plus delta, or the batch's own under log append time (S39).
+    #[inline]
+    pub(super) fn timestamp_of(&self, delta: i64) -> Timestamp {
+        if self.attributes.is_log_append_time() {
+            return self.max_timestamp;
+        }
+        // A sum beyond 64 bits wraps, as it does in every reader of the record.
+        self.base_timestamp.wrapping_add(delta)
+    }
+
     /// Whether a producer with an id wrote this batch.
     pub fn has_producer_id(&self) -> bool {
         self.producer_id >= 0
@@ -263,6 +303,15 @@ impl<'a> BatchView<'a> {
     /// What follows the header: the records, compressed or not.
     pub fn payload(&self) -> &'a [u8] {
         self.bytes.get(HEADER_LEN..).unwrap_or_default()
+    }
+
+    /// The records, decompressed if need be to at most `max_bytes`.
+    ///
+    /// # Errors
+    /// A codec that does not exist, bytes that do not decompress, or more than `max_bytes` of them. What the records
+    /// themselves say is checked as they are read.
+    pub fn records(&self, max_bytes: usize) -> Result<Records<'a>, BatchError> {
+        Records::open(self, max_bytes)
     }
 
     /// Whether the bytes are those the CRC was made for.
