@@ -59,7 +59,7 @@ fn a_row_is_on_disk_when_sync_returns() {
 fn it_is_written_anew_when_it_outgrows_itself_and_stays_small() {
     let dir = tempfile::tempdir().unwrap();
     let (manifest, _) = open(dir.path());
-    for round in 0..30_i64 {
+    for round in 0..150_i64 {
         for n in 0..2000 {
             manifest.put(plain_row(1, n, round));
         }
@@ -67,11 +67,11 @@ fn it_is_written_anew_when_it_outgrows_itself_and_stays_small() {
     manifest.stopped(1).unwrap();
     drop(manifest);
     let found = fs::metadata(dir.path().join(MANIFEST)).unwrap();
-    assert!(found.len() < 1_200_000, "{} bytes for 60,000 rows put", found.len());
+    assert!(found.len() < 1_200_000, "{} bytes for 300,000 rows put", found.len());
     let (_, state) = open(dir.path());
     assert_eq!(state.verdict, Verdict::Clean);
     assert!(!dir.path().join(format!("{MANIFEST}.tmp")).exists());
-    assert!(state.rows.len() == 2000 && state.rows.values().all(|row| row.checkpoint.offset == 29));
+    assert!(state.rows.len() == 2000 && state.rows.values().all(|row| row.checkpoint.offset == 149));
 }
 
 #[test]
@@ -189,18 +189,18 @@ fn it_grows_on_while_it_cannot_be_written_anew() {
     let (manifest, _) = open(dir.path());
     fs::create_dir(&temp).unwrap();
     let put = |offset| (0..2000).for_each(|n| manifest.put(plain_row(1, n, offset)));
-    (0..30).for_each(put);
+    (0..100).for_each(put);
     manifest.sync().unwrap();
-    assert!(fs::metadata(dir.path().join(MANIFEST)).unwrap().len() > 1_500_000);
+    assert!(fs::metadata(dir.path().join(MANIFEST)).unwrap().len() > 2_000_000);
     fs::remove_dir(&temp).unwrap();
-    (30..60).for_each(put);
+    (100..200).for_each(put);
     manifest.stopped(1).unwrap();
     assert!(
         fs::metadata(dir.path().join(MANIFEST)).unwrap().len() < 1_500_000,
         "written anew once it could be"
     );
     let (_, state) = open(dir.path());
-    assert!(state.rows.values().all(|row| row.checkpoint.offset == 59));
+    assert!(state.rows.values().all(|row| row.checkpoint.offset == 199));
 }
 
 #[test]
