@@ -5,6 +5,7 @@ use kafka_protocol::protocol::Encodable;
 
 use super::header::{ApiSpec, put_response_header};
 use super::write::Writer;
+use crate::types::TopicId;
 use crate::types::offset::saturate_i32;
 
 /// The length prefix of a frame.
@@ -47,6 +48,11 @@ pub struct EncodeError {
     pub version: i16,
     /// What the encoder said.
     pub reason: String,
+}
+
+/// A topic's id as the protocol crate's responses take it.
+pub const fn uuid(id: TopicId) -> uuid::Uuid {
+    uuid::Uuid::from_bytes(*id.as_bytes())
 }
 
 /// Frames a response that the protocol crate encodes.

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | frames, headers | [`frame`], [`header`] | |
 //! | requests | all, by hand over [`read::Reader`]: they are hostile bytes, and the crate allocates what they announce | in tests, to check ours; in `client`, responses |
-//! | responses | versions the crate lacks, over [`write::Writer`] and [`encode::response_with`] | all others, by [`encode::response`] |
+//! | responses | versions the crate lacks, over [`write::Writer`] and [`encode::response_with`] | all others, by [`encode::response`]; their topic ids by [`uuid()`] |
 //! | Fetch responses | [`fetch_body`]: a list of chunks around slices of the log | |
 //! | stored records | `read`, `write`, in the layer that owns the record | |
 //!
@@ -24,7 +24,7 @@ pub mod header;
 pub mod read;
 pub mod write;
 
-pub use encode::{Chunk, EncodeError, Reply};
+pub use encode::{Chunk, EncodeError, Reply, uuid};
 pub use header::{ApiSpec, RequestHeader, RequestStart};
 pub use read::{DecodeError, Reader, StrBytes};
 pub use write::Writer;

@@ -352,8 +352,9 @@ impl<'a> Reader<'a> {
         for _ in 0..count {
             let read = element(self)?;
             if elements.len() == elements.capacity() {
-                let missing = count - elements.len();
-                elements.reserve_exact(missing.min(elements.len().max(1)));
+                // Doubling, but the last step goes all the way: what is copied is then at most half of the whole.
+                let (len, missing) = (elements.len(), count - elements.len());
+                elements.reserve_exact(if missing <= 3 * len { missing } else { len });
             }
             elements.push(read);
         }

@@ -91,7 +91,7 @@ impl Partition {
     }
 }
 
-/// An OffsetCommit response, written by hand: the protocol crate ends at v9.
+/// An OffsetCommit response, written by hand as the request is read: the protocol crate has v10 only in part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// How long the client is held back by quotas.

@@ -92,7 +92,7 @@ impl Topic {
     }
 }
 
-/// An OffsetFetch response, written by hand: the protocol crate ends at v9.
+/// An OffsetFetch response, written by hand as the request is read: the protocol crate has v10 only in part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// How long the client is held back by quotas.

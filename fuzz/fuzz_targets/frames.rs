@@ -1,0 +1,12 @@
+//! Fuzzes framing: a connection's bytes in pieces.
+
+#![no_main]
+
+#[path = "../../tests/fuzz/apis.rs"]
+#[allow(dead_code, reason = "shared with tests")]
+mod apis;
+#[path = "../../tests/fuzz/targets.rs"]
+#[allow(dead_code, reason = "each fuzzer runs one of them")]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| targets::frames(input));

@@ -1,0 +1,13 @@
+//! Request decoders against the protocol crate, and against bytes that mean harm.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "../fuzz/apis.rs"]
+#[allow(dead_code, reason = "shared with tests/fuzz")]
+mod apis;
+mod fields;
+mod hostile;
+mod memory;
+mod newest;
+mod responses;
+mod shape;

@@ -1,0 +1,64 @@
+//! Replays the fuzzing corpora: what a fuzzer once found stays found. The fuzzers themselves are in `fuzz/`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test speaks and fails by panicking"
+)]
+
+#[allow(dead_code, reason = "shared with tests/decode")]
+mod apis;
+mod seeds;
+mod targets;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn corpus(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
+}
+
+fn replay(target: &str, run: fn(&[u8])) {
+    let mut inputs: Vec<_> =
+        fs::read_dir(corpus(target)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    inputs.sort();
+    assert!(!inputs.is_empty(), "the corpus of {target} is empty");
+    for input in inputs {
+        println!("{}", input.display());
+        let bytes = fs::read(&input).unwrap();
+        run(&bytes);
+        // A fuzzer begins with what it has and cuts it.
+        run(&bytes[..bytes.len() / 2]);
+    }
+}
+
+#[test]
+fn frames() {
+    replay("frames", targets::frames);
+}
+
+#[test]
+fn requests() {
+    replay("requests", targets::requests);
+}
+
+/// The corpus holds a valid request of every API, or the fuzzers would have to invent them.
+#[test]
+fn the_seeds_decode() {
+    for (name, frame) in seeds::requests() {
+        assert_eq!(targets::decode(&frame), Some(Ok(())), "{name}");
+    }
+}
+
+/// Run with `cargo test --test fuzz write_seeds -- --ignored` when an API or a version was added.
+#[test]
+#[ignore = "writes fuzz/corpus"]
+fn write_seeds() {
+    for (target, seeds) in [("requests", seeds::requests()), ("frames", seeds::frames())] {
+        fs::create_dir_all(corpus(target)).unwrap();
+        for (name, bytes) in seeds {
+            fs::write(corpus(target).join(name), bytes).unwrap();
+        }
+    }
+}
