@@ -1,0 +1,253 @@
+//! From settings as chosen to [`Config`] as meant: types, sums and rules between settings.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::listen::{Advertise, Listener, Wanted};
+use super::raw::{Problem, WrittenTopic};
+use super::settings::Settings;
+use super::{
+    Amount, Config, DiskLimits, FetchLimits, Fsync, GroupLimits, LogFormat, LogOutput, NetworkLimits,
+    OffsetRules, ProducerRules, StorageRules, TopicDefaults, TopicRules, declared, units,
+};
+
+/// Connections that the kernel completes ahead, unless `socket.listen.backlog.size` is set.
+const BACKLOG: u32 = 1024;
+/// The least and the most that `network.in_flight_total` is by itself.
+const IN_FLIGHT_TOTAL_BYTES: std::ops::RangeInclusive<u64> = (16 << 20)..=(1 << 30);
+/// `offsets.retention.minutes` that stands for ever.
+const NEVER_MINUTES: i64 = i32::MAX as i64;
+
+/// Builds the config. Problems are added; with any, the result must not be used.
+pub(super) fn config(
+    settings: Settings,
+    topics: Vec<WrittenTopic>,
+    port: Option<u16>,
+    machine_memory_bytes: u64,
+    problems: &mut Vec<Problem>,
+) -> Config {
+    let s = Arc::new(settings);
+    let listeners = listeners(&s, port, problems);
+    let topic_defaults = TopicDefaults::new(Arc::clone(&s));
+    check_rules(&s, &topic_defaults, problems);
+    let memory_limit_bytes = bytes(&s, "memory.limit").unwrap_or(machine_memory_bytes);
+    Config {
+        profile: s.profile(),
+        data_dir: data_dir(&s, problems).into(),
+        node_id: s.int("node_id"),
+        cluster_id: s.text("cluster_id").filter(|id| !id.is_empty()).map(str::to_owned),
+        rack: s.text("broker.rack").filter(|rack| !rack.is_empty()).map(str::to_owned),
+        network: network(&s, memory_limit_bytes, problems),
+        fsync: s.text("durability.fsync").and_then(Fsync::parse).unwrap_or(Fsync::Batch),
+        disk: DiskLimits {
+            reserve: s.text("disk.reserve").and_then(Amount::parse).unwrap_or(Amount::Bytes(0)),
+            limit_bytes: bytes(&s, "disk.limit"),
+        },
+        memory_limit_bytes,
+        topics: TopicRules {
+            auto_create: s.truth("auto.create.topics.enable"),
+            deletable: s.truth("delete.topic.enable"),
+            default_partitions: s.int("num.partitions"),
+            default_replication_factor: i16::try_from(s.long("default.replication.factor"))
+                .unwrap_or(i16::MAX),
+            describe_partitions_max: s.int("max.request.partition.size.limit"),
+        },
+        declared_topics: declared::topics(topics, &topic_defaults, problems),
+        topic_defaults,
+        storage: StorageRules {
+            retention_check_interval: s.millis("log.retention.check.interval.ms"),
+            recovery_threads: s.size("num.recovery.threads.per.data.dir"),
+        },
+        fetch: FetchLimits {
+            max_bytes: s.size("fetch.max.bytes"),
+            session_slots: s.size("max.incremental.fetch.session.cache.slots"),
+        },
+        groups: GroupLimits {
+            min_session_timeout_ms: s.int("group.min.session.timeout.ms"),
+            max_session_timeout_ms: s.int("group.max.session.timeout.ms"),
+            initial_rebalance_delay_ms: s.int("group.initial.rebalance.delay.ms"),
+            max_size: s.int("group.max.size"),
+        },
+        offsets: offsets(&s),
+        producers: ProducerRules {
+            id_expiration_ms: s.long("producer.id.expiration.ms"),
+            id_expiration_check_interval: s.millis("producer.id.expiration.check.interval.ms"),
+        },
+        log: LogOutput {
+            format: match s.text("log.format") {
+                Some("text") => LogFormat::Text,
+                Some("json") => LogFormat::Json,
+                _ => LogFormat::Auto,
+            },
+            level: s.text("log.level").unwrap_or("info").to_owned(),
+        },
+        reported: Arc::new(reported(&s, &listeners)),
+        listeners,
+        settings: s,
+    }
+}
+
+fn listeners(s: &Settings, port: Option<u16>, problems: &mut Vec<Problem>) -> Vec<Listener> {
+    let wanted = Wanted {
+        listeners: s.text("listen.kafka").unwrap_or_default(),
+        protocols: s.text("listener.security.protocol.map").unwrap_or_default(),
+        controllers: s.text("controller.listener.names").unwrap_or_default(),
+        advertise: s.text("listen.advertise").unwrap_or_default(),
+        internal: s.text("listen.advertise.internal"),
+        external: s.text("listen.advertise.external"),
+        port,
+    };
+    wanted.resolve().unwrap_or_else(|fault| {
+        problems.push(s.problem(fault.key, fault.text));
+        Vec::new()
+    })
+}
+
+fn data_dir<'a>(s: &'a Settings, problems: &mut Vec<Problem>) -> &'a str {
+    let dir = s.text("data_dir").unwrap_or_default();
+    if dir.is_empty() {
+        problems.push(s.problem("data_dir", "must name a directory"));
+    } else if dir.contains(',') && s.chosen("data_dir").is_some_and(|chosen| chosen.key.name != "data_dir") {
+        problems.push(s.problem("data_dir", "streamd keeps everything in one directory. Name one"));
+    }
+    dir
+}
+
+fn network(s: &Settings, memory_limit_bytes: u64, problems: &mut Vec<Problem>) -> NetworkLimits {
+    let own = |name: &str| usize::try_from(bytes(s, name).unwrap_or_default()).unwrap_or(usize::MAX);
+    let produce_request_max_bytes = s.size("socket.request.max.bytes");
+    let total = match s.long("queued.max.request.bytes") {
+        queued if queued > 0 => Some(queued.unsigned_abs()),
+        _ => bytes(s, "network.in_flight_total"),
+    };
+    let quarter =
+        (memory_limit_bytes / 4).clamp(*IN_FLIGHT_TOTAL_BYTES.start(), *IN_FLIGHT_TOTAL_BYTES.end());
+    let buffer = |name: &str| s.chosen(name).map(|_| s.long(name)).and_then(|n| usize::try_from(n).ok());
+    let backlog = s.chosen("socket.listen.backlog.size").map(|_| s.long("socket.listen.backlog.size"));
+    let idle = s.long("connections.max.idle.ms");
+    NetworkLimits {
+        produce_request_max_bytes,
+        request_max_bytes: own("network.request_limit").clamp(1, produce_request_max_bytes.max(1)),
+        connection_in_flight_max_bytes: own("network.in_flight_connection").max(1),
+        connection_in_flight_max_requests: s.size("network.in_flight_requests"),
+        total_in_flight_max_bytes: usize::try_from(total.unwrap_or(quarter)).unwrap_or(usize::MAX).max(1),
+        connections_max: s.size("max.connections"),
+        connections_per_ip_max: s.size("max.connections.per.ip"),
+        connections_per_ip_overrides: per_ip_overrides(s, problems),
+        idle_max: (idle >= 0).then(|| Duration::from_millis(idle.unsigned_abs())),
+        request_timeout: s.millis("request.timeout.ms"),
+        send_buffer_bytes: buffer("socket.send.buffer.bytes"),
+        receive_buffer_bytes: buffer("socket.receive.buffer.bytes"),
+        listen_backlog: backlog.and_then(|n| u32::try_from(n).ok()).unwrap_or(BACKLOG),
+    }
+}
+
+fn per_ip_overrides(s: &Settings, problems: &mut Vec<Problem>) -> Vec<(String, usize)> {
+    let name = "max.connections.per.ip.overrides";
+    let text = s.text(name).unwrap_or_default();
+    let mut overrides = Vec::new();
+    for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        let pair = entry.rsplit_once(':').map(|(host, count)| (host.trim(), count.trim().parse()));
+        match pair {
+            Some((host, Ok(count))) if !host.is_empty() => {
+                overrides.push((host.trim_matches(['[', ']']).to_owned(), count));
+            }
+            _ => problems.push(s.problem(name, format!("\"{entry}\" must be host:count"))),
+        }
+    }
+    overrides
+}
+
+fn offsets(s: &Settings) -> OffsetRules {
+    let minutes = s.long("offsets.retention.minutes");
+    OffsetRules {
+        metadata_max_bytes: s.size("offset.metadata.max.bytes"),
+        retention_ms: (minutes < NEVER_MINUTES).then_some(minutes.saturating_mul(60_000)),
+        retention_check_interval: s.millis("offsets.retention.check.interval.ms"),
+        commit_timeout: s.millis("offsets.commit.timeout.ms"),
+        topic_partitions: s.int("offsets.topic.num.partitions"),
+        topic_segment_bytes: s.int("offsets.topic.segment.bytes"),
+    }
+}
+
+/// Rules between settings, as Kafka checks them at start.
+fn check_rules(s: &Settings, defaults: &TopicDefaults, problems: &mut Vec<Problem>) {
+    let mut require = |holds: bool, name: &str, text: String| {
+        if !holds {
+            problems.push(s.problem(name, text));
+        }
+    };
+    let topic = defaults.settings();
+    let retention_ms = topic.retention_ms;
+    require(
+        retention_ms == -1 || retention_ms >= 1,
+        "log.retention.ms",
+        "must be at least 1, or -1 for ever".to_owned(),
+    );
+    require(topic.segment_ms >= 1, "log.roll.ms", "must be at least 1".to_owned());
+    require(topic.segment_jitter_ms >= 0, "log.roll.jitter.ms", "must be at least 0".to_owned());
+    require(
+        topic.min_compaction_lag_ms <= topic.max_compaction_lag_ms,
+        "log.cleaner.min.compaction.lag.ms",
+        format!("must not be above log.cleaner.max.compaction.lag.ms ({})", topic.max_compaction_lag_ms),
+    );
+    let (min, max) = (s.long("group.min.session.timeout.ms"), s.long("group.max.session.timeout.ms"));
+    require(
+        min <= max,
+        "group.min.session.timeout.ms",
+        format!("must not be above group.max.session.timeout.ms ({max})"),
+    );
+    let roles = s.text("process.roles").unwrap_or_default();
+    require(
+        roles.split(',').any(|role| role == "broker"),
+        "process.roles",
+        "streamd is always broker and controller in one. Write broker,controller, or leave it out".to_owned(),
+    );
+    let node = s.int("node_id");
+    let voters = s.text("controller.quorum.voters").unwrap_or_default();
+    let others = voters
+        .split(',')
+        .filter(|voter| !voter.is_empty())
+        .filter(|voter| voter.split_once('@').and_then(|(id, _)| id.trim().parse().ok()) != Some(node))
+        .count();
+    require(
+        others == 0,
+        "controller.quorum.voters",
+        format!("names other nodes than {node}, and this version of streamd runs alone"),
+    );
+    let factor = s.long("default.replication.factor");
+    require(factor >= 1, "default.replication.factor", "must be at least 1".to_owned());
+}
+
+/// A setting in bytes; `None` for `auto` and for none.
+fn bytes(s: &Settings, name: &str) -> Option<u64> {
+    s.text(name).and_then(units::bytes).and_then(|bytes| u64::try_from(bytes).ok())
+}
+
+/// Broker properties whose value is what other settings came to.
+fn reported(s: &Settings, listeners: &[Listener]) -> BTreeMap<&'static str, String> {
+    let mut values = BTreeMap::new();
+    let dir = s.text("data_dir").unwrap_or_default();
+    values.insert("log.dirs", dir.to_owned());
+    values.insert("log.dir", dir.to_owned());
+    let node = s.int("node_id").to_string();
+    values.insert("node.id", node.clone());
+    values.insert("broker.id", node);
+    let bound = listeners.iter().map(|listener| format!("{}://{}", listener.name, listener.bind));
+    values.insert("listeners", bound.collect::<Vec<_>>().join(","));
+    let told: Vec<_> = listeners
+        .iter()
+        .filter_map(|listener| match &listener.advertise {
+            Advertise::Address(told) => Some(format!("{}://{told}", listener.name)),
+            Advertise::ByOrigin { internal, external } => {
+                external.as_ref().or(internal.as_ref()).map(|told| format!("{}://{told}", listener.name))
+            }
+            Advertise::Auto => None,
+        })
+        .collect();
+    if !told.is_empty() {
+        values.insert("advertised.listeners", told.join(","));
+    }
+    values
+}

@@ -1,0 +1,90 @@
+//! Declared topics: `[[topics]]` of `broker.toml` and `KAFKA_CREATE_TOPICS`.
+
+use std::collections::BTreeMap;
+
+use super::keys::{self, Scope};
+use super::names;
+use super::raw::{Layer, Problem, Written, WrittenTopic};
+use super::settings::shown;
+use super::value;
+use super::{DeclaredTopic, TopicDefaults};
+
+/// Checks the topics and merges them by name; a topic of a higher layer replaces that of a lower one.
+pub(super) fn topics(
+    written: Vec<WrittenTopic>,
+    defaults: &TopicDefaults,
+    problems: &mut Vec<Problem>,
+) -> Vec<DeclaredTopic> {
+    let mut by_name: BTreeMap<String, (Layer, DeclaredTopic)> = BTreeMap::new();
+    for topic in written {
+        let layer = topic.settings.iter().map(|written| written.layer).max().unwrap_or(Layer::File);
+        match declared(&topic, defaults) {
+            Ok(declared) => match by_name.get(&declared.name) {
+                Some((earlier, _)) if *earlier == layer => {
+                    let text = format!("topic \"{}\" is declared twice.", declared.name);
+                    problems.push(Problem::new(&topic.origin, text));
+                }
+                Some((earlier, _)) if *earlier > layer => {}
+                _ => {
+                    by_name.insert(declared.name.clone(), (layer, declared));
+                }
+            },
+            Err(problem) => problems.push(problem),
+        }
+    }
+    by_name.into_values().map(|(_, topic)| topic).collect()
+}
+
+fn declared(topic: &WrittenTopic, defaults: &TopicDefaults) -> Result<DeclaredTopic, Problem> {
+    let (mut name, mut partitions, mut config) = (None, None, BTreeMap::new());
+    for written in &topic.settings {
+        let problem = |text: String| Problem::new(&written.origin, text);
+        match written.name.as_str() {
+            "name" => name = Some(topic_name(&written.text).map_err(problem)?),
+            "partitions" => partitions = Some(partition_count(&written.text).map_err(problem)?),
+            other => match other.strip_prefix("config.") {
+                Some(setting) => {
+                    let (setting, text) = topic_setting(setting, written).map_err(problem)?;
+                    config.insert(setting, text);
+                }
+                None => {
+                    let near = names::nearest(other, ["name", "partitions", "config"].into_iter());
+                    return Err(problem(names::unknown(other, near)));
+                }
+            },
+        }
+    }
+    let name = name.ok_or_else(|| Problem::new(&topic.origin, "a topic needs a name."))?;
+    defaults
+        .validate(&config)
+        .map_err(|text| Problem::new(&topic.origin, format!("topic \"{name}\": {text}.")))?;
+    Ok(DeclaredTopic { name, partitions, config })
+}
+
+/// A name that Kafka takes (S84).
+fn topic_name(text: &str) -> Result<String, String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if text.is_empty() || text.len() > 249 || text == "." || text == ".." || !text.chars().all(legal) {
+        return Err(format!(
+            "topic name \"{text}\" must be 1 to 249 letters, digits, dots, underscores and dashes, and not . or .."
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn partition_count(text: &str) -> Result<i32, String> {
+    text.parse()
+        .ok()
+        .filter(|partitions| (1..=100_000).contains(partitions))
+        .ok_or_else(|| format!("partitions = {text}: must be between 1 and 100000."))
+}
+
+fn topic_setting(name: &str, written: &Written) -> Result<(String, String), String> {
+    let Some(key) = keys::find(Scope::Topic, name) else {
+        return Err(names::unknown(name, names::nearest(name, keys::topic().map(|key| key.name))));
+    };
+    let text = value::parse_human(key, &written.text).map_err(|fault| {
+        format!("{name} = {}: must be {}.", shown(key, &written.text), fault.in_plain_words(key))
+    })?;
+    Ok((name.to_owned(), text))
+}

@@ -1,0 +1,236 @@
+//! All settings chosen from the layers, each with its origin: what `streamd config show` prints and DescribeConfigs
+//! reports. Only what somebody set is stored; the rest is the table's default.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Profile;
+use super::keys::{self, Key, Kind, Scope, Status};
+use super::names::{self, Meaning, Place};
+use super::raw::{Layer, Origin, Problem, Written};
+use super::value;
+
+/// The settings in force.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    profile: Profile,
+    chosen: BTreeMap<&'static str, Chosen>,
+}
+
+/// One setting that somebody set.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// The row by whose name it was set: an alias, perhaps.
+    pub key: &'static Key,
+    /// Its value in Kafka's text form.
+    pub text: String,
+    /// Who set it.
+    pub origin: Origin,
+    layer: Layer,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::new(Profile::Prod)
+    }
+}
+
+impl Settings {
+    /// Nobody set anything.
+    pub(super) fn new(profile: Profile) -> Self {
+        Self { profile, chosen: BTreeMap::new() }
+    }
+
+    /// The profile in force.
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    pub(super) fn set_profile(&mut self, profile: Profile) {
+        self.profile = profile;
+    }
+
+    /// What somebody set under this name or an alias of it.
+    pub fn chosen(&self, name: &str) -> Option<&Chosen> {
+        self.chosen.get(keys::canonical(name))
+    }
+
+    /// The value in force and where it comes from.
+    pub fn value(&self, key: &Key) -> (Option<&str>, Origin) {
+        if let Some(chosen) = self.chosen(key.name) {
+            return (Some(&chosen.text), chosen.origin.clone());
+        }
+        match keys::DEV_DEFAULTS.iter().find(|(name, _)| *name == key.name) {
+            Some((_, text)) if self.profile == Profile::Dev => (Some(text), Origin::DevProfile),
+            _ => (key.default, Origin::Default),
+        }
+    }
+
+    /// The default in force: the profile's or the table's.
+    pub fn default_of(&self, key: &Key) -> Option<&'static str> {
+        match keys::DEV_DEFAULTS.iter().find(|(name, _)| *name == key.name) {
+            Some((_, text)) if self.profile == Profile::Dev => Some(text),
+            _ => key.default,
+        }
+    }
+
+    /// Takes in what was written: the highest layer counts. An empty value of a setting that has no default is no
+    /// value. Gives back the names that were accepted without effect.
+    pub(super) fn choose(&mut self, written: Vec<Written>, problems: &mut Vec<Problem>) -> Vec<String> {
+        let mut idle = Vec::new();
+        for written in written {
+            let place = match (&written.origin, written.layer) {
+                (Origin::File { file, .. }, Layer::File) if is_properties(file) => Place::Properties,
+                (_, Layer::File) => Place::Toml,
+                _ => Place::Anywhere,
+            };
+            match names::resolve(&written.name, place) {
+                Ok(Meaning::Foreign) => idle.push(written.name),
+                Ok(Meaning::Setting(key)) => {
+                    if let Err(text) = self.choose_one(key, &written, &mut idle) {
+                        problems.push(Problem::new(&written.origin, text));
+                    }
+                }
+                Err(text) => problems.push(Problem::new(&written.origin, text)),
+            }
+        }
+        self.drop_overruled_synonyms();
+        idle
+    }
+
+    fn choose_one(
+        &mut self,
+        key: &'static Key,
+        written: &Written,
+        idle: &mut Vec<String>,
+    ) -> Result<(), String> {
+        let name = written.name.strip_prefix("kafka.").unwrap_or(&written.name);
+        let name = name.strip_prefix("defaults.topic.").unwrap_or(name);
+        let plain = |key: &Key, fault: value::Fault| {
+            format!("{name} = {}: must be {}.", shown(key, &written.text), fault.in_plain_words(key))
+        };
+        if key.default.is_none() && written.text.trim().is_empty() {
+            return Ok(());
+        }
+        let text = value::parse_human(key, &written.text).map_err(|fault| plain(key, fault))?;
+        if key.name == "broker.id" && text == "-1" {
+            return Ok(());
+        }
+        let target = target_of(key);
+        value::parse_human(target, &text).map_err(|fault| plain(key, fault))?;
+        let is_default = key.default.unwrap_or_default() == text;
+        match key.status {
+            Status::Refused if !is_default && !text.is_empty() => {
+                return Err(format!("{name} = {} is not possible. {}", shown(key, &text), reason(key)));
+            }
+            Status::Reported if !is_default => idle.push(key.name.to_owned()),
+            _ => {}
+        }
+        if let Some(earlier) = self.chosen.get(target.name) {
+            if earlier.layer == written.layer && earlier.key != key && earlier.text != text {
+                return Err(format!(
+                    "{} and {} ({}) are the same setting. Keep one.",
+                    key.name, earlier.key.name, earlier.origin
+                ));
+            }
+            if earlier.layer > written.layer {
+                return Ok(());
+            }
+        }
+        let chosen = Chosen { key, text, origin: written.origin.clone(), layer: written.layer };
+        self.chosen.insert(target.name, chosen);
+        Ok(())
+    }
+
+    /// A synonym set in a higher layer overrules its siblings below: who sets `KAFKA_LOG_RETENTION_HOURS` means it,
+    /// whatever `log.retention.ms` the file has.
+    fn drop_overruled_synonyms(&mut self) {
+        for group in keys::SYNONYM_GROUPS {
+            let top = group.iter().filter_map(|name| self.chosen.get(name)).map(|chosen| chosen.layer).max();
+            for name in *group {
+                if self.chosen.get(name).is_some_and(|chosen| Some(chosen.layer) < top) {
+                    self.chosen.remove(name);
+                }
+            }
+        }
+    }
+}
+
+/// Values by name and type, for building [`super::Config`]. Every chosen value was checked when it was chosen, so the
+/// fallbacks are never reached by a name of the table; a test reads each.
+impl Settings {
+    /// A value's text; `None` when there is none.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        let key = find(name)?;
+        match self.chosen(name) {
+            Some(chosen) => Some(&chosen.text),
+            None => self.default_of(key),
+        }
+    }
+
+    /// A number.
+    pub(super) fn long(&self, name: &str) -> i64 {
+        self.text(name).and_then(|text| text.parse().ok()).unwrap_or_default()
+    }
+
+    /// A number of 32 bits.
+    pub(super) fn int(&self, name: &str) -> i32 {
+        i32::try_from(self.long(name)).unwrap_or(i32::MAX)
+    }
+
+    /// A count or a size; negative ones count as 0.
+    pub(super) fn size(&self, name: &str) -> usize {
+        usize::try_from(self.long(name).max(0)).unwrap_or(usize::MAX)
+    }
+
+    /// A time in milliseconds.
+    pub(super) fn millis(&self, name: &str) -> Duration {
+        Duration::from_millis(self.long(name).max(0).unsigned_abs())
+    }
+
+    /// A truth value.
+    pub(super) fn truth(&self, name: &str) -> bool {
+        self.text(name) == Some("true")
+    }
+
+    /// A problem with this setting, where it or a synonym of it was set.
+    pub(super) fn problem(&self, name: &str, text: impl Into<String>) -> Problem {
+        let group = keys::SYNONYM_GROUPS.iter().find(|group| group.contains(&name));
+        let set = group.and_then(|group| group.iter().find_map(|name| self.chosen(name)));
+        let (name, origin) = match set.or_else(|| self.chosen(name)) {
+            Some(chosen) => (chosen.key.name, chosen.origin.clone()),
+            None => (name, Origin::Default),
+        };
+        Problem { origin, text: format!("{name}: {}.", text.into()) }
+    }
+}
+
+/// The row of a name that is streamd's own or a broker property.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    keys::find(Scope::Own, name).or_else(|| keys::find(Scope::Broker, name))
+}
+
+/// The row under which a setting's value is kept.
+fn target_of(key: &'static Key) -> &'static Key {
+    find(keys::canonical(key.name)).unwrap_or(key)
+}
+
+/// Whether a file is in Java's property format, by its name.
+pub(super) fn is_properties(file: &str) -> bool {
+    file.ends_with(".properties")
+}
+
+/// A value as errors show it: secrets are not.
+pub(super) fn shown(key: &Key, text: &str) -> String {
+    match key.kind {
+        _ if key.sensitive() => "(hidden)".to_owned(),
+        Kind::String | Kind::List | Kind::Class | Kind::Password => format!("\"{text}\""),
+        _ if text.trim().parse::<f64>().is_ok() => text.trim().to_owned(),
+        _ => format!("\"{text}\""),
+    }
+}
+
+/// Why a refused setting is refused: what follows the first sentence of its doc.
+fn reason(key: &Key) -> &'static str {
+    key.doc.split_once(". ").map_or(key.doc, |(_, reason)| reason)
+}
