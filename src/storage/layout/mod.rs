@@ -13,9 +13,11 @@
 //!   <topic>-<n>.<id>-stray/    a directory that nobody knows; never served, never unlinked
 //! ```
 
+mod meta_properties;
 mod names;
 mod partition_metadata;
 
+pub use meta_properties::{MetaProperties, WrittenBy};
 pub use names::{
     DirKind, DirName, FileKind, FileState, SegmentFileName, deleted_dir, parse_dir, parse_file,
     partition_dir, segment_file, segment_file_in, stray_dir,

@@ -1,0 +1,139 @@
+//! Whose data directory it is: read, checked against the settings, made at the first start.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::{DirError, DirSpec};
+use crate::storage::checkpoint::replace;
+use crate::storage::layout::{DirKind, META_PROPERTIES, MetaProperties, WrittenBy, parse_dir};
+use crate::types::TopicId;
+
+/// The newest format of a data directory that this release reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// What stands in a directory before anything is changed in it.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Nothing of anybody's.
+    New,
+    /// Ours, of a format that we know.
+    Ours(MetaProperties),
+}
+
+/// Looks who wrote the directory. Changes nothing, so it can be asked before the lock is held.
+pub(super) fn inspect(dir: &Path) -> Result<Found, DirError> {
+    let path = dir.join(META_PROPERTIES);
+    let meta = match MetaProperties::read(dir) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(DirError::BadIdentity { path, why: error.to_string() });
+        }
+        Err(error) => return Err(DirError::Io { action: "read", path, error }),
+    };
+    match meta {
+        Some(meta) => match &meta.streamd {
+            Some(by) if by.format > FORMAT => Err(DirError::Newer {
+                theirs: by.version.clone(),
+                format: by.format,
+                ours: RELEASE.into(),
+                newest: FORMAT,
+            }),
+            Some(_) => Ok(Found::Ours(meta)),
+            None => Err(DirError::Kafka { topics: count_topics(dir)? }),
+        },
+        None => match count_topics(dir)? {
+            0 => Ok(Found::New),
+            topics => Err(DirError::NoIdentity { path: dir.to_owned(), topics }),
+        },
+    }
+}
+
+/// Checks what was found against the settings, and makes what is missing.
+pub(super) fn establish(spec: &DirSpec<'_>, found: Found) -> Result<MetaProperties, DirError> {
+    let wanted = spec.cluster_id.map(str::trim).filter(|id| !id.is_empty());
+    if let Some(wanted) =
+        wanted.filter(|id| id.len() > CLUSTER_ID_LEN_MAX || !id.bytes().all(|b| b.is_ascii_graphic()))
+    {
+        return Err(DirError::BadClusterId { wanted: wanted.into() });
+    }
+    let written_by = Some(WrittenBy { format: FORMAT, version: RELEASE.into() });
+    match found {
+        Found::New => {
+            let [cluster, directory] = spec.random.map(uuid);
+            let cluster_id = wanted.map_or_else(|| cluster.to_string(), str::to_owned);
+            let meta = MetaProperties {
+                cluster_id,
+                node_id: spec.node_id,
+                directory_id: Some(directory),
+                streamd: written_by,
+            };
+            write(spec.path, &meta)?;
+            Ok(meta)
+        }
+        Found::Ours(meta) => {
+            if let Some(wanted) = wanted.filter(|wanted| *wanted != meta.cluster_id) {
+                return Err(DirError::ClusterId { wanted: wanted.into(), found: meta.cluster_id });
+            }
+            if meta.node_id != spec.node_id {
+                return Err(DirError::NodeId { wanted: spec.node_id, found: meta.node_id });
+            }
+            if meta.streamd == written_by {
+                return Ok(meta);
+            }
+            // From here on an older release that does not know our format has to keep off.
+            let meta = MetaProperties { streamd: written_by, ..meta };
+            write(spec.path, &meta)?;
+            Ok(meta)
+        }
+    }
+}
+
+fn write(dir: &Path, meta: &MetaProperties) -> Result<(), DirError> {
+    let path = dir.join(META_PROPERTIES);
+    replace(&path, meta.encode().as_bytes()).map_err(|error| DirError::Io { action: "write", path, error })
+}
+
+/// A version 4 UUID whose text does not begin with `-`, which Kafka's tools take for an option.
+fn uuid(mut random: [u8; 16]) -> TopicId {
+    loop {
+        if let Some(id) = TopicId::from_random(random) {
+            return id;
+        }
+        // '-' is 62: any other first bits will do.
+        random[0] ^= 0x80;
+    }
+}
+
+/// Distinct topics that have a partition directory here.
+fn count_topics(dir: &Path) -> Result<usize, DirError> {
+    let fault = |error| DirError::Io { action: "list", path: dir.to_owned(), error };
+    let mut topics = HashSet::new();
+    for entry in fs::read_dir(dir).map_err(fault)? {
+        let entry = entry.map_err(fault)?;
+        if let Some(name) = entry.file_name().to_str()
+            && let Some(parsed) = parse_dir(name)
+            && parsed.kind == DirKind::Live
+            && entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && holds_a_partition(&entry.path())
+        {
+            topics.insert(parsed.topic.to_owned());
+        }
+    }
+    Ok(topics.len())
+}
+
+/// A folder called `backup-1` is nobody's partition unless it holds what a partition holds.
+fn holds_a_partition(dir: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(dir) else { return false };
+    entries.flatten().any(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name == crate::storage::layout::PARTITION_METADATA
+            || crate::storage::layout::parse_file(&name).is_some()
+    })
+}
+
+const RELEASE: &str = env!("CARGO_PKG_VERSION");
+const CLUSTER_ID_LEN_MAX: usize = 100;
