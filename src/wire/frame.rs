@@ -126,6 +126,8 @@ impl FrameBuffer {
                 let missing = LENGTH_BYTES + frame - len;
                 missing.min(self.receive_bytes.max(len).max(self.trusted_bytes))
             }
+            // Nothing yet: one like the last, so that a large frame comes in one piece and is never moved.
+            None if len == 0 => self.receive_bytes.max(self.trusted_bytes),
             _ => self.receive_bytes,
         };
         self.received.reserve(wanted);
