@@ -1,0 +1,37 @@
+//! The settings that brokers run with, the same for Kafka and for streamd.
+
+/// One broker per profile runs the scripts of that profile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Profile {
+    /// Defaults, but for the replication factors of internal topics and the wait for more members.
+    Plain,
+    /// Small limits, switches turned off and other defaults for topics.
+    Strict,
+}
+
+impl Profile {
+    pub(crate) const ALL: [Self; 2] = [Self::Plain, Self::Strict];
+
+    /// Broker properties by their Kafka names.
+    pub(crate) fn properties(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Plain => &[("group.initial.rebalance.delay.ms", "0")],
+            Self::Strict => &[
+                ("group.initial.rebalance.delay.ms", "1000"),
+                ("group.max.size", "2"),
+                ("group.min.session.timeout.ms", "1000"),
+                ("group.max.session.timeout.ms", "20000"),
+                ("offset.metadata.max.bytes", "10"),
+                ("auto.create.topics.enable", "false"),
+                ("delete.topic.enable", "false"),
+                ("num.partitions", "3"),
+                ("message.max.bytes", "2000"),
+                ("log.message.timestamp.type", "LogAppendTime"),
+                ("log.retention.ms", "3600000"),
+                ("compression.type", "gzip"),
+                ("max.request.partition.size.limit", "3"),
+                ("socket.request.max.bytes", "1000000"),
+            ],
+        }
+    }
+}
