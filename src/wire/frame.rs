@@ -171,6 +171,7 @@ impl FrameBuffer {
         if self.received.is_empty() {
             self.received = BytesMut::new();
             self.receive_bytes = RECEIVE_BYTES_MIN;
+            self.trusted_bytes = 0;
         }
     }
 
