@@ -106,6 +106,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
     let config =
         assemble::config(settings, topics, sources.port, sources.machine_memory_bytes, &mut problems);
     if !problems.is_empty() {
+        problems.sort_by_key(|problem| place(&problem.origin));
         return Err(LoadError { problems });
     }
     let mut warnings = Vec::new();
@@ -116,6 +117,16 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
         warnings.push(format!("variables that mean nothing to streamd: {}", from_env.unknown.join(", ")));
     }
     Ok(Loaded { config, warnings, kafka_env: from_env.kafka })
+}
+
+/// Sorts problems as their reader goes through them: the file from top to bottom, variables, flags.
+fn place(origin: &Origin) -> (u8, usize, usize) {
+    match origin {
+        Origin::File { line, column, .. } => (0, *line, *column),
+        Origin::Env(_) => (1, 0, 0),
+        Origin::Flag(_) => (2, 0, 0),
+        Origin::Default | Origin::DevProfile => (3, 0, 0),
+    }
 }
 
 #[cfg(test)]

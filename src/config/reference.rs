@@ -50,7 +50,6 @@ pub fn toml() -> String {
     for key in keys::own().filter(|key| !key.name.starts_with("defaults.")) {
         let (its_table, name) = key.name.split_once('.').unwrap_or(("", key.name));
         if its_table != table {
-            // Kafka's tables stand before the last of ours, where topics would be looked for.
             let _ = write!(text, "\n[{its_table}]");
             table = its_table;
         }
@@ -67,10 +66,13 @@ pub fn toml() -> String {
         toml_entry(&mut text, &format!("\"{}\"", key.name), key);
     }
     text.push_str(TOML_TOPICS);
-    text.push_str("\n# Kafka's broker properties, by their own names.\n[kafka]");
+    text.push_str("\n# Kafka's broker properties, by their own names.\n");
+    text.push_str(&aliases());
+    text.push_str("[kafka]");
     for (area, rows) in keys::BROKER_AREAS {
         let _ = write!(text, "\n## {area}\n");
-        for key in rows.iter().filter(|key| key.listed && key.status == Status::Effective) {
+        let is_shown = |key: &&Key| key.listed && key.status == Status::Effective && !is_alias(key);
+        for key in rows.iter().filter(is_shown) {
             toml_entry(&mut text, &format!("\"{}\"", key.name), key);
         }
     }
@@ -81,12 +83,31 @@ pub fn toml() -> String {
     text
 }
 
+/// Kafka's names for keys above.
+fn aliases() -> String {
+    let broker = keys::ALIASES.iter().filter(|(alias, _)| keys::find(Scope::Broker, alias).is_some());
+    let pairs: Vec<_> = broker.map(|(alias, own)| format!("{alias} ({own})")).collect();
+    let text =
+        format!("These are other names of keys above, and may stand here instead: {}.", pairs.join(", "));
+    wrapped(&text).iter().map(|line| format!("# {line}\n")).collect()
+}
+
+fn is_alias(key: &Key) -> bool {
+    keys::canonical(key.name) != key.name
+}
+
 fn toml_entry(text: &mut String, name: &str, key: &Key) {
     text.push('\n');
     for line in wrapped(key.doc) {
         let _ = writeln!(text, "# {line}");
     }
-    let note = human(key).map(|human| format!("  # {human}")).unwrap_or_default();
+    let dev = keys::DEV_DEFAULTS.iter().find(|(name, _)| *name == key.name);
+    let dev = dev.map(|(_, text)| format!("dev profile: {text}"));
+    let note = match (human(key), dev) {
+        (Some(human), Some(dev)) => format!("  # {human}; {dev}"),
+        (Some(note), None) | (None, Some(note)) => format!("  # {note}"),
+        (None, None) => String::new(),
+    };
     let _ = writeln!(text, "# {name} = {}{note}", toml_value(key));
 }
 
@@ -209,4 +230,72 @@ fn wrapped(text: &str) -> Vec<String> {
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::{SourceFile, Sources, load};
+
+    /// The reference with every setting taken out of its comment, but for those that exclude `listen.advertise` and
+    /// the example of a topic.
+    fn uncommented() -> String {
+        let is_setting = |line: &str| {
+            line.split_once(" = ").is_some_and(|(name, _)| !name.trim_matches('"').contains([' ', '[']))
+        };
+        let skipped = ["advertise.", "name = ", "partitions = 6", "config = "];
+        toml()
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(rest)
+                    if is_setting(rest) && !skipped.iter().any(|skipped| rest.starts_with(skipped)) =>
+                {
+                    rest
+                }
+                _ => line,
+            })
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn every_line_of_the_reference_may_be_uncommented_and_changes_nothing() {
+        let text = uncommented();
+        let file = Some(SourceFile { name: "broker.toml".to_owned(), text: text.clone() });
+        let loaded = load(&Sources { file, machine_memory_bytes: 1 << 30, ..Sources::default() });
+        let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(loaded.warnings, Vec::<String>::new());
+        let default = crate::config::Config::default();
+        assert_eq!(loaded.config.topic_defaults.settings(), default.topic_defaults.settings());
+        assert_eq!(loaded.config.groups, default.groups);
+        assert_eq!(loaded.config.offsets, default.offsets);
+        assert_eq!(loaded.config.fsync, default.fsync);
+        let set = |key: &&Key| loaded.config.settings.chosen(key.name).is_some();
+        let with_value = |key: &&Key| key.listed && key.default.is_some_and(|text| !text.is_empty());
+        let missing: Vec<_> = keys::own()
+            .chain(keys::broker())
+            .filter(with_value)
+            .filter(|key| !set(key))
+            .map(|key| key.name)
+            .collect();
+        // Refused ones are not in the file; nobody is tempted.
+        let refused =
+            keys::broker().filter(with_value).filter(|key| key.status == Status::Refused).map(|key| key.name);
+        assert_eq!(missing, refused.collect::<Vec<_>>(), "{text}");
+    }
+
+    #[test]
+    fn the_page_has_every_setting() {
+        let page = markdown();
+        for key in keys::own().chain(keys::topic()).chain(keys::broker().filter(|key| key.listed)) {
+            assert!(page.contains(&format!("\n| `{}` |", key.name)), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn lines_are_broken_between_words() {
+        let text = "word ".repeat(50);
+        assert!(wrapped(text.trim()).iter().all(|line| line.len() <= WIDTH));
+        assert_eq!(wrapped("short"), ["short"]);
+    }
 }

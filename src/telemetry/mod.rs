@@ -1,1 +1,121 @@
-//! Log setup: text on a terminal, JSON otherwise.
+//! Log setup: one line an event on standard error, as text for people or as JSON for machines.
+
+use std::io;
+
+use tracing::Subscriber;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Text, with colours or without.
+    Text {
+        /// Whether levels are coloured.
+        colour: bool,
+    },
+    /// One JSON object.
+    Json,
+}
+
+/// The log cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The filter cannot be read.
+    #[error("log.level \"{0}\" is not a level or a filter")]
+    Filter(String),
+    /// There is one already.
+    #[error("the log is set up already")]
+    Twice,
+}
+
+/// Sends log lines to standard error from now on. `filter` is a level, or levels by module:
+/// `info,streamd::net=debug`.
+pub fn init(format: Format, filter: &str) -> Result<(), InitError> {
+    let targets = read_filter(filter)?;
+    subscriber(format, targets, io::stderr).try_init().map_err(|_| InitError::Twice)
+}
+
+fn read_filter(filter: &str) -> Result<Targets, InitError> {
+    filter.parse().map_err(|_| InitError::Filter(filter.to_owned()))
+}
+
+fn subscriber<W>(format: Format, filter: Targets, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = match format {
+        Format::Text { colour } => lines.with_ansi(colour).with_target(false).boxed(),
+        Format::Json => {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: Format, filter: &str) -> String {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let subscriber = subscriber(format, read_filter(filter).unwrap(), move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(topic = "orders", partitions = 6, "topic created");
+            tracing::debug!(target: "streamd::net", "accepted");
+        });
+        let bytes = captured.0.lock().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn text_is_one_line_an_event() {
+        let text = logged(Format::Text { colour: false }, "info");
+        assert_eq!(text.lines().count(), 1);
+        assert!(text.contains(" INFO topic created topic=\"orders\" partitions=6"), "{text}");
+    }
+
+    #[test]
+    fn json_has_the_fields_at_the_top() {
+        let text = logged(Format::Json, "info");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["message"], "topic created");
+        assert_eq!((&line["level"], &line["partitions"]), (&"INFO".into(), &6.into()));
+        assert!(line["timestamp"].is_string());
+    }
+
+    #[test]
+    fn a_filter_opens_one_module() {
+        let text = logged(Format::Text { colour: false }, "error,streamd::net=debug");
+        assert!(text.contains("accepted") && !text.contains("topic created"), "{text}");
+    }
+
+    #[test]
+    fn a_broken_filter_is_said() {
+        let error = init(Format::Json, "a=loud").unwrap_err().to_string();
+        assert_eq!(error, "log.level \"a=loud\" is not a level or a filter");
+    }
+}

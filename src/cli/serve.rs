@@ -1,0 +1,156 @@
+//! `streamd serve`: settings, log, broker, signals, drain.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::announce::{self, Facts};
+use super::exit::Ended;
+use super::output::print;
+use super::settings::SettingsArgs;
+use super::signals::Signals;
+use super::start::{self, Running};
+use crate::config::load::Loaded;
+use crate::config::{Config, LogFormat};
+use crate::telemetry::{self, Format};
+use crate::types::Clock;
+
+/// Threads for calls that block: recovery, reads that miss the page cache, checks that take long.
+const BLOCKING_THREADS_MAX: usize = 128;
+
+/// Run the broker
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Keep nothing: a fresh directory that is deleted at exit
+    #[arg(long)]
+    ephemeral: bool,
+    /// Write the bound addresses to this file, as JSON, once clients are served
+    #[arg(long, value_name = "FILE")]
+    ports_file: Option<PathBuf>,
+}
+
+/// Runs a broker until a signal stops it.
+pub(super) fn run(mut args: Args, clock: &Clock) -> anyhow::Result<()> {
+    let scratch = args.ephemeral.then(|| Scratch::make(clock)).transpose()?;
+    if let Some(scratch) = &scratch {
+        if args.settings.has_data_dir() {
+            return Err(Ended::Usage("--ephemeral and --data-dir contradict each other.".to_owned()).into());
+        }
+        args.settings.set_data_dir(scratch.0.clone());
+    }
+    let loaded = args.settings.load()?;
+    let format = log_format(&loaded.config);
+    telemetry::init(format, &loaded.config.log.level)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("streamd")
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
+        .context("cannot start the threads")?;
+    let said = Said { format, ports_file: args.ports_file, ephemeral: scratch.is_some() };
+    runtime.block_on(Box::pin(serve(loaded, &said, clock)))
+}
+
+/// How a start is announced.
+struct Said {
+    format: Format,
+    ports_file: Option<PathBuf>,
+    ephemeral: bool,
+}
+
+async fn serve(loaded: Loaded, said: &Said, clock: &Clock) -> anyhow::Result<()> {
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let starting = Box::pin(start::start(loaded.config.clone(), clock.clone()));
+    let running = tokio::select! {
+        running = starting => running?,
+        asked = signals.next() => {
+            tracing::info!("{} while starting: stopped", asked.name());
+            return Ok(());
+        }
+    };
+    announce(&loaded, said, clock, &running)?;
+    let asked = signals.next().await;
+    let began = clock.monotonic();
+    tracing::info!("{}: stopping. Once more stops at once", asked.name());
+    tokio::select! {
+        () = Box::pin(running.stop()) => {}
+        again = signals.next() => {
+            tracing::warn!("{} again: stopped before everything was written", again.name());
+            std::process::exit(again.exit_code());
+        }
+    }
+    tracing::info!("stopped in {} ms", clock.monotonic().saturating_sub(began).as_millis());
+    Ok(())
+}
+
+fn announce(loaded: &Loaded, said: &Said, clock: &Clock, running: &Running) -> anyhow::Result<()> {
+    let facts = Facts {
+        config: &loaded.config,
+        cluster_id: &running.cluster_id,
+        is_new: running.is_new,
+        ephemeral: said.ephemeral,
+        bound: &running.bound,
+        free_bytes: announce::free_bytes(&loaded.config.data_dir),
+        took: clock.monotonic(),
+    };
+    facts.warn_of_open_listeners();
+    if let Some(path) = &said.ports_file {
+        announce::write_ports_file(path, &running.cluster_id, &running.bound)?;
+    }
+    match said.format {
+        Format::Json => facts.log(),
+        Format::Text { .. } => print(&facts.banner())?,
+    }
+    if loaded.kafka_env {
+        print(&announce::kafkas_ready_line(loaded.config.node_id))?;
+    }
+    Ok(())
+}
+
+fn log_format(config: &Config) -> Format {
+    let terminal = std::io::stderr().is_terminal();
+    match config.log.format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Auto if !terminal => Format::Json,
+        _ => Format::Text { colour: terminal && std::env::var_os("NO_COLOR").is_none() },
+    }
+}
+
+/// A broker needs a descriptor for each connection and each segment in use; soft limits are made for shells.
+fn raise_open_files() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!("cannot raise the limit of open files: {error}"),
+    }
+}
+
+/// A directory that is deleted with this value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make(clock: &Clock) -> anyhow::Result<Self> {
+        let name = format!("streamd-{}-{}", std::process::id(), clock.now_ms());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            warn_of_leftover(&self.0, &error);
+        }
+    }
+}
+
+fn warn_of_leftover(path: &Path, error: &std::io::Error) {
+    tracing::warn!("cannot delete {}: {error}", path.display());
+}

@@ -1,0 +1,184 @@
+//! The settings as people meet them: the `streamd` binary's words and exit codes, and the generated references.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A `streamd` with nothing but these variables in its environment, in an empty directory.
+struct Shell {
+    dir: tempfile::TempDir,
+}
+
+impl Shell {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn run(&self, line: &str, env: &[(&str, &str)]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_streamd"))
+            .args(line.split(' ').filter(|argument| !argument.is_empty()))
+            .env_clear()
+            .envs(env.iter().copied())
+            .current_dir(self.dir.path())
+            .output()
+            .unwrap()
+    }
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// What `config check` says about this broker.toml, which must be wrong.
+fn mistake(text: &str) -> String {
+    let shell = Shell::new();
+    shell.file("broker.toml", text);
+    let output = shell.run("config check --config broker.toml", &[]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(stdout(&output), "");
+    stderr(&output)
+}
+
+#[test]
+fn an_unknown_key_is_told_with_its_place_and_the_nearest_name() {
+    let text = format!("{}[kafka]\n\"log.retention.hour\" = 24\n", "\n".repeat(12));
+    assert_eq!(
+        mistake(&text),
+        "broker.toml:14:1: unknown key \"log.retention.hour\". Did you mean \"log.retention.hours\"?\n"
+    );
+}
+
+#[test]
+fn every_mistake_has_a_line_of_its_own() {
+    assert_eq!(
+        mistake("node_id = -4\nprofile = \"test\"\n[durability]\nfsync = \"maybe\"\n"),
+        "broker.toml:1:1: node_id = -4: must be at least 0.\n\
+         broker.toml:2:1: profile = \"test\": must be one of: dev, prod.\n\
+         broker.toml:4:1: durability.fsync = \"maybe\": must be always, batch, never, or interval(1s) with a time of 1ms to 1h.\n"
+    );
+}
+
+#[test]
+fn broken_toml_is_told_with_its_place() {
+    let text = mistake("data_dir = \"/d\nnode_id = 1\n");
+    assert!(text.starts_with("broker.toml:1:"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_the_reason() {
+    let output = Shell::new().run("--config nowhere.toml", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stderr(&output),
+        "cannot read the config file nowhere.toml\n  No such file or directory (os error 2)\n"
+    );
+}
+
+#[test]
+fn serve_stops_at_a_mistake_before_it_touches_anything() {
+    let shell = Shell::new();
+    let output = shell.run("--set num.partitions=0 --data-dir data", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr(&output), "--set num.partitions=0: num.partitions = 0: must be at least 1.\n");
+    assert!(!shell.dir.path().join("data").exists());
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_2() {
+    for line in ["--colour", "config", "config check --set novalue", "--port 70000", "bogus"] {
+        let output = Shell::new().run(line, &[]);
+        assert_eq!(output.status.code(), Some(2), "{line}: {output:?}");
+    }
+    let output = Shell::new().run("--ephemeral --data-dir x", &[]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(stderr(&output), "--ephemeral and --data-dir contradict each other.\n");
+}
+
+#[test]
+fn warnings_leave_the_exit_code_at_0() {
+    let shell = Shell::new();
+    shell.file("server.properties", "num.io.threads=16\nzookeeper.connect=localhost:2181\n");
+    let output = shell.run("config check --config server.properties", &[("KAFKA_BROKERS", "kafka:9092")]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        stdout(&output),
+        "warning: accepted without effect: num.io.threads, zookeeper.connect\n\
+         warning: variables that mean nothing to streamd: KAFKA_BROKERS\n\
+         settings are valid\n"
+    );
+}
+
+#[test]
+fn an_unknown_variable_of_ours_is_a_mistake() {
+    let output = Shell::new().run("config check", &[("STREAMD_LOG_RETENTON_MS", "1")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stderr(&output),
+        "STREAMD_LOG_RETENTON_MS: unknown variable. Did you mean STREAMD_LOG_RETENTION_MS?\n"
+    );
+}
+
+#[test]
+fn show_prints_each_value_with_its_source() {
+    let shell = Shell::new();
+    shell.file(
+        "broker.toml",
+        "[listen]\nkafka = \"127.0.0.1:9092\"\n[kafka]\n\"num.partitions\" = 3\n\"ssl.key.password\" = \"hunter2\"\n",
+    );
+    let env = [("KAFKA_LOG_RETENTION_HOURS", "2"), ("STREAMD_NODE_ID", "7")];
+    let output = shell.run("config show --config broker.toml --set durability.fsync=never", &env);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = stdout(&output);
+    let line = |key: &str| {
+        let found = text.lines().find(|line| line.split_whitespace().next() == Some(key));
+        found.unwrap_or_else(|| panic!("{key} in\n{text}")).split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line("listen.kafka"), "listen.kafka 127.0.0.1:9092 broker.toml:2:1");
+    assert_eq!(line("num.partitions"), "num.partitions 3 broker.toml:4:1");
+    assert_eq!(line("log.retention.hours"), "log.retention.hours 2 env KAFKA_LOG_RETENTION_HOURS");
+    assert_eq!(line("node_id"), "node_id 7 env STREAMD_NODE_ID");
+    assert_eq!(line("durability.fsync"), "durability.fsync never --set durability.fsync=never");
+    assert_eq!(line("data_dir"), "data_dir ./streamd-data default");
+    assert_eq!(line("ssl.key.password"), "ssl.key.password (hidden) broker.toml:5:1");
+    assert!(!text.contains("hunter2"));
+    assert!(!text.contains("num.io.threads"), "what does nothing is left out");
+    let all = stdout(&shell.run("config show --all --dev", &[]));
+    assert!(all.contains("num.io.threads"));
+    assert!(all.contains("dev profile"), "the profile's own defaults are named");
+}
+
+#[test]
+fn show_speaks_json() {
+    let output = Shell::new().run("config show -o json --port 0", &[]);
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let row = rows.as_array().unwrap().iter().find(|row| row["key"] == "memory.limit").unwrap();
+    assert_eq!((&row["value"], &row["source"]), (&"auto".into(), &"default".into()));
+}
+
+#[test]
+fn the_generated_references_are_in_step_with_the_table() {
+    for (format, file) in [("toml", "config/broker.toml"), ("markdown", "docs/CONFIG.md")] {
+        let output = Shell::new().run(&format!("config reference --format {format}"), &[]);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        if std::env::var_os("UPDATE_REFERENCES").is_some() {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &output.stdout).unwrap();
+        }
+        let written = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            written == stdout(&output),
+            "{file} is out of step: UPDATE_REFERENCES=1 cargo test --test config writes it"
+        );
+    }
+}
