@@ -106,6 +106,10 @@ impl Committer {
         }
         self.shared.syncer.stop();
     }
+
+    pub(super) fn syncer(&self) -> &Syncer {
+        &self.shared.syncer
+    }
 }
 
 impl Drop for Committer {

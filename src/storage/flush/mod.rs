@@ -5,6 +5,7 @@
 //! linger timer. `.log` files, and what a first ack needs, are synced here and nowhere else: two threads that sync one
 //! descriptor could take each other's error.
 
+mod checkpointer;
 mod committer;
 mod queue;
 mod syncer;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use checkpointer::{CheckpointLimits, Checkpointer};
 pub use committer::{Committer, CommitterSpec};
 pub use unsynced::{Unsynced, unsynced_limit_bytes};
 

@@ -225,6 +225,12 @@ fn many_threads_put_and_sync_at_once() {
     assert_eq!(open(dir.path()).1.rows.len(), 2000);
 }
 
+/// Nanoseconds that this thread has had a processor: unlike the time that passes, other tests do not change it.
+fn busy_ns() -> u64 {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    stat.split(' ').next().unwrap().parse().unwrap()
+}
+
 /// The budget is 2 ms in a release build (reference/storage.md 6.6); an unoptimised one gets fifty times that.
 #[test]
 fn ten_thousand_rows_are_read_in_no_time() {
@@ -233,7 +239,11 @@ fn ten_thousand_rows_are_read_in_no_time() {
     sorted.sort_unstable_by_key(|row| row.id);
     let bytes = load::snapshot(sorted.into_iter());
     assert!(bytes.len() < 500_000, "{} bytes", bytes.len());
-    let clock = crate::types::Clock::system();
-    assert_eq!(load::load(&bytes).rows.len(), 10_000);
-    assert!(clock.monotonic().as_millis() < 100, "{:?}", clock.monotonic());
+    let begun = busy_ns();
+    for _ in 0..20 {
+        assert_eq!(load::load(&bytes).rows.len(), 10_000);
+    }
+    let each_us = (busy_ns() - begun) / 20 / 1000;
+    println!("10,000 rows in {each_us} us");
+    assert!(each_us < 100_000, "{each_us} us");
 }
