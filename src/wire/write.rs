@@ -158,3 +158,60 @@ impl<'a> Writer<'a> {
         self.out.put_u8(u8::try_from(value).unwrap_or(0));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Reader;
+
+    #[test]
+    fn the_reader_reads_what_the_writer_wrote() {
+        for flexible in [false, true] {
+            let mut out = BytesMut::new();
+            let mut w = Writer::new(&mut out, flexible);
+            w.string("naïve");
+            w.nullable_string(None);
+            w.nullable_bytes(Some(b""));
+            w.nullable_bytes(None);
+            w.array(200);
+            w.nullable_array(None);
+            w.tags(&[(0, b"xy"), (300, b"")]);
+            w.bool(true);
+            let bytes = out.freeze();
+            let mut r = Reader::new(&bytes, flexible);
+            assert_eq!((r.str(), r.nullable_str()), (Ok("naïve"), Ok(None)));
+            assert_eq!(r.nullable_bytes().unwrap().as_deref(), Some(&b""[..]));
+            assert_eq!(r.nullable_bytes(), Ok(None));
+            assert!(r.nullable_array(Reader::i8).is_err(), "200 elements do not follow");
+            assert_eq!(r.nullable_array(Reader::i8), Ok(None));
+            r.end().unwrap();
+            assert_eq!((r.bool(), r.remaining()), (Ok(true), 0));
+        }
+    }
+
+    #[test]
+    fn varints_of_every_length_read_back() {
+        let shifts = || (0..64).map(|shift| i64::MAX >> shift);
+        for n in shifts().flat_map(|n| [n, -n, !n]) {
+            let mut out = BytesMut::new();
+            let mut w = Writer::new(&mut out, true);
+            let short = i32::try_from(n).unwrap_or(i32::MIN);
+            w.varlong(n);
+            w.varint(short);
+            w.uvarint(short.cast_unsigned());
+            let bytes = out.freeze();
+            let mut r = Reader::new(&bytes, true);
+            assert_eq!((r.varlong(), r.varint()), (Ok(n), Ok(short)));
+            assert_eq!(r.uvarint(), Ok(short.cast_unsigned()));
+        }
+    }
+
+    #[test]
+    fn a_text_that_no_reader_would_take_is_cut_between_characters() {
+        let long = "é".repeat(20_000);
+        let mut out = BytesMut::new();
+        Writer::new(&mut out, true).string(&long);
+        let bytes = out.freeze();
+        assert_eq!(Reader::new(&bytes, true).str().map(str::len), Ok(32_766));
+    }
+}
