@@ -271,3 +271,7 @@ fn bytes_len(bytes: Option<&[u8]>) -> usize {
 fn too_large() -> BatchError {
     BatchError::Build("it is larger than 2 GiB".to_owned())
 }
+
+#[cfg(test)]
+#[path = "build_tests.rs"]
+mod tests;

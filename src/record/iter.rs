@@ -167,3 +167,7 @@ pub struct HeaderView<'r> {
     /// The value.
     pub value: Option<&'r [u8]>,
 }
+
+#[cfg(test)]
+#[path = "iter_tests.rs"]
+mod tests;

@@ -258,3 +258,6 @@ fn gzip_level(level: i32) -> flate2::Compression {
 fn build_error(error: io::Error) -> BatchError {
     BatchError::Build(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;
