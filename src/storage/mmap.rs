@@ -1,13 +1,79 @@
 //! Read maps of active segments. The crate's only unsafe code.
+//!
+//! A map is made once, over the whole size that the segment may reach: it may reach past the end of the file, and what
+//! is later written with `pwrite` shows through it, so nothing is ever mapped again. The rules that make this sound:
+//!
+//! 1. A slice is given only below the committed length, so it never reaches past the end of the file.
+//! 2. Committed bytes never change: the log is append-only, and a failed write is cut back to the committed length.
+//! 3. No file is shortened below its committed length while it is open (recovery, which does that, runs before any
+//!    map exists), and the data directory's lock keeps other processes of ours away.
+//! 4. Our own code never loads from a slice. The kernel does, as the source of a `writev`: a page that cannot be read
+//!    (bad disk) is then an EFAULT of that call and not a SIGBUS of the process.
+#![allow(unsafe_code, reason = "a slice over mapped bytes cannot be made without")]
 
-/// A read-only map of a segment's file.
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use memmap2::{MmapOptions, MmapRaw};
+
+/// A read-only map of a segment's file that shows what is committed.
 #[derive(Debug)]
-pub struct ReadMap {}
+pub(super) struct ReadMap {
+    map: MmapRaw,
+    committed: Arc<AtomicU64>,
+}
 
 impl ReadMap {
-    /// The mapped bytes, if the map reaches that far.
-    pub fn slice(&self, position: u64, len: usize) -> Option<&[u8]> {
-        let _ = (position, len);
-        None
+    /// Maps the first `len` bytes of `file`, whether they exist yet or not. `committed` says how many of the file's
+    /// bytes are final; it only grows.
+    pub(super) fn new(file: &File, len: usize, committed: Arc<AtomicU64>) -> io::Result<Self> {
+        let map = MmapOptions::new().len(len).map_raw_read_only(file)?;
+        Ok(Self { map, committed })
+    }
+
+    /// The committed bytes at `position`; `None` if they are not all committed or the map does not reach that far.
+    pub(super) fn slice(&self, position: u64, len: usize) -> Option<&[u8]> {
+        let end = position.checked_add(len as u64)?;
+        if end > self.committed.load(Ordering::Acquire) || end > self.map.len() as u64 {
+            return None;
+        }
+        let start = usize::try_from(position).ok()?;
+        // SAFETY: `start + len` lies within the map (checked above), which lives as long as `self`. The bytes lie below
+        // the committed length, so by rules 1 to 3 of this module they exist in the file and no longer change.
+        Some(unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(start), len) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt as _;
+
+    #[test]
+    fn later_writes_show_through_a_map_that_was_made_past_the_end() {
+        let file = tempfile::tempfile().unwrap();
+        let committed = Arc::new(AtomicU64::new(0));
+        let map = ReadMap::new(&file, 1 << 20, committed.clone()).unwrap();
+        assert!(map.slice(0, 1).is_none(), "nothing is committed");
+        for (at, byte) in [(0_u64, b'a'), (4096, b'b'), (300_000, b'c')] {
+            file.write_all_at(&[byte; 4096], at).unwrap();
+            committed.store(at + 4096, Ordering::Release);
+            assert_eq!(map.slice(at, 4096).unwrap(), [byte; 4096]);
+        }
+    }
+
+    #[test]
+    fn a_slice_never_passes_the_committed_length_or_the_map() {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&[1; 8192], 0).unwrap();
+        let committed = Arc::new(AtomicU64::new(5000));
+        let map = ReadMap::new(&file, 4096, committed).unwrap();
+        assert_eq!(map.slice(4090, 6).unwrap().len(), 6);
+        assert!(map.slice(4090, 7).is_none(), "past the map");
+        assert!(map.slice(u64::MAX, 2).is_none(), "the sum overflows");
+        let map = ReadMap::new(&file, 8192, Arc::new(AtomicU64::new(5000))).unwrap();
+        assert!(map.slice(4999, 2).is_none(), "past the committed length");
     }
 }

@@ -1,36 +1,391 @@
-//! One segment: its file, its length and what is known of it; and the bound on how many files stand open.
+//! One segment: its file, its committed length, and what is known of its batches.
+//!
+//! A segment is a few hundred bytes and no descriptor until somebody needs its file; [`FileCache`] closes files again.
+//! The writer of the log is the only one that grows a segment; everybody else reads below the committed length.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-/// The process's bound on open segment files and maps.
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+
+use super::files::{FileCache, OpenTicket};
+use super::index::{IndexTail, OffsetEntry, TimeEntry, floor};
+use super::layout::{FileKind, segment_file_in};
+use super::mmap::ReadMap;
+use super::pread::Wait;
+use crate::types::Timestamp;
+use crate::types::time::NO_TIMESTAMP;
+
+/// One segment of a log.
 #[derive(Debug)]
-pub struct FileCache {}
+pub(super) struct Segment {
+    base: i64,
+    /// Tells it from a later segment with the same base.
+    serial: u32,
+    dir: Arc<Path>,
+    /// Bytes of the file that hold whole, published batches.
+    committed: Arc<AtomicU64>,
+    slot: Mutex<Slot>,
+    facts: Mutex<Facts>,
+    /// Held while index files are written, so that the writer and a checkpoint do not write the same entries.
+    index_io: Mutex<()>,
+    damage: OnceLock<(u64, &'static str)>,
+}
 
-impl FileCache {
-    /// At most `open_max` descriptors and `maps_max` maps (0: none; reads then go by `pread`).
-    pub fn new(open_max: usize, maps_max: usize) -> Arc<Self> {
-        let _ = (open_max, maps_max);
-        Arc::new(Self {})
+#[derive(Debug, Default)]
+struct Slot {
+    file: Option<Arc<SegmentFile>>,
+    used: bool,
+    /// Counts writes at their begin and at their end; while it is not `synced` the file has bytes to lose.
+    writes: u64,
+    synced: u64,
+}
+
+/// What is known of a segment's batches.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// The write side of the indexes.
+    pub(super) index: IndexTail,
+    /// The largest timestamp; -1 for none.
+    pub(super) max_timestamp: Timestamp,
+    /// Last offset of the batch that has it, relative to the base, if known.
+    pub(super) max_relative: Option<u32>,
+    /// The largest timestamp of the first batch, once it is known: `segment.ms` counts from it (S91).
+    pub(super) first_timestamp: Option<Timestamp>,
+    /// The broker's clock at the last append; -1 if unknown.
+    pub(super) appended_at: Timestamp,
+    /// The broker's clock when the segment was made or opened.
+    pub(super) created_at: Timestamp,
+}
+
+impl Facts {
+    /// Nothing known but the time.
+    pub(super) fn new(index: IndexTail, now: Timestamp) -> Self {
+        Self {
+            index,
+            max_timestamp: NO_TIMESTAMP,
+            max_relative: None,
+            first_timestamp: None,
+            appended_at: NO_TIMESTAMP,
+            created_at: now,
+        }
+    }
+
+    /// Takes note of one batch: `entry` is its last offset and position.
+    pub(super) fn note(&mut self, entry: OffsetEntry, len: u64, max_timestamp: Timestamp, interval: u64) {
+        if entry.position == 0 {
+            self.first_timestamp = Some(max_timestamp);
+        }
+        if max_timestamp > self.max_timestamp {
+            self.max_timestamp = max_timestamp;
+            self.max_relative = Some(entry.relative);
+        }
+        let max = self.max_entry();
+        self.index.note(entry, len, max, interval);
+    }
+
+    /// The largest timestamp and its batch, as a time index has it.
+    pub(super) fn max_entry(&self) -> Option<TimeEntry> {
+        let relative = self.max_relative?;
+        Some(TimeEntry { timestamp: self.max_timestamp, relative })
     }
 }
 
-/// A segment's `.log`, open.
+impl Segment {
+    /// A segment whose first `committed` bytes are whole batches.
+    pub(super) fn new(base: i64, serial: u32, dir: Arc<Path>, committed: u64, facts: Facts) -> Arc<Self> {
+        Arc::new(Self {
+            base,
+            serial,
+            dir,
+            committed: Arc::new(AtomicU64::new(committed)),
+            slot: Mutex::default(),
+            facts: Mutex::new(facts),
+            index_io: Mutex::new(()),
+            damage: OnceLock::new(),
+        })
+    }
+
+    /// The offset it begins at, which is its name.
+    pub(super) fn base(&self) -> i64 {
+        self.base
+    }
+
+    pub(super) fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// Bytes of whole, published batches.
+    pub(super) fn len(&self) -> u64 {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// Publishes that the file's first `len` bytes are whole batches.
+    pub(super) fn commit(&self, len: u64) {
+        self.committed.store(len, Ordering::Release);
+    }
+
+    /// What is known of its batches. A small lock: no I/O under it.
+    pub(super) fn facts(&self) -> parking_lot::MutexGuard<'_, Facts> {
+        self.facts.lock()
+    }
+
+    pub(super) fn path(&self, kind: FileKind) -> PathBuf {
+        segment_file_in(&self.dir, self.base, kind)
+    }
+
+    /// `offset` as index entries have it. Offsets below the base count as the base.
+    pub(super) fn relative(&self, offset: i64) -> u32 {
+        crate::types::offset::saturate_u32((offset - self.base).max(0))
+    }
+
+    /// The byte from which the file cannot be served, and why.
+    pub(super) fn damage(&self) -> Option<(u64, &'static str)> {
+        self.damage.get().copied()
+    }
+
+    /// From `position` on the file is never served again. The first word on it counts.
+    pub(super) fn set_damage(&self, position: u64, why: &'static str) {
+        let _ = self.damage.set((position, why));
+    }
+
+    /// The open file, opened if need be and if the caller may wait.
+    pub(super) fn open(self: &Arc<Self>, files: &FileCache, wait: Wait) -> io::Result<Arc<SegmentFile>> {
+        if let Some(file) = self.opened() {
+            return Ok(file);
+        }
+        if wait == Wait::Never {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let log = OpenOptions::new().read(true).write(true).open(self.path(FileKind::Log))?;
+        Ok(self.install(log, files))
+    }
+
+    /// Makes `log` the segment's file unless somebody was faster.
+    pub(super) fn install(self: &Arc<Self>, log: File, files: &FileCache) -> Arc<SegmentFile> {
+        let file = {
+            let mut slot = self.slot.lock();
+            slot.used = true;
+            match &slot.file {
+                Some(file) => return file.clone(),
+                None => {
+                    let file = SegmentFile::new(self.base, log, self.committed.clone(), files.count());
+                    slot.file.insert(file).clone()
+                }
+            }
+        };
+        files.admit(self);
+        file
+    }
+
+    fn opened(&self) -> Option<Arc<SegmentFile>> {
+        let mut slot = self.slot.lock();
+        slot.used = true;
+        slot.file.clone()
+    }
+
+    /// The open file, for a write: until [`Segment::mark_synced`] has seen its end, the descriptor stays.
+    pub(super) fn begin_write(self: &Arc<Self>, files: &FileCache) -> io::Result<Arc<SegmentFile>> {
+        loop {
+            {
+                let mut slot = self.slot.lock();
+                if let Some(file) = slot.file.clone() {
+                    slot.used = true;
+                    slot.writes += 1;
+                    return Ok(file);
+                }
+            }
+            self.open(files, Wait::MayBlock)?;
+        }
+    }
+
+    /// The write that [`Segment::begin_write`] announced is over.
+    pub(super) fn end_write(&self) {
+        self.slot.lock().writes += 1;
+    }
+
+    /// The file, if it has unsynced bytes, and the count to give to [`Segment::mark_synced`].
+    pub(super) fn unsynced(&self) -> Option<(Arc<File>, u64)> {
+        let slot = self.slot.lock();
+        let file = slot.file.as_ref().filter(|_| slot.writes != slot.synced)?;
+        Some((file.log.clone(), slot.writes))
+    }
+
+    /// What was written when `writes` was counted is on disk.
+    pub(super) fn mark_synced(&self, writes: u64) {
+        let mut slot = self.slot.lock();
+        slot.synced = slot.synced.max(writes);
+    }
+
+    /// Closes the file unless it was used since the last call or has unsynced bytes. Whether it is closed now.
+    pub(super) fn try_close(&self) -> bool {
+        let mut slot = self.slot.lock();
+        if slot.writes != slot.synced || std::mem::take(&mut slot.used) {
+            return slot.file.is_none();
+        }
+        slot.file = None;
+        true
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.slot.lock().file.is_some()
+    }
+
+    /// Writes index entries that stand in RAM to the files. Callers that only want to save memory do not wait.
+    pub(super) fn flush_index(&self, wait: bool) -> io::Result<()> {
+        let _io = if wait {
+            self.index_io.lock()
+        } else {
+            let Some(guard) = self.index_io.try_lock() else { return Ok(()) };
+            guard
+        };
+        self.load_index()?;
+        let pending = self.facts.lock().index.pending();
+        let result = pending.write(&self.dir, self.base);
+        self.facts.lock().index.written(&pending, result.is_ok());
+        result
+    }
+
+    /// Looks up where the index files end, before entries are added to them.
+    pub(super) fn load_index(&self) -> io::Result<()> {
+        if self.facts.lock().index.is_loaded() {
+            return Ok(());
+        }
+        let mut index = IndexTail::unloaded();
+        index.load(&self.dir, self.base)?;
+        let mut facts = self.facts.lock();
+        if !facts.index.is_loaded() {
+            if let Some(last) = index.last_time()
+                && facts.max_relative.is_none()
+                && last.timestamp == facts.max_timestamp
+            {
+                facts.max_relative = Some(last.relative);
+            }
+            facts.index = index;
+        }
+        Ok(())
+    }
+
+    /// Completes the indexes of a segment that grows no more: what stands in RAM, and the last time entry.
+    pub(super) fn seal_index(&self) -> io::Result<()> {
+        self.load_index()?;
+        {
+            let mut facts = self.facts.lock();
+            let max = facts.max_entry();
+            facts.index.note_time(max);
+        }
+        self.flush_index(true)
+    }
+
+    /// The last offset-index entry for which `below` holds.
+    pub(super) fn floor(
+        &self,
+        file: &SegmentFile,
+        files: &FileCache,
+        wait: Wait,
+        below: impl Fn(&OffsetEntry) -> bool + Copy,
+    ) -> io::Result<Option<OffsetEntry>> {
+        if let Some(entry) = self.facts.lock().index.floor_pending(below) {
+            return Ok(Some(entry));
+        }
+        match file.index(|| self.path(FileKind::Index), files, wait)? {
+            Some(index) => floor(index, wait, below),
+            None => Ok(None),
+        }
+    }
+}
+
+/// A segment's `.log`, open, with what hangs on the open file.
 #[derive(Debug)]
-pub struct SegmentFile {
+pub(super) struct SegmentFile {
+    base: i64,
     log: Arc<File>,
+    committed: Arc<AtomicU64>,
+    index: OnceLock<(File, OpenTicket)>,
+    map: ArcSwapOption<ReadMap>,
+    map_used: AtomicBool,
+    _ticket: OpenTicket,
 }
 
 impl SegmentFile {
+    fn new(base: i64, log: File, committed: Arc<AtomicU64>, ticket: OpenTicket) -> Arc<Self> {
+        Arc::new(Self {
+            base,
+            log: Arc::new(log),
+            committed,
+            index: OnceLock::new(),
+            map: ArcSwapOption::empty(),
+            map_used: AtomicBool::new(false),
+            _ticket: ticket,
+        })
+    }
+
+    /// The segment's base offset.
+    pub(super) fn base(&self) -> i64 {
+        self.base
+    }
+
     /// The file.
-    pub fn log(&self) -> &File {
+    pub(super) fn log(&self) -> &File {
         &self.log
     }
-}
 
-/// Reads what is in memory of `into`'s length at `position`: the bytes read, 0 if the first is not resident.
-pub(in crate::storage) fn read_resident(file: &File, position: u64, into: &mut [u8]) -> io::Result<usize> {
-    let _ = (file, position, into);
-    Ok(0)
+    /// The file, for those that keep it beyond the segment's slot.
+    pub(super) fn shared_log(&self) -> Arc<File> {
+        self.log.clone()
+    }
+
+    /// The `.index`, opened if need be and if the caller may wait; `None` if there is none.
+    fn index(&self, path: impl Fn() -> PathBuf, files: &FileCache, wait: Wait) -> io::Result<Option<&File>> {
+        if let Some((file, _)) = self.index.get() {
+            return Ok(Some(file));
+        }
+        if wait == Wait::Never {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        match File::open(path()) {
+            Ok(file) => Ok(Some(&self.index.get_or_init(|| (file, files.count())).0)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The read map over `size` bytes, made if there is none; `None` if maps are off or the system gives no more.
+    pub(super) fn map(self: &Arc<Self>, size: usize, files: &FileCache) -> Option<Arc<ReadMap>> {
+        if let Some(map) = self.map.load_full() {
+            if !self.map_used.load(Ordering::Relaxed) {
+                self.map_used.store(true, Ordering::Relaxed);
+            }
+            return Some(map);
+        }
+        if !files.has_maps() {
+            return None;
+        }
+        let map = Arc::new(ReadMap::new(&self.log, size, self.committed.clone()).ok()?);
+        self.map.store(Some(map.clone()));
+        files.admit_map(self);
+        Some(map)
+    }
+
+    pub(super) fn has_map(&self) -> bool {
+        self.map.load().is_some()
+    }
+
+    /// Drops the map unless it was used since the last call. Readers that hold it keep it. Whether it is gone.
+    pub(super) fn try_unmap(&self) -> bool {
+        if self.map_used.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        self.unmap();
+        true
+    }
+
+    /// Drops the map: the segment was sealed, and its reads are no longer the tail's.
+    pub(super) fn unmap(&self) {
+        self.map.store(None);
+    }
 }

@@ -1,7 +1,7 @@
 //! What can go wrong with a log. Faults only; `api/errors.rs` maps them to Kafka's codes.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::types::TopicId;
@@ -33,6 +33,12 @@ pub enum AppendError {
         /// The first failure.
         why: Arc<io::Error>,
     },
+    /// The segment's offsets or positions would pass 32 bits: a mistake of the caller, who should have rolled.
+    #[error("the active segment in {} cannot hold these batches: roll first", dir.display())]
+    SegmentFull {
+        /// The partition's directory.
+        dir: PathBuf,
+    },
     /// The batches do not follow on the log's end: a mistake of the caller.
     #[error("the batch at offset {given} does not follow on the log's end {end}")]
     NotNext {
@@ -41,6 +47,16 @@ pub enum AppendError {
         /// The log's end.
         end: i64,
     },
+}
+
+impl AppendError {
+    pub(super) fn from_io(dir: &Path, error: io::Error, bytes: u64) -> Self {
+        let dir = dir.to_path_buf();
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { dir, bytes },
+            _ => Self::Io { dir, error },
+        }
+    }
 }
 
 /// A read did not happen.

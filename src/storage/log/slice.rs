@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use crate::storage::mmap::ReadMap;
+use crate::storage::pread::{Wait, read_full, read_some};
 use crate::storage::segment::SegmentFile;
 
 /// A batch boundary in the log: the offset of the batch that begins there, and where it does (or will).
@@ -21,6 +22,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// A place in no segment: it only carries its offset.
+    pub(in crate::storage) fn nowhere(offset: i64) -> Self {
+        Self { offset, segment: -1, position: 0, serial: 0 }
+    }
+
     /// The offset of the batch at this place.
     pub fn offset(&self) -> i64 {
         self.offset
@@ -93,7 +99,11 @@ impl LogSlice {
     /// What the file system says.
     pub fn try_read_resident(&self, from: usize, into: &mut [u8]) -> io::Result<usize> {
         let (position, room) = self.part(from, into.len());
-        crate::storage::segment::read_resident(self.file.log(), position, &mut into[..room])
+        match read_some(self.file.log(), position, &mut into[..room], Wait::Never) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Ok(0) if room > 0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            result => result,
+        }
     }
 
     /// Copies the slice from byte `from` of it into `into` until one of them ends. May wait for the disk.
@@ -102,9 +112,8 @@ impl LogSlice {
     /// # Errors
     /// What the file system says; a file that ends before the slice does.
     pub fn read_into(&self, from: usize, into: &mut [u8]) -> io::Result<usize> {
-        use std::os::unix::fs::FileExt as _;
         let (position, room) = self.part(from, into.len());
-        self.file.log().read_exact_at(&mut into[..room], position)?;
+        read_full(self.file.log(), position, &mut into[..room], Wait::MayBlock)?;
         Ok(room)
     }
 

@@ -1,0 +1,341 @@
+//! How a read finds its bytes: which segment, from which batch, up to which batch, with as few looks at the disk as the
+//! hints allow.
+//!
+//! A tail fetch knows its first place from its hint and its last from the watermark, so it costs one look under the
+//! small lock and no I/O. Otherwise the index gives a place nearby and a walk over batch headers the exact one.
+
+use std::io;
+use std::sync::Arc;
+
+use super::state::State;
+use super::{Log, LogSlice, Place, ReadBatches, ReadError};
+use crate::record::batch::BatchHeader;
+use crate::storage::layout::FileKind;
+use crate::storage::pread::Wait;
+use crate::storage::segment::{Segment, SegmentFile};
+use crate::storage::walk::{Step, Walk, WalkFault};
+use crate::types::offset::saturate_u32;
+
+/// What to read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request {
+    pub(super) from: i64,
+    pub(super) hint: Option<Place>,
+    pub(super) max_bytes: usize,
+    pub(super) upper: i64,
+    pub(super) at_least_one: bool,
+    pub(super) wait: Wait,
+}
+
+/// What the small lock tells about the segment in which a read goes on.
+#[derive(Debug)]
+pub(super) struct Stretch {
+    pub(super) segment: Arc<Segment>,
+    /// Where `from`'s batch begins, if that is known.
+    start: Option<u64>,
+    /// Published bytes of the segment.
+    pub(super) size: u64,
+    /// Where the upper bound lies in the segment, if that is known.
+    stop: Option<u64>,
+    /// The first offset behind the segment.
+    pub(super) next: i64,
+    is_active: bool,
+}
+
+impl Stretch {
+    fn of(state: &State, from: i64, upper: i64, hint: Option<Place>) -> Option<Self> {
+        let nth = state.segment_at(from);
+        let segment = state.segments.get(nth)?.clone();
+        let is_active = nth + 1 == state.segments.len();
+        let size = if is_active { state.end.position } else { segment.len() };
+        let next = state.next_of(nth);
+        let here = |place: &Place| {
+            place.segment == segment.base() && place.serial == segment.serial() && place.position <= size
+        };
+        let start = if from == segment.base() {
+            Some(0)
+        } else {
+            let hint = hint.filter(|hint| hint.offset == from && here(hint));
+            hint.or_else(|| state.place_of(from).filter(here)).map(|place| place.position)
+        };
+        let stop = if upper >= next {
+            Some(size)
+        } else {
+            state.place_of(upper).filter(here).map(|place| place.position)
+        };
+        Some(Self { segment, start, size, stop, next, is_active })
+    }
+
+    /// The place `position` of this segment as one that begins with `offset`.
+    fn place(&self, offset: i64, position: u64) -> Place {
+        Place { offset, segment: self.segment.base(), position, serial: self.segment.serial() }
+    }
+}
+
+/// Where a part of a segment ends, and the offset behind it.
+#[derive(Debug, Clone, Copy)]
+struct Stop {
+    position: u64,
+    offset: i64,
+    /// Whether the whole segment lies before it, so that the next one goes on.
+    is_end: bool,
+}
+
+pub(super) fn read(log: &Log, request: Request) -> Result<ReadBatches, ReadError> {
+    let upper = log.readable_end(&request)?;
+    let mut out = ReadBatches { slices: Vec::new(), bytes: 0, next: Place::nowhere(request.from) };
+    let mut from = request.from;
+    let mut hint = request.hint;
+    let mut gone = 0;
+    while from < upper && out.slices.len() < SLICES_MAX {
+        let stretch = Stretch::of(&log.state.lock(), from, upper, hint);
+        let Some(stretch) = stretch else { break };
+        let stop = match read_stretch(log, &stretch, from, upper, &request, &mut out) {
+            Ok(Some(stop)) => stop,
+            Ok(None) => break,
+            // Retention was faster than we: look again.
+            Err(ReadError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound && gone < RETRIES => {
+                gone += 1;
+                log.readable_end(&Request { from, ..request })?;
+                continue;
+            }
+            // What was read before the fault is good.
+            Err(_) if !out.slices.is_empty() => break,
+            Err(error) => return Err(error),
+        };
+        out.next = stretch.place(stop.offset, stop.position);
+        let more = stop.is_end && !stretch.is_active && out.bytes < request.max_bytes;
+        if !more {
+            break;
+        }
+        from = stretch.next;
+        hint = None;
+        out.next.offset = from;
+    }
+    if out.slices.is_empty()
+        && out.next.segment < 0
+        && let Some(place) = log.state.lock().place_of(from)
+    {
+        out.next = place;
+    }
+    Ok(out)
+}
+
+/// Reads on in one segment. `None`: nothing (more) fits.
+fn read_stretch(
+    log: &Log,
+    stretch: &Stretch,
+    from: i64,
+    upper: i64,
+    request: &Request,
+    out: &mut ReadBatches,
+) -> Result<Option<Stop>, ReadError> {
+    let segment = &stretch.segment;
+    let wait = request.wait;
+    let damage = segment.damage();
+    if let Some((0, why)) = damage {
+        return Err(ReadError::damaged(segment, 0, why));
+    }
+    let file = segment.open(&log.files, wait).map_err(|error| ReadError::io(segment, error))?;
+    let size = damage.map_or(stretch.size, |(position, _)| position.min(stretch.size));
+    let start = match stretch.start {
+        Some(start) => Some(start),
+        None => Finder { log, segment, file: &file, size, wait }.start_of(from)?,
+    };
+    let Some(start) = start.filter(|start| *start < size) else {
+        return match damage {
+            Some((position, why)) => Err(ReadError::damaged(segment, position, why)),
+            // Offsets at the segment's end that hold no batch: the next segment goes on.
+            None => Ok(Some(Stop { position: stretch.size, offset: stretch.next, is_end: true })),
+        };
+    };
+    let room = request.max_bytes.saturating_sub(out.bytes);
+    // A damaged stretch has no end that is known: what follows it is not what follows on.
+    let known = stretch.stop.filter(|stop| damage.is_none() && *stop > start);
+    let mut stop = match known {
+        Some(stop) if stop - start <= room as u64 => {
+            let offset = if stop == stretch.size { stretch.next.min(upper) } else { upper };
+            Stop { position: stop, offset, is_end: false }
+        }
+        _ => {
+            let first = request.at_least_one && out.slices.is_empty();
+            let finder = Finder { log, segment, file: &file, size, wait };
+            finder.stop_behind(start, from, upper, room as u64, first)?
+        }
+    };
+    stop.is_end = stop.position == stretch.size && damage.is_none();
+    if stop.position == start {
+        if out.slices.is_empty() {
+            out.next = stretch.place(from, start);
+        }
+        return Ok(None);
+    }
+    let len = saturate_u32(stop.position - start);
+    let is_warm = stretch.is_active && start + TAIL_BYTES >= stretch.size;
+    let map = if is_warm { file.map(log.map_bytes(), &log.files) } else { None };
+    out.bytes += len as usize;
+    out.slices.push(LogSlice { file, map, position: start, len });
+    Ok(Some(stop))
+}
+
+/// Looks for batches in one segment.
+#[derive(Clone, Copy)]
+pub(super) struct Finder<'a> {
+    pub(super) log: &'a Log,
+    pub(super) segment: &'a Arc<Segment>,
+    pub(super) file: &'a Arc<SegmentFile>,
+    /// Bytes of the file that may be looked at; a batch ends there.
+    pub(super) size: u64,
+    pub(super) wait: Wait,
+}
+
+impl Finder<'_> {
+    /// Where the batch begins that holds `offset`, or the first one behind it; `None` at the segment's end.
+    fn start_of(&self, offset: i64) -> Result<Option<u64>, ReadError> {
+        let relative = self.segment.relative(offset);
+        let near = self.near(|entry| entry <= relative)?;
+        let step = self.first(near, |header| header.last_offset() >= offset)?;
+        Ok(step.map(|step| step.position))
+    }
+
+    /// The position of a batch whose last offset, relative to the base, satisfies `below` (which holds for all before
+    /// it): the last one that the index knows, else the segment's first.
+    pub(super) fn near(&self, below: impl Fn(u32) -> bool + Copy) -> Result<u64, ReadError> {
+        let entry = self
+            .segment
+            .floor(self.file, &self.log.files, self.wait, |entry| below(entry.relative))
+            .map_err(|error| self.io(error))?;
+        match entry {
+            Some(entry) if self.lands(u64::from(entry.position), entry.relative)? => {
+                Ok(u64::from(entry.position))
+            }
+            _ => Ok(0),
+        }
+    }
+
+    /// Whether a batch with this last offset begins at `position`: indexes are hints.
+    fn lands(&self, position: u64, relative: u32) -> Result<bool, ReadError> {
+        if position >= self.size {
+            return Ok(false);
+        }
+        let landed = match Walk::new(self.file.log(), position, self.size, self.wait).next() {
+            Ok(Some(step)) => self.segment.relative(step.header.last_offset()) == relative,
+            Ok(None) | Err(WalkFault::Bad(..)) => false,
+            Err(WalkFault::Io(error)) => return Err(self.io(error)),
+        };
+        if !landed {
+            tracing::warn!(
+                file = %self.segment.path(FileKind::Index).display(), position,
+                "an index entry does not lead to its batch: walking the segment instead"
+            );
+        }
+        Ok(landed)
+    }
+
+    /// The first batch from `position` on for which `wanted` holds.
+    pub(super) fn first(
+        &self,
+        position: u64,
+        mut wanted: impl FnMut(&BatchHeader) -> bool,
+    ) -> Result<Option<Step>, ReadError> {
+        let mut walk = Walk::new(self.file.log(), position, self.size, self.wait);
+        while let Some(step) = walk.next().map_err(|fault| self.fault(fault))? {
+            if wanted(&step.header) {
+                return Ok(Some(step));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How far whole batches from `start` (which holds `from`) reach within `room` bytes and below `upper`.
+    fn stop_behind(
+        &self,
+        start: u64,
+        from: i64,
+        upper: i64,
+        room: u64,
+        first: bool,
+    ) -> Result<Stop, ReadError> {
+        let mut stop = Stop { position: start, offset: from, is_end: false };
+        let hop = if room > HOP_BYTES { self.hop(start, upper, room)? } else { None };
+        let mut walk = Walk::new(self.file.log(), hop.unwrap_or(start), self.size, self.wait);
+        while let Some(step) = walk.next().map_err(|fault| self.fault(fault))? {
+            if stop.position != step.position {
+                // The index led here: all before this batch fits.
+                stop = Stop { position: step.position, offset: step.header.base_offset, is_end: false };
+            }
+            let fits = step.end() - start <= room || (first && step.position == start);
+            if step.header.next_offset() > upper || !fits {
+                break;
+            }
+            stop = Stop { position: step.end(), offset: step.header.next_offset(), is_end: false };
+        }
+        Ok(stop)
+    }
+
+    /// The last batch that the index knows to begin within `room` bytes of `start` and to end below `upper`.
+    fn hop(&self, start: u64, upper: i64, room: u64) -> Result<Option<u64>, ReadError> {
+        let (limit, relative) = (start.saturating_add(room).min(self.size), self.segment.relative(upper));
+        let entry = self
+            .segment
+            .floor(self.file, &self.log.files, self.wait, |entry| {
+                u64::from(entry.position) <= limit && entry.relative < relative
+            })
+            .map_err(|error| self.io(error))?;
+        match entry {
+            Some(entry) if u64::from(entry.position) > start => {
+                let position = u64::from(entry.position);
+                Ok(self.lands(position, entry.relative)?.then_some(position))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn fault(&self, fault: WalkFault) -> ReadError {
+        match fault {
+            WalkFault::Io(error) => self.io(error),
+            WalkFault::Bad(position, why) => ReadError::damaged(self.segment, position, why),
+        }
+    }
+
+    pub(super) fn io(&self, error: io::Error) -> ReadError {
+        ReadError::io(self.segment, error)
+    }
+}
+
+impl Log {
+    /// The bound of a read: never past the end, and once the log has failed never past what is durable.
+    fn readable_end(&self, request: &Request) -> Result<i64, ReadError> {
+        let failed = self.is_failed();
+        let state = self.state.lock();
+        let (offset, start, end) = (request.from, state.start, state.end.offset);
+        if offset < start || offset > end {
+            return Err(ReadError::OutOfRange { offset, start, end });
+        }
+        Ok(request.upper.min(if failed { state.durable.offset } else { end }))
+    }
+}
+
+impl ReadError {
+    pub(super) fn io(segment: &Segment, error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            return Self::NotResident;
+        }
+        Self::Io { file: segment.path(FileKind::Log), error }
+    }
+
+    pub(super) fn damaged(segment: &Segment, position: u64, why: &'static str) -> Self {
+        let file = segment.path(FileKind::Log);
+        tracing::error!(file = %file.display(), position, why, "a damaged stretch of a log was asked for");
+        Self::Damaged { file, position, why }
+    }
+}
+
+/// Slices that one read answers with, however small the segments are.
+const SLICES_MAX: usize = 64;
+/// Times that a read begins again because retention took the segment away.
+const RETRIES: usize = 3;
+/// A read of more than this looks into the index for its end instead of walking there, in bytes.
+const HOP_BYTES: u64 = 64 << 10;
+/// What was appended last is in memory, so that a map of it can be handed to the kernel, in bytes.
+const TAIL_BYTES: u64 = 8 << 20;

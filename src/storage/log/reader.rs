@@ -1,0 +1,187 @@
+//! The log for readers.
+
+use std::sync::Arc;
+
+use super::read::{Request, read};
+use super::{Log, LogSlice, Place, ReadBatches, ReadError};
+use crate::record::batch::BatchView;
+use crate::storage::layout::{FileKind, segment_file_in};
+use crate::storage::pread::Wait;
+use crate::types::Timestamp;
+
+/// The log for readers.
+#[derive(Debug, Clone)]
+pub struct LogReader {
+    log: Arc<Log>,
+}
+
+impl LogReader {
+    pub(super) fn new(log: Arc<Log>) -> Self {
+        Self { log }
+    }
+
+    /// The first offset that may be read.
+    pub fn start(&self) -> i64 {
+        self.log.state.lock().start
+    }
+
+    /// The next offset to be appended.
+    pub fn end(&self) -> i64 {
+        self.log.state.lock().end.offset
+    }
+
+    /// Up to where a power cut loses nothing.
+    pub fn durable(&self) -> i64 {
+        self.log.state.lock().durable.offset
+    }
+
+    /// The whole batches from the one that holds `from` up to `upper` (batches that reach past it are left out), at
+    /// most `max_bytes` of them; with `at_least_one` the first even if it is larger (S16, S17). Never waits for the
+    /// disk.
+    ///
+    /// # Errors
+    /// [`ReadError::NotResident`]: go to a blocking thread and [`LogReader::read_blocking`]. Others are final.
+    pub fn read(
+        &self,
+        from: i64,
+        hint: Option<Place>,
+        max_bytes: usize,
+        upper: i64,
+        at_least_one: bool,
+    ) -> Result<ReadBatches, ReadError> {
+        read(&self.log, Request { from, hint, max_bytes, upper, at_least_one, wait: Wait::Never })
+    }
+
+    /// [`LogReader::read`] for a thread that may wait for the disk.
+    ///
+    /// # Errors
+    /// [`ReadError`], never [`ReadError::NotResident`].
+    pub fn read_blocking(
+        &self,
+        from: i64,
+        hint: Option<Place>,
+        max_bytes: usize,
+        upper: i64,
+        at_least_one: bool,
+    ) -> Result<ReadBatches, ReadError> {
+        read(&self.log, Request { from, hint, max_bytes, upper, at_least_one, wait: Wait::MayBlock })
+    }
+
+    /// Shows every batch from the one that holds `from` up to `upper` to `each`, in order, until it answers `false`.
+    /// Frames and CRCs are checked. Blocks.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn for_each_batch(
+        &self,
+        from: i64,
+        upper: i64,
+        each: &mut dyn FnMut(&BatchView<'_>) -> bool,
+    ) -> Result<(), ReadError> {
+        let (mut from, mut hint, mut buffer) = (from, None, Vec::new());
+        loop {
+            let read = self.read_blocking(from, hint, SCAN_BYTES, upper, true)?;
+            for slice in &read.slices {
+                if !self.show(slice, &mut buffer, each)? {
+                    return Ok(());
+                }
+            }
+            if read.next.offset <= from {
+                return Ok(());
+            }
+            from = read.next.offset;
+            hint = Some(read.next);
+            if from >= upper.min(self.end()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Shows the batches of one slice; `false` if `each` wants no more.
+    fn show(
+        &self,
+        slice: &LogSlice,
+        buffer: &mut Vec<u8>,
+        each: &mut dyn FnMut(&BatchView<'_>) -> bool,
+    ) -> Result<bool, ReadError> {
+        let file = || segment_file_in(&self.log.dir, slice.file.base(), FileKind::Log);
+        let damaged =
+            |at: usize, why| ReadError::Damaged { file: file(), position: slice.position + at as u64, why };
+        buffer.resize(slice.len(), 0);
+        slice.read_into(0, buffer).map_err(|error| ReadError::Io { file: file(), error })?;
+        let mut at = 0;
+        while let Some(rest) = buffer.get(at..).filter(|rest| !rest.is_empty()) {
+            let batch = BatchView::parse(rest).map_err(|_| damaged(at, "no batch where one has to be"))?;
+            if !batch.crc_ok() {
+                return Err(damaged(at, "the CRC of the batch does not match"));
+            }
+            if !each(&batch) {
+                return Ok(false);
+            }
+            at += batch.bytes().len();
+        }
+        Ok(true)
+    }
+
+    /// The largest epoch at or below `epoch`, and where it ends (S87); `None` if the log knows none. An epoch under
+    /// which nothing was appended yet is not known here.
+    pub fn epoch_end(&self, epoch: i32) -> Option<(i32, i64)> {
+        let end = self.end();
+        self.log.side.lock().epochs.end_of(epoch, end)
+    }
+
+    /// The epoch of the batch at `offset`, if the log knows it.
+    pub fn epoch_at(&self, offset: i64) -> Option<i32> {
+        self.log.side.lock().epochs.at(offset)
+    }
+
+    /// The epoch of the last batch, if there is one.
+    pub fn last_epoch(&self) -> Option<i32> {
+        self.log.side.lock().epochs.last()
+    }
+
+    /// The segments, oldest first; the last one is active. Empty before the first append.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        let state = self.log.state.lock();
+        let segments = state.segments.iter().enumerate();
+        segments
+            .map(|(nth, segment)| {
+                let facts = segment.facts();
+                SegmentInfo {
+                    base: segment.base(),
+                    next: state.next_of(nth),
+                    bytes: segment.len(),
+                    max_timestamp: facts.max_timestamp,
+                    appended_at: facts.appended_at,
+                }
+            })
+            .collect()
+    }
+
+    /// Bytes of all segments.
+    pub fn size_bytes(&self) -> u64 {
+        self.log.state.lock().segments.iter().map(|segment| segment.len()).sum()
+    }
+
+    pub(super) fn log(&self) -> &Log {
+        &self.log
+    }
+}
+
+/// One segment, for retention and for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Its base offset.
+    pub base: i64,
+    /// The first offset behind it.
+    pub next: i64,
+    /// Bytes of its `.log`.
+    pub bytes: u64,
+    /// The largest record timestamp in it; -1 for none.
+    pub max_timestamp: Timestamp,
+    /// The broker's clock at its last append; -1 if unknown.
+    pub appended_at: Timestamp,
+}
+
+/// Bytes that a scan reads at once, if batches are not larger.
+const SCAN_BYTES: usize = 1 << 20;

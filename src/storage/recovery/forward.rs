@@ -1,0 +1,246 @@
+//! From the checkpoint on the bytes decide: reading forward, batch by batch and segment by segment, to the end of what
+//! is valid.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use rustix::fs::Advice;
+
+use super::listing::LogFile;
+use super::scan::{Found, Rules, Scanned, scan};
+use super::{Recovery, set_aside};
+use crate::storage::index::{IndexTail, OffsetEntry};
+use crate::storage::layout::{FileKind, segment_file_in};
+use crate::storage::log::Replay;
+use crate::storage::segment::{Facts, Segment};
+use crate::types::offset::{NO_EPOCH, non_negative, saturate_u32};
+
+/// Where reading forward goes on after a segment.
+enum After {
+    /// In the segment with this base.
+    Segment(i64),
+    /// Nowhere: the log ends here.
+    End,
+}
+
+impl Recovery<'_> {
+    /// Reads from the checkpoint to the end of what is valid, and puts aside what lies behind it.
+    pub(super) fn read_forward(&mut self, replay: &mut dyn FnMut(Replay<'_>) -> bool) -> io::Result<()> {
+        self.end = self.checkpoint.offset;
+        let mut base = self.checkpoint.segment;
+        let mut position = self.checkpoint.position;
+        loop {
+            let after = match self.listing.logs.get(&base).copied() {
+                Some(log) if log.len >= position => self.read_segment(base, position, log, replay)?,
+                log => self.miss_checkpoint(base, log)?,
+            };
+            self.drop_covered(base)?;
+            match after {
+                After::Segment(next) => base = next,
+                After::End => break,
+            }
+            position = 0;
+        }
+        self.set_rest_aside(base)
+    }
+
+    /// The checkpoint's segment is not there, or shorter than it was: damage. The log goes on at the checkpoint.
+    fn miss_checkpoint(&mut self, base: i64, log: Option<LogFile>) -> io::Result<After> {
+        let serial = self.next_serial();
+        let len = log.map_or(0, |log| log.len);
+        let mut facts = Facts::new(IndexTail::unloaded(), self.spec.clock.now_ms());
+        facts.max_timestamp = self.checkpoint.max_timestamp;
+        let segment = Segment::new(base, serial, self.spec.dir.clone(), len, facts);
+        let why = if log.is_none() { "the file is missing" } else { "the file is shorter than it was" };
+        self.damage(&segment, len, why);
+        self.segments.push(segment);
+        self.last_is_active = false;
+        Ok(self.next_segment(base, self.end))
+    }
+
+    /// Reads one segment from `position`, rebuilding its indexes, and cuts it if the log ends in it.
+    fn read_segment(
+        &mut self,
+        base: i64,
+        position: u64,
+        log: LogFile,
+        replay: &mut dyn FnMut(Replay<'_>) -> bool,
+    ) -> io::Result<After> {
+        let file = OpenOptions::new().read(true).write(true).open(segment_file_in(
+            self.dir(),
+            base,
+            FileKind::Log,
+        ))?;
+        forget_cached(&file, position)?;
+        let segment = self.segment_to_read(base, position, log)?;
+        let is_last = self.listing.logs.range(base + 1..).next().is_none();
+        let rules = Rules {
+            base,
+            next: self.end.max(base),
+            exact: self.spec.row.is_some() || is_last,
+            epoch: self.epochs.last().unwrap_or(NO_EPOCH),
+        };
+        if position > 0 && !self.lands_on_checkpoint(&segment, &file)? {
+            self.damage(&segment, 0, "no batch ends at the checkpoint");
+        }
+        let scanned = self.scan_segment(&segment, &file, position, log.len, rules, replay)?;
+        segment.commit(scanned.end);
+        self.segments.push(segment.clone());
+        self.scanned.push(segment.clone());
+        self.report.scanned_bytes += scanned.end - position;
+        self.report.batches += scanned.batches;
+        self.end = scanned.next;
+        let after = self.after(&segment, &scanned);
+        let goes_on = matches!(after, After::Segment(_));
+        self.last_is_active = !goes_on;
+        if !goes_on {
+            // Frees what was reserved behind the end, too.
+            file.set_len(scanned.end)?;
+            if let Some(why) = scanned.stop {
+                self.report.truncated_bytes += log.len - scanned.end;
+                self.report.cut =
+                    Some(format!("{}: byte {}: {why}", segment.path(FileKind::Log).display(), scanned.end));
+            }
+        }
+        let indexed = if goes_on { segment.seal_index() } else { segment.flush_index(true) };
+        if let Err(error) = indexed {
+            tracing::warn!(dir = %self.dir().display(), %error, "cannot write an index: it stays behind");
+        }
+        Ok(after)
+    }
+
+    fn segment_to_read(&mut self, base: i64, position: u64, log: LogFile) -> io::Result<Arc<Segment>> {
+        let relative = saturate_u32((self.end - base).max(0));
+        let relative = if position == 0 { 0 } else { relative };
+        let index = IndexTail::cut(self.dir(), base, position, relative)?;
+        let last_time = index.last_time();
+        let mut facts = Facts::new(index, self.spec.clock.now_ms());
+        facts.appended_at = log.modified;
+        if position > 0 {
+            facts.max_timestamp = self.checkpoint.max_timestamp;
+            let known = last_time.filter(|last| last.timestamp == self.checkpoint.max_timestamp);
+            facts.max_relative = known.map(|last| last.relative);
+        }
+        let serial = self.next_serial();
+        Ok(Segment::new(base, serial, self.spec.dir.clone(), log.len, facts))
+    }
+
+    fn scan_segment(
+        &mut self,
+        segment: &Segment,
+        file: &File,
+        position: u64,
+        len: u64,
+        rules: Rules,
+        replay: &mut dyn FnMut(Replay<'_>) -> bool,
+    ) -> io::Result<Scanned> {
+        let interval = non_negative(self.spec.settings.index_interval_bytes) as u64;
+        let (epochs, replay_from) = (&mut self.epochs, self.replay_from);
+        let mut each = |found: &Found<'_>| {
+            let header = &found.header;
+            let relative = segment.relative(header.last_offset());
+            let entry = OffsetEntry { relative, position: saturate_u32(found.position) };
+            let spill = {
+                let mut facts = segment.facts();
+                facts.note(entry, header.total_len() as u64, header.max_timestamp, interval);
+                facts.index.wants_spill()
+            };
+            if spill {
+                // Fewer entries if it fails: they are hints.
+                let _ = segment.flush_index(true);
+            }
+            epochs.note(header.partition_leader_epoch, header.base_offset);
+            if header.last_offset() >= replay_from {
+                replay(Replay::Batch { header, control: found.control });
+            }
+        };
+        scan(file, position, len, rules, &mut self.buffer, &mut each)
+    }
+
+    /// Where the log goes on behind what was read of a segment.
+    fn after(&mut self, segment: &Arc<Segment>, scanned: &Scanned) -> After {
+        let Some(why) = scanned.stop else { return self.next_segment(segment.base(), scanned.next) };
+        if self.spec.row.is_some() {
+            return After::End;
+        }
+        // Without a manifest nobody knows what was durable: bad bytes that a valid segment follows are damage.
+        match self.valid_segment_behind(segment.base()) {
+            Some(next) => {
+                self.damage(segment, scanned.end, why);
+                segment.commit(scanned.end);
+                After::Segment(next)
+            }
+            None => After::End,
+        }
+    }
+
+    /// The segment that begins at `next`; without a manifest also one that begins behind it, for what lies in between
+    /// may have been compacted away.
+    fn next_segment(&self, base: i64, next: i64) -> After {
+        let mut behind = self.listing.logs.range(next.max(base + 1)..).map(|(base, _)| *base);
+        match behind.next() {
+            Some(found) if found == next || self.spec.row.is_none() => After::Segment(found),
+            _ => After::End,
+        }
+    }
+
+    /// The first segment behind `base` that begins with a valid batch.
+    fn valid_segment_behind(&mut self, base: i64) -> Option<i64> {
+        let behind: Vec<_> = self.listing.logs.range(base + 1..).map(|(base, log)| (*base, *log)).collect();
+        behind.into_iter().find_map(|(base, log)| {
+            let file = File::open(segment_file_in(self.dir(), base, FileKind::Log)).ok()?;
+            let rules =
+                Rules { base, next: base, exact: false, epoch: self.epochs.last().unwrap_or(NO_EPOCH) };
+            let scanned = scan(&file, 0, log.len, rules, &mut self.buffer, &mut |_| {}).ok()?;
+            (scanned.batches > 0).then_some(base)
+        })
+    }
+
+    /// Puts segments aside whose offsets the segment at `base` already holds.
+    fn drop_covered(&mut self, base: i64) -> io::Result<()> {
+        let covered: Vec<i64> = self
+            .listing
+            .logs
+            .range(base + 1..)
+            .map(|(base, _)| *base)
+            .take_while(|base| *base < self.end)
+            .collect();
+        covered.into_iter().try_for_each(|base| self.put_aside(base))
+    }
+
+    /// The log ends in the segment at `base`: what lies behind it does not count.
+    fn set_rest_aside(&mut self, base: i64) -> io::Result<()> {
+        let rest: Vec<i64> = self.listing.logs.range(base + 1..).map(|(base, _)| *base).collect();
+        rest.into_iter().try_for_each(|base| self.put_aside(base))
+    }
+
+    fn put_aside(&mut self, base: i64) -> io::Result<()> {
+        let log = self.listing.logs.remove(&base);
+        let path = segment_file_in(self.dir(), base, FileKind::Log);
+        if log.is_some_and(|log| log.len == 0) {
+            fs::remove_file(&path)?;
+        } else {
+            self.report.set_aside.push(set_aside(&path)?);
+        }
+        self.listing.unlink_segment(self.dir(), base);
+        Ok(())
+    }
+}
+
+/// Drops clean cached pages from `position` on: after a failed write-back they lie. Dirty ones, as after kill -9, are
+/// true and stay.
+fn forget_cached(file: &File, position: u64) -> io::Result<()> {
+    let from = position / FOLIO_BYTES * FOLIO_BYTES;
+    match rustix::fs::fadvise(file, from, None::<NonZeroU64>, Advice::DontNeed) {
+        // A file system that knows no such advice has no such pages.
+        Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The largest piece of a file that the kernel caches as one, in bytes.
+const FOLIO_BYTES: u64 = 2 << 20;

@@ -1,0 +1,199 @@
+//! What a partition's directory holds, put right by Kafka's suffix rules.
+//!
+//! `.cleaned` is compaction's unfinished output and goes; `.swap` is complete and its swap is finished, unless a
+//! `.cleaned` with a lower offset shows that the set it belongs to is not; `.deleted` goes; an index without its `.log`
+//! goes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use crate::storage::layout::{
+    FileKind, FileState, LEADER_EPOCHS, PARTITION_METADATA, SegmentFileName, TEMP_SUFFIX, parse_file,
+};
+use crate::storage::pread::Wait;
+use crate::storage::walk::Walk;
+use crate::types::Timestamp;
+use crate::types::offset::saturate_i64;
+use crate::types::time::NO_TIMESTAMP;
+
+/// The files of a partition.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// The `.log` files by base offset.
+    pub(super) logs: BTreeMap<i64, LogFile>,
+    /// Offsets of Kafka's producer snapshots.
+    pub(super) snapshots: Vec<i64>,
+    /// Offsets of our producer files.
+    pub(super) producers: Vec<i64>,
+    /// Whether files were renamed or unlinked.
+    pub(super) changed: bool,
+}
+
+/// What the file system says of a `.log`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LogFile {
+    pub(super) len: u64,
+    /// When it was last written, in milliseconds since the epoch; -1 if the file system does not say.
+    pub(super) modified: Timestamp,
+}
+
+impl Listing {
+    /// Lists the directory, finishing what a crash cut short.
+    pub(super) fn read(dir: &Path) -> io::Result<Self> {
+        let mut changed = false;
+        let mut names = read_names(dir, &mut changed)?;
+        changed |= finish_swaps(dir, &mut names)?;
+        changed |= drop_orphans(dir, &mut names);
+        let mut listing = Self { changed, ..Self::default() };
+        for name in names {
+            match name.kind {
+                FileKind::Log => {
+                    listing.logs.insert(name.offset, LogFile::of(&name.path_in(dir))?);
+                }
+                FileKind::Snapshot => listing.snapshots.push(name.offset),
+                FileKind::Producers => listing.producers.push(name.offset),
+                FileKind::Index | FileKind::TimeIndex | FileKind::TxnIndex => {}
+            }
+        }
+        Ok(listing)
+    }
+
+    /// Only the producer files, of a directory that is believed to be right.
+    pub(super) fn of_producers(dir: &Path) -> io::Result<Self> {
+        let mut listing = Self::default();
+        for entry in fs::read_dir(dir)? {
+            match entry?.file_name().to_str().and_then(parse_file) {
+                Some(SegmentFileName { offset, kind: FileKind::Snapshot, state: FileState::Live }) => {
+                    listing.snapshots.push(offset);
+                }
+                Some(SegmentFileName { offset, kind: FileKind::Producers, state: FileState::Live }) => {
+                    listing.producers.push(offset);
+                }
+                _ => {}
+            }
+        }
+        Ok(listing)
+    }
+
+    /// Takes a segment's files away: it is covered by others.
+    pub(super) fn unlink_segment(&mut self, dir: &Path, base: i64) {
+        for kind in SEGMENT_KINDS {
+            unlink(dir, SegmentFileName { offset: base, kind, state: FileState::Live });
+        }
+        self.logs.remove(&base);
+        self.changed = true;
+    }
+}
+
+impl LogFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        let since = metadata.modified()?.duration_since(std::time::UNIX_EPOCH);
+        Ok(Self {
+            len: metadata.len(),
+            modified: since.map_or(NO_TIMESTAMP, |since| saturate_i64(since.as_millis())),
+        })
+    }
+}
+
+/// The names of live and swapped files; what is unfinished or dropped is unlinked.
+fn read_names(dir: &Path, changed: &mut bool) -> io::Result<Vec<SegmentFileName>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if [LEADER_EPOCHS, PARTITION_METADATA].iter().any(|own| name.strip_suffix(TEMP_SUFFIX) == Some(own)) {
+            // Best effort: it is overwritten by the next one anyway.
+            let _ = fs::remove_file(dir.join(name));
+        }
+        names.extend(parse_file(name));
+    }
+    let cleaned = names.iter().filter(|name| name.state == FileState::Cleaned);
+    let min_cleaned = cleaned.map(|name| name.offset).min().unwrap_or(i64::MAX);
+    names.retain(|name| {
+        let stays = match name.state {
+            FileState::Live => true,
+            FileState::Swap => name.offset < min_cleaned,
+            FileState::Cleaned | FileState::Deleted | FileState::Temp => false,
+        };
+        if !stays {
+            unlink(dir, *name);
+            *changed = true;
+        }
+        stays
+    });
+    Ok(names)
+}
+
+/// Gives complete outputs of a compaction their final names, in place of what they cover.
+fn finish_swaps(dir: &Path, names: &mut Vec<SegmentFileName>) -> io::Result<bool> {
+    let swaps: Vec<_> = names.iter().copied().filter(|name| name.state == FileState::Swap).collect();
+    for swap in swaps.iter().filter(|swap| swap.kind == FileKind::Log) {
+        let Some(next) = next_offset(&swap.path_in(dir))? else { continue };
+        names.retain(|name| {
+            let covered = name.state == FileState::Live
+                && SEGMENT_KINDS.contains(&name.kind)
+                && (swap.offset..next).contains(&name.offset);
+            if covered {
+                unlink(dir, *name);
+            }
+            !covered
+        });
+    }
+    for swap in &swaps {
+        let live = swap.with_state(FileState::Live);
+        fs::rename(swap.path_in(dir), live.path_in(dir))?;
+        names.retain(|name| name != swap && *name != live);
+        names.push(live);
+    }
+    Ok(!swaps.is_empty())
+}
+
+/// The offset behind a file's last batch; `None` if it has no sound one.
+fn next_offset(path: &Path) -> io::Result<Option<i64>> {
+    let file = File::open(path)?;
+    let mut walk = Walk::new(&file, 0, file.metadata()?.len(), Wait::MayBlock);
+    let mut next = None;
+    // A swap file was synced before it got its name, so a fault here is damage, which the scan will report.
+    while let Ok(Some(step)) = walk.next() {
+        next = Some(step.header.next_offset());
+    }
+    Ok(next)
+}
+
+/// Unlinks indexes whose `.log` is gone. Producer files stand by themselves.
+fn drop_orphans(dir: &Path, names: &mut Vec<SegmentFileName>) -> bool {
+    let mut logs: Vec<i64> =
+        names.iter().filter(|name| name.kind == FileKind::Log).map(|name| name.offset).collect();
+    logs.sort_unstable();
+    let before = names.len();
+    names.retain(|name| {
+        let stays = !INDEX_KINDS.contains(&name.kind) || logs.binary_search(&name.offset).is_ok();
+        if !stays {
+            unlink(dir, *name);
+        }
+        stays
+    });
+    names.len() < before
+}
+
+fn unlink(dir: &Path, name: SegmentFileName) {
+    let path = name.path_in(dir);
+    match fs::remove_file(&path) {
+        Ok(()) => tracing::debug!(file = %path.display(), "unlinked what a crash left behind"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => {
+            tracing::warn!(file = %path.display(), %error, "cannot unlink what a crash left behind")
+        }
+    }
+}
+
+const INDEX_KINDS: [FileKind; 3] = [FileKind::Index, FileKind::TimeIndex, FileKind::TxnIndex];
+const SEGMENT_KINDS: [FileKind; 4] =
+    [FileKind::Log, FileKind::Index, FileKind::TimeIndex, FileKind::TxnIndex];
+
+#[cfg(test)]
+#[path = "listing_tests.rs"]
+mod tests;

@@ -1,0 +1,296 @@
+//! Opening a log: after a clean stop by its manifest row, otherwise by the rules of architecture 2.2.
+//!
+//! The long way: list the directory and put it right, see whose it is, take what the row vouches for as it stands, load
+//! producers and epochs, drop cached pages that may lie, cut the indexes to the checkpoint, read forward and validate,
+//! cut the log where the first byte is wrong, and sync before anything of it is shown. It runs before any reader or map
+//! of the log exists, and is the one place that shortens a file below what it held.
+
+mod forward;
+mod listing;
+mod producers;
+mod scan;
+mod trusted;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::checkpoint::read_epochs;
+use super::epochs::Epochs;
+use super::health::DirHealth;
+use super::layout::{
+    FileKind, LEADER_EPOCHS, MetadataFault, PARTITION_METADATA, encode_partition_metadata,
+    read_partition_metadata,
+};
+use super::log::{Damage, OpenError, OpenSpec, RecoveryReport, Replay};
+use super::manifest::Checkpoint;
+use super::pread::Wait;
+use super::put::put;
+use super::segment::Segment;
+use super::walk::Walk;
+use listing::Listing;
+
+/// What opening a log's files came to.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    /// By rising base.
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) start: i64,
+    /// The next offset; past the last segment's batches if more was known to be durable than was found.
+    pub(super) end: i64,
+    /// Whether the last segment ends at `end`, so that it can go on growing.
+    pub(super) last_is_active: bool,
+    /// Up to where the files are known to be on disk.
+    pub(super) durable: i64,
+    pub(super) epochs: Epochs,
+    pub(super) epochs_unwritten: bool,
+    /// Offsets of the `.producers` files.
+    pub(super) producers: Vec<i64>,
+    /// Segments that were read and not synced.
+    pub(super) unsynced: Vec<Arc<Segment>>,
+    pub(super) dirs_unsynced: bool,
+    pub(super) next_serial: u32,
+    pub(super) report: RecoveryReport,
+}
+
+/// Opens the files of a log.
+pub(super) fn recover(
+    spec: &OpenSpec,
+    replay: &mut dyn FnMut(Replay<'_>) -> bool,
+) -> Result<Recovered, OpenError> {
+    let began = spec.clock.monotonic();
+    let mut recovery = Recovery::new(spec);
+    if spec.row.is_some() || spec.dir.is_dir() {
+        if spec.clean && recovery.take_row()? {
+            recovery.report.clean = true;
+            recovery.load_producers(replay)?;
+        } else {
+            recovery.long_way(replay)?;
+        }
+    } else {
+        recovery.end = spec.log_start.max(0);
+    }
+    let mut recovered = recovery.finish()?;
+    recovered.report.took = spec.clock.monotonic().saturating_sub(began);
+    Ok(recovered)
+}
+
+/// Recovery under way.
+struct Recovery<'a> {
+    spec: &'a OpenSpec,
+    listing: Listing,
+    report: RecoveryReport,
+    segments: Vec<Arc<Segment>>,
+    serial: u32,
+    checkpoint: Checkpoint,
+    /// The next offset as far as it is known.
+    end: i64,
+    last_is_active: bool,
+    epochs: Epochs,
+    /// As they stand in the file.
+    epochs_on_disk: Epochs,
+    /// From here on batches are replayed to the producers.
+    replay_from: i64,
+    /// Segments that were scanned, to be synced.
+    scanned: Vec<Arc<Segment>>,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Recovery<'a> {
+    fn new(spec: &'a OpenSpec) -> Self {
+        Self {
+            spec,
+            listing: Listing::default(),
+            report: RecoveryReport::default(),
+            segments: Vec::new(),
+            serial: 0,
+            checkpoint: spec.row.as_ref().map_or(Checkpoint::NONE, |row| row.checkpoint),
+            end: 0,
+            last_is_active: false,
+            epochs: Epochs::default(),
+            epochs_on_disk: Epochs::default(),
+            replay_from: 0,
+            scanned: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    fn dir(&self) -> &'a Path {
+        &self.spec.dir
+    }
+
+    fn long_way(&mut self, replay: &mut dyn FnMut(Replay<'_>) -> bool) -> Result<(), OpenError> {
+        self.listing = match Listing::read(self.dir()) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.spec.row.is_some() => {
+                return Err(OpenError::FilesGone { dir: self.dir().to_path_buf() });
+            }
+            Err(error) => return Err(self.fault(error)),
+        };
+        self.check_owner()?;
+        if self.listing.logs.is_empty() {
+            if self.spec.row.as_ref().is_some_and(|row| !row.segments.is_empty()) {
+                return Err(OpenError::FilesGone { dir: self.dir().to_path_buf() });
+            }
+            self.end = self.spec.log_start.max(0);
+            return Ok(());
+        }
+        if self.spec.row.is_none() {
+            let first = self.listing.logs.keys().next().copied().unwrap_or(0);
+            self.checkpoint = Checkpoint {
+                offset: first,
+                segment: first,
+                position: 0,
+                max_timestamp: Checkpoint::NONE.max_timestamp,
+            };
+        }
+        self.take_below_checkpoint().map_err(|error| self.fault(error))?;
+        self.load_epochs().map_err(|error| self.fault(error))?;
+        self.load_producers(replay)?;
+        self.read_forward(replay).map_err(|error| self.fault(error))
+    }
+
+    /// Whose directory it is: its `partition.metadata` says, else the manifest's row does.
+    fn check_owner(&mut self) -> Result<(), OpenError> {
+        let wanted = self.spec.id.topic;
+        let found = match read_partition_metadata(self.dir()) {
+            Ok(Some(id)) if id == wanted => return Ok(()),
+            Ok(found) => found,
+            Err(MetadataFault::Io { path, error }) => return Err(OpenError::Io { path, error }),
+            Err(fault @ MetadataFault::Malformed { .. }) => {
+                tracing::warn!(%fault, "cannot tell from the directory whose it is");
+                None
+            }
+        };
+        // Nothing was ever appended to an empty directory, so it may be anybody's.
+        let is_ours = found.is_none()
+            && (self.spec.row.is_some() || self.listing.logs.values().all(|log| log.len == 0));
+        if !is_ours {
+            return Err(OpenError::Stray { dir: self.dir().to_path_buf(), found, wanted });
+        }
+        let text = encode_partition_metadata(wanted);
+        put(&self.dir().join(PARTITION_METADATA), text.as_bytes()).map_err(|error| self.fault(error))?;
+        self.listing.changed = true;
+        Ok(())
+    }
+
+    /// The epochs below the checkpoint: from their file, or from the batches if the file is not to be had.
+    fn load_epochs(&mut self) -> io::Result<()> {
+        self.epochs_on_disk = match read_epochs(&self.dir().join(LEADER_EPOCHS)) {
+            Ok(epochs) => Epochs::new(epochs.unwrap_or_default()),
+            Err(fault) => {
+                tracing::warn!(%fault, "finding the leader epochs by reading the log");
+                Epochs::default()
+            }
+        };
+        self.epochs = self.epochs_on_disk.clone();
+        self.epochs.truncate_end(self.checkpoint.offset);
+        if self.epochs.is_empty() {
+            for (segment, size) in self.below_checkpoint() {
+                let file = File::open(segment.path(FileKind::Log))?;
+                let mut walk = Walk::new(&file, 0, size, Wait::MayBlock);
+                while let Ok(Some(step)) = walk.next() {
+                    self.epochs.note(step.header.partition_leader_epoch, step.header.base_offset);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The segments, or parts of them, that the checkpoint vouches for.
+    fn below_checkpoint(&self) -> Vec<(Arc<Segment>, u64)> {
+        let sound = |segment: &Arc<Segment>| {
+            let len = segment.len();
+            segment.damage().map_or(len, |(position, _)| position.min(len))
+        };
+        self.segments
+            .iter()
+            .map(|segment| (segment.clone(), sound(segment)))
+            .filter(|(_, size)| *size > 0)
+            .collect()
+    }
+
+    fn next_serial(&mut self) -> u32 {
+        self.serial += 1;
+        self.serial
+    }
+
+    fn damage(&mut self, segment: &Segment, position: u64, why: &'static str) {
+        segment.set_damage(position, why);
+        let file = segment.path(FileKind::Log);
+        tracing::error!(file = %file.display(), position, why, "damage below what was durable: kept, and not served");
+        self.report.damage.push(Damage { file, position, why });
+    }
+
+    fn fault(&self, error: io::Error) -> OpenError {
+        OpenError::Io { path: self.dir().to_path_buf(), error }
+    }
+
+    /// Syncs what was kept, so that what a reader is shown now cannot vanish later.
+    fn sync(&mut self, health: &DirHealth) -> io::Result<()> {
+        for segment in &self.scanned {
+            let file = segment.open(&self.spec.files, Wait::MayBlock)?;
+            if let Err(error) = file.log().sync_all() {
+                return Err(io::Error::new(error.kind(), health.fail(error)));
+            }
+        }
+        if self.listing.changed {
+            File::open(self.dir())?.sync_all()?;
+            if let Some(parent) = self.dir().parent() {
+                File::open(parent)?.sync_all()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Recovered, OpenError> {
+        let row_start = self.spec.row.as_ref().map_or(0, |row| row.log_start);
+        let first = self.segments.first().map_or(0, |segment| segment.base());
+        let start = row_start.max(self.spec.log_start).max(first);
+        let known = if self.spec.row.is_some() { self.checkpoint.offset } else { 0 };
+        let end = self.end.max(known).max(start);
+        self.last_is_active &= end == self.end;
+        let mut durable = if self.report.clean || self.segments.is_empty() { end } else { known.max(first) };
+        if self.spec.sync_on_open {
+            self.sync(&self.spec.health).map_err(|error| self.fault(error))?;
+            durable = end;
+        }
+        let synced = self.spec.sync_on_open;
+        self.epochs.truncate_end(end);
+        self.epochs.truncate_start(start);
+        Ok(Recovered {
+            epochs_unwritten: self.epochs != self.epochs_on_disk,
+            epochs: self.epochs,
+            segments: self.segments,
+            start,
+            end,
+            last_is_active: self.last_is_active,
+            durable,
+            producers: self.listing.producers,
+            unsynced: if synced { Vec::new() } else { self.scanned },
+            dirs_unsynced: self.listing.changed && !synced,
+            next_serial: self.serial,
+            report: self.report,
+        })
+    }
+}
+
+/// Puts a file out of the way, under a name that nobody takes for a segment.
+fn set_aside(path: &Path) -> io::Result<std::path::PathBuf> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".aside");
+    let mut to = std::path::PathBuf::from(&name);
+    let mut n = 1;
+    while to.try_exists()? {
+        let mut numbered = name.clone();
+        numbered.push(format!(".{n}"));
+        to = numbered.into();
+        n += 1;
+    }
+    fs::rename(path, &to)?;
+    Ok(to)
+}
+
+#[cfg(test)]
+mod tests;
