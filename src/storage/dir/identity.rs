@@ -82,10 +82,17 @@ pub(super) fn establish(spec: &DirSpec<'_>, found: Found) -> Result<MetaProperti
             if meta.streamd == written_by {
                 return Ok(meta);
             }
-            // From here on an older release that does not know our format has to keep off.
+            // From here on an older release that does not know our format has to keep off. While the format is the
+            // same, only a refusal's wording hangs on it: no reason not to start on a full disk.
+            let same_format = meta.streamd.as_ref().is_some_and(|by| by.format == FORMAT);
             let meta = MetaProperties { streamd: written_by, ..meta };
-            write(spec.path, &meta)?;
-            Ok(meta)
+            match write(spec.path, &meta) {
+                Err(DirError::Io { error, .. }) if same_format => {
+                    tracing::warn!(%error, "cannot note this release in the data directory");
+                    Ok(meta)
+                }
+                result => result.map(|()| meta),
+            }
         }
     }
 }

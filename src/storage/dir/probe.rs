@@ -21,12 +21,19 @@ pub struct Capabilities {
 /// Tries everything, in a file that is removed again.
 pub(super) fn probe(dir: &Path) -> io::Result<Capabilities> {
     let path = dir.join(PROBE_FILE);
-    let reserves = File::create(&path).and_then(|file| reserves_space(&file));
-    fs::remove_file(&path)?;
+    let reserves_space = match File::create(&path) {
+        Ok(file) => {
+            let reserves = reserves_space(&file);
+            fs::remove_file(&path)?;
+            reserves?
+        }
+        Err(error) if is_full(&error) => true,
+        Err(error) => return Err(error),
+    };
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mount = find_mount(&mounts, &fs::canonicalize(dir)?);
     Ok(Capabilities {
-        reserves_space: reserves?,
+        reserves_space,
         syncfs: mount.as_ref().is_some_and(|mount| mount.is_own) && kernel_is_at_least(5, 8),
         file_system: mount.map_or_else(|| "?".into(), |mount| mount.kind),
     })
@@ -35,10 +42,13 @@ pub(super) fn probe(dir: &Path) -> io::Result<Capabilities> {
 fn reserves_space(file: &File) -> io::Result<bool> {
     match fallocate(file, FallocateFlags::KEEP_SIZE, 0, 64 << 10) {
         Ok(()) => Ok(file.metadata()?.len() == 0),
-        // A full disk can reserve nothing now, and will be able to later.
-        Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Ok(true),
-        Err(_) => Ok(false),
+        Err(error) => Ok(is_full(&error.into())),
     }
+}
+
+/// A full disk shows nothing of what the file system can do, and must not keep the broker from starting.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[derive(Debug, PartialEq, Eq)]

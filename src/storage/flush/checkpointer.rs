@@ -30,6 +30,8 @@ pub struct CheckpointLimits {
     pub age: Duration,
     /// The least time between two rounds: it bounds what checkpoints cost a broker that is busy.
     pub pause: Duration,
+    /// After a failure that may pass (a full disk), the time until the next try.
+    pub retry: Duration,
 }
 
 impl Default for CheckpointLimits {
@@ -40,6 +42,7 @@ impl Default for CheckpointLimits {
             total_bytes: 512 << 20,
             age: Duration::from_secs(60),
             pause: Duration::from_millis(250),
+            retry: Duration::from_secs(5),
         }
     }
 }
@@ -86,14 +89,14 @@ impl Checkpointer {
             crossed(behind, shared.limits.partition_bytes) || crossed(total, shared.limits.total_bytes);
         let is_new = !mark.queued.swap(true, Ordering::AcqRel);
         if is_new || wakes {
-            shared.enqueue(target.clone(), false);
+            shared.enqueue(target.clone(), false, wakes);
         }
     }
 
     /// Asks for a checkpoint soon: the partition rolled.
     pub fn request<T: CheckpointTarget + 'static>(&self, target: &Arc<T>) {
         target.checkpoint_mark().queued.store(true, Ordering::Release);
-        self.shared.enqueue(target.clone(), true);
+        self.shared.enqueue(target.clone(), true, true);
     }
 
     /// Bytes behind checkpoints: what recovery would read after a crash now.
@@ -140,6 +143,8 @@ struct State {
     behind: HashMap<usize, Behind>,
     /// No round before this.
     not_before: Duration,
+    /// When the thread looks again by itself; zero while it is awake.
+    sleeps_until: Duration,
     stopping: bool,
     stopped: bool,
 }
@@ -162,8 +167,9 @@ impl Behind {
 }
 
 impl Shared {
-    fn enqueue(&self, target: Arc<dyn CheckpointTarget>, requested: bool) {
+    fn enqueue(&self, target: Arc<dyn CheckpointTarget>, requested: bool, at_once: bool) {
         let now = self.clock.monotonic();
+        let due = if at_once { now } else { now + self.limits.age };
         let mut state = self.state.lock();
         if state.stopped {
             return;
@@ -171,7 +177,9 @@ impl Shared {
         let entry = state.behind.entry(address(&target));
         let fresh = Behind { target, since: now, requested: false, retry_at: Duration::ZERO };
         entry.or_insert(fresh).requested |= requested;
-        self.work.notify_one();
+        if due < state.sleeps_until {
+            self.work.notify_one();
+        }
     }
 
     fn run(&self) {
@@ -203,12 +211,15 @@ impl Shared {
                     return Some(targets);
                 }
             }
-            match self.next_due(&state, now) {
+            let due = self.next_due(&state, now);
+            state.sleeps_until = due.unwrap_or(Duration::MAX);
+            match due {
                 Some(due) => {
                     self.work.wait_for(&mut state, due.saturating_sub(now).max(WAIT_MIN));
                 }
                 None => self.work.wait(&mut state),
             }
+            state.sleeps_until = Duration::ZERO;
         }
     }
 
@@ -297,7 +308,7 @@ impl Shared {
             return;
         }
         let fresh = Behind { target: target.clone(), since: now, requested: false, retry_at: Duration::ZERO };
-        state.behind.entry(address(target)).or_insert(fresh).retry_at = now + RETRY;
+        state.behind.entry(address(target)).or_insert(fresh).retry_at = now + self.limits.retry;
     }
 }
 
@@ -344,8 +355,6 @@ fn address(target: &Arc<dyn CheckpointTarget>) -> usize {
 
 /// Partitions that are prepared before one sync covers them: it bounds the files that are held open for it.
 const CHUNK_TARGETS_MAX: usize = 64;
-/// After a failure that may pass (a full disk), the next try.
-const RETRY: Duration = Duration::from_secs(5);
 const WAIT_MIN: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

@@ -114,6 +114,7 @@ const LIMITS: CheckpointLimits = CheckpointLimits {
     total_bytes: 1000,
     age: Duration::from_millis(200),
     pause: Duration::ZERO,
+    retry: Duration::from_millis(100),
 };
 
 impl Rig {
@@ -237,9 +238,7 @@ fn want_of_space_leaves_the_checkpoint_behind_until_it_passes() {
     assert_eq!(fake.prepared.load(Ordering::SeqCst), 1, "not tried without end");
     assert!(!rig.health.is_failed());
     fake.full.store(false, Ordering::SeqCst);
-    rig.clock.advance(RETRY);
-    // The thread sleeps by the real clock; another partition's first append wakes it.
-    Fake::new(1).append(&rig, 0);
+    rig.clock.advance(LIMITS.retry);
     eventually("made up for", || fake.checkpoint() == 2);
     assert_eq!(rig.checkpointer.behind_bytes(), 0);
 }

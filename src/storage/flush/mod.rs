@@ -7,6 +7,7 @@
 
 mod checkpointer;
 mod committer;
+mod policy;
 mod queue;
 mod syncer;
 mod unsynced;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use checkpointer::{CheckpointLimits, Checkpointer};
 pub use committer::{Committer, CommitterSpec};
+pub use policy::FlushPolicy;
 pub use unsynced::{Unsynced, unsynced_limit_bytes};
 
 use super::manifest::PartitionRow;
