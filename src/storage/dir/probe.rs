@@ -1,16 +1,24 @@
 //! What the data directory's file system can do: tried, not looked up.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FallocateFlags, fallocate};
+
+use crate::storage::mmap::ReadMap;
 
 /// What storage may rely on. Whatever is missing has a slower way round.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
     /// Space can be reserved ahead of the end of a file, so a full disk is told before a write.
     pub reserves_space: bool,
+    /// A read-only map made before bytes are written shows them once they are. Some network and desktop mounts do not;
+    /// reads then go by `pread`.
+    pub maps_show_writes: bool,
     /// One sync of the whole file system may stand for many files: nobody else writes to it, and the kernel reports
     /// failures to whoever asks (Linux 5.8).
     pub syncfs: bool,
@@ -21,19 +29,21 @@ pub struct Capabilities {
 /// Tries everything, in a file that is removed again.
 pub(super) fn probe(dir: &Path) -> io::Result<Capabilities> {
     let path = dir.join(PROBE_FILE);
-    let reserves_space = match File::create(&path) {
+    let open = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
+    let (reserves_space, maps_show_writes) = match open {
         Ok(file) => {
-            let reserves = reserves_space(&file);
+            let found = (reserves_space(&file), maps_show_writes(&file));
             fs::remove_file(&path)?;
-            reserves?
+            (found.0?, found.1.unwrap_or_else(|error| is_full(&error)))
         }
-        Err(error) if is_full(&error) => true,
+        Err(error) if is_full(&error) => (true, true),
         Err(error) => return Err(error),
     };
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mount = find_mount(&mounts, &fs::canonicalize(dir)?);
     Ok(Capabilities {
         reserves_space,
+        maps_show_writes,
         syncfs: mount.as_ref().is_some_and(|mount| mount.is_own) && kernel_is_at_least(5, 8),
         file_system: mount.map_or_else(|| "?".into(), |mount| mount.kind),
     })
@@ -44,6 +54,27 @@ fn reserves_space(file: &File) -> io::Result<bool> {
         Ok(()) => Ok(file.metadata()?.len() == 0),
         Err(error) => Ok(is_full(&error.into())),
     }
+}
+
+/// Maps past the end of the file, writes, and has the kernel copy from the map: never looked at by our own code, so that
+/// a page that is not there is an error and not a signal.
+fn maps_show_writes(file: &File) -> io::Result<bool> {
+    let committed = Arc::new(AtomicU64::new(0));
+    let map = ReadMap::new(file, 4 * PAGE, committed.clone())?;
+    let (reader, writer) = rustix::pipe::pipe()?;
+    for (at, byte) in [(0, b'a'), (2 * PAGE as u64, b'b')] {
+        let written = [byte; PAGE];
+        file.write_all_at(&written, at)?;
+        committed.store(at + PAGE as u64, Ordering::Release);
+        let Some(slice) = map.slice(at, PAGE) else { return Ok(false) };
+        let mut seen = [0; PAGE];
+        let copied = rustix::io::write(&writer, slice)?;
+        let read = rustix::io::read(&reader, &mut seen)?;
+        if (copied, read) != (PAGE, PAGE) || seen != written {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A full disk shows nothing of what the file system can do, and must not keep the broker from starting.
@@ -94,6 +125,8 @@ fn kernel_is_at_least(major: u32, minor: u32) -> bool {
 }
 
 const PROBE_FILE: &str = ".probe.tmp";
+/// What a pipe takes in one piece.
+const PAGE: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -129,6 +162,7 @@ not a line
         let dir = tempfile::tempdir().unwrap();
         let found = probe(dir.path()).unwrap();
         assert!(!found.file_system.is_empty());
+        assert!(found.maps_show_writes, "tests run on a local disk or in memory");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         assert!(kernel_is_at_least(3, 0) && !kernel_is_at_least(99, 0));
     }
