@@ -1,5 +1,7 @@
 //! The settings as people meet them: the `streamd` binary's words and exit codes, and the generated references.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -23,12 +23,11 @@ const NEVER_MINUTES: i64 = i32::MAX as i64;
 pub(super) fn config(
     settings: Settings,
     topics: Vec<WrittenTopic>,
-    port: Option<u16>,
     machine_memory_bytes: u64,
     problems: &mut Vec<Problem>,
 ) -> Config {
     let s = Arc::new(settings);
-    let listeners = listeners(&s, port, problems);
+    let listeners = listeners(&s, problems);
     let topic_defaults = TopicDefaults::new(Arc::clone(&s));
     check_rules(&s, &topic_defaults, problems);
     let memory_limit_bytes = bytes(&s, "memory.limit").unwrap_or(machine_memory_bytes);
@@ -45,14 +44,7 @@ pub(super) fn config(
             limit_bytes: bytes(&s, "disk.limit"),
         },
         memory_limit_bytes,
-        topics: TopicRules {
-            auto_create: s.truth("auto.create.topics.enable"),
-            deletable: s.truth("delete.topic.enable"),
-            default_partitions: s.int("num.partitions"),
-            default_replication_factor: i16::try_from(s.long("default.replication.factor"))
-                .unwrap_or(i16::MAX),
-            describe_partitions_max: s.int("max.request.partition.size.limit"),
-        },
+        topics: topic_rules(&s),
         declared_topics: declared::topics(topics, &topic_defaults, problems),
         topic_defaults,
         storage: StorageRules {
@@ -63,32 +55,20 @@ pub(super) fn config(
             max_bytes: s.size("fetch.max.bytes"),
             session_slots: s.size("max.incremental.fetch.session.cache.slots"),
         },
-        groups: GroupLimits {
-            min_session_timeout_ms: s.int("group.min.session.timeout.ms"),
-            max_session_timeout_ms: s.int("group.max.session.timeout.ms"),
-            initial_rebalance_delay_ms: s.int("group.initial.rebalance.delay.ms"),
-            max_size: s.int("group.max.size"),
-        },
+        groups: groups(&s),
         offsets: offsets(&s),
         producers: ProducerRules {
             id_expiration_ms: s.long("producer.id.expiration.ms"),
             id_expiration_check_interval: s.millis("producer.id.expiration.check.interval.ms"),
         },
-        log: LogOutput {
-            format: match s.text("log.format") {
-                Some("text") => LogFormat::Text,
-                Some("json") => LogFormat::Json,
-                _ => LogFormat::Auto,
-            },
-            level: s.text("log.level").unwrap_or("info").to_owned(),
-        },
+        log: log(&s),
         reported: Arc::new(reported(&s, &listeners)),
         listeners,
         settings: s,
     }
 }
 
-fn listeners(s: &Settings, port: Option<u16>, problems: &mut Vec<Problem>) -> Vec<Listener> {
+fn listeners(s: &Settings, problems: &mut Vec<Problem>) -> Vec<Listener> {
     let wanted = Wanted {
         listeners: s.text("listen.kafka").unwrap_or_default(),
         protocols: s.text("listener.security.protocol.map").unwrap_or_default(),
@@ -96,7 +76,6 @@ fn listeners(s: &Settings, port: Option<u16>, problems: &mut Vec<Problem>) -> Ve
         advertise: s.text("listen.advertise").unwrap_or_default(),
         internal: s.text("listen.advertise.internal"),
         external: s.text("listen.advertise.external"),
-        port,
     };
     wanted.resolve().unwrap_or_else(|fault| {
         problems.push(s.problem(fault.key, fault.text));
@@ -157,6 +136,34 @@ fn per_ip_overrides(s: &Settings, problems: &mut Vec<Problem>) -> Vec<(String, u
         }
     }
     overrides
+}
+
+fn topic_rules(s: &Settings) -> TopicRules {
+    TopicRules {
+        auto_create: s.truth("auto.create.topics.enable"),
+        deletable: s.truth("delete.topic.enable"),
+        default_partitions: s.int("num.partitions"),
+        default_replication_factor: i16::try_from(s.long("default.replication.factor")).unwrap_or(i16::MAX),
+        describe_partitions_max: s.int("max.request.partition.size.limit"),
+    }
+}
+
+fn groups(s: &Settings) -> GroupLimits {
+    GroupLimits {
+        min_session_timeout_ms: s.int("group.min.session.timeout.ms"),
+        max_session_timeout_ms: s.int("group.max.session.timeout.ms"),
+        initial_rebalance_delay_ms: s.int("group.initial.rebalance.delay.ms").max(0),
+        max_size: s.int("group.max.size"),
+    }
+}
+
+fn log(s: &Settings) -> LogOutput {
+    let format = match s.text("log.format") {
+        Some("text") => LogFormat::Text,
+        Some("json") => LogFormat::Json,
+        _ => LogFormat::Auto,
+    };
+    LogOutput { format, level: s.text("log.level").unwrap_or("info").to_owned() }
 }
 
 fn offsets(s: &Settings) -> OffsetRules {

@@ -43,8 +43,8 @@ const HARMLESS: &[&str] = &[
 /// The same, by prefix. Kubernetes sets the last two for a service named `kafka`.
 const HARMLESS_PREFIXES: &[&str] = &["KAFKA_JMX_", "KAFKA_LOG4J_", "KAFKA_PORT_", "KAFKA_SERVICE_"];
 
-/// Variables of the client verbs.
-const CLIENT: &[&str] = &["STREAMD_BROKERS"];
+/// Variables that are read elsewhere: by the client verbs, and together by [`advertised_address`].
+const OTHERS: &[&str] = &["STREAMD_BROKERS", "KAFKA_ADVERTISED_HOST_NAME", "KAFKA_ADVERTISED_PORT"];
 
 /// Variables that ask for what this version cannot do, and whose loss would leave a broker open.
 const REFUSED: &[&str] = &["KAFKA_CLIENT_USERS", "KAFKA_CLIENT_PASSWORDS"];
@@ -53,62 +53,58 @@ const REFUSED: &[&str] = &["KAFKA_CLIENT_USERS", "KAFKA_CLIENT_PASSWORDS"];
 pub(super) fn read(variables: &[(String, String)], problems: &mut Vec<Problem>) -> FromEnv {
     let mut from = FromEnv::default();
     let own = own_spellings();
-    let mut advertised: [Option<&(String, String)>; 2] = [None, None];
-    for variable in variables {
-        let (name, text) = variable;
-        if text.is_empty() {
-            continue;
+    for (name, text) in variables.iter().filter(|(_, text)| !text.is_empty()) {
+        if let Err(text) = from.take(name, text, &own) {
+            problems.push(Problem::new(&Origin::Env(name.clone()), text));
         }
-        let origin = Origin::Env(name.clone());
-        let mut set = |setting: &str, layer| {
-            let written =
-                Written { name: setting.to_owned(), text: text.clone(), origin: origin.clone(), layer };
-            from.said.settings.push(written);
-        };
-        match name.as_str() {
-            "CLUSTER_ID" => set("cluster_id", Layer::EnvKafka),
+    }
+    from.said.settings.extend(advertised_address(variables));
+    from
+}
+
+impl FromEnv {
+    fn take(&mut self, name: &str, text: &str, own: &HashMap<String, &'static str>) -> Result<(), String> {
+        match name {
+            "CLUSTER_ID" => self.set("cluster_id", name, text, Layer::EnvKafka),
             "KAFKA_CLUSTER_ID" | "KAFKA_KRAFT_CLUSTER_ID" => {
-                set("cluster_id", Layer::EnvKafka);
-                from.kafka = true;
+                self.kafka = true;
+                self.set("cluster_id", name, text, Layer::EnvKafka);
             }
-            "KAFKA_ADVERTISED_HOST_NAME" => advertised[0] = Some(variable),
-            "KAFKA_ADVERTISED_PORT" => advertised[1] = Some(variable),
-            "KAFKA_CREATE_TOPICS" => match topics(text, &origin) {
-                Ok(topics) => from.said.topics.extend(topics),
-                Err(text) => problems.push(Problem::new(&origin, text)),
-            },
-            name if REFUSED.contains(&name) => {
-                problems.push(Problem::new(
-                    &origin,
-                    "authentication is not available in this version of streamd.",
-                ));
+            "KAFKA_CREATE_TOPICS" => self.said.topics.extend(topics(text, &Origin::Env(name.to_owned()))?),
+            _ if REFUSED.contains(&name) => {
+                return Err("authentication is not available in this version of streamd.".to_owned());
             }
-            name if CLIENT.contains(&name) || is_harmless(name) => {}
-            name => {
+            _ if OTHERS.contains(&name) || is_harmless(name) => {}
+            _ => {
                 if let Some(rest) = name.strip_prefix("STREAMD_") {
-                    match own.get(rest) {
-                        Some(setting) => set(setting, Layer::EnvOwn),
-                        None => problems.push(unknown_own(rest, &own, &origin)),
-                    }
+                    let setting = own.get(rest).ok_or_else(|| unknown_own(rest, own))?;
+                    self.set(setting, name, text, Layer::EnvOwn);
+                } else if let Some(rest) = name.strip_prefix("KAFKA_CFG_") {
+                    self.take_kafkas(rest, name, text, Layer::EnvBitnami);
                 } else if let Some(rest) = name.strip_prefix("KAFKA_") {
-                    let (rest, layer) = match rest.strip_prefix("CFG_") {
-                        Some(rest) => (rest, Layer::EnvBitnami),
-                        None => (rest, Layer::EnvKafka),
-                    };
-                    let property = decode(rest);
-                    match names::resolve(&property, Place::Properties) {
-                        Ok(Meaning::Setting(_) | Meaning::Foreign) => {
-                            set(&property, layer);
-                            from.kafka = true;
-                        }
-                        Err(_) => from.unknown.push(guess(name, &property)),
-                    }
+                    self.take_kafkas(rest, name, text, Layer::EnvKafka);
                 }
             }
         }
+        Ok(())
     }
-    from.said.settings.extend(advertised_address(advertised));
-    from
+
+    fn take_kafkas(&mut self, rest: &str, name: &str, text: &str, layer: Layer) {
+        let property = decode(rest);
+        match names::resolve(&property, Place::Properties) {
+            Ok(Meaning::Setting(_) | Meaning::Foreign) => {
+                self.kafka = true;
+                self.set(&property, name, text, layer);
+            }
+            Err(_) => self.unknown.push(guess(name, &property)),
+        }
+    }
+
+    fn set(&mut self, setting: &str, name: &str, text: &str, layer: Layer) {
+        let origin = Origin::Env(name.to_owned());
+        let written = Written { name: setting.to_owned(), text: text.to_owned(), origin, layer };
+        self.said.settings.push(written);
+    }
 }
 
 fn is_harmless(name: &str) -> bool {
@@ -136,17 +132,11 @@ fn own_spellings() -> HashMap<String, &'static str> {
     keys::broker().chain(keys::own()).map(|key| (spell(key.name), key.name)).collect()
 }
 
-fn unknown_own(rest: &str, own: &HashMap<String, &'static str>, origin: &Origin) -> Problem {
-    let near = names::nearest(rest, own.keys().map(String::as_str));
-    Problem::new(
-        origin,
-        match near {
-            Some(near) => format!("unknown variable. Did you mean STREAMD_{near}?"),
-            None => {
-                "unknown variable. STREAMD_ is followed by a key's name, as in STREAMD_DATA_DIR.".to_owned()
-            }
-        },
-    )
+fn unknown_own(rest: &str, own: &HashMap<String, &'static str>) -> String {
+    match names::nearest(rest, own.keys().map(String::as_str)) {
+        Some(near) => format!("unknown variable. Did you mean STREAMD_{near}?"),
+        None => "unknown variable. STREAMD_ is followed by a key's name, as in STREAMD_DATA_DIR.".to_owned(),
+    }
 }
 
 fn guess(name: &str, property: &str) -> String {
@@ -157,13 +147,17 @@ fn guess(name: &str, property: &str) -> String {
 }
 
 /// wurstmeister's pair of variables, as one address.
-fn advertised_address([host, port]: [Option<&(String, String)>; 2]) -> Option<Written> {
-    let (name, host) = host?;
-    let text = match port {
-        Some((_, port)) => format!("{host}:{port}"),
+fn advertised_address(variables: &[(String, String)]) -> Option<Written> {
+    let find = |wanted: &str| {
+        variables.iter().find(|(name, text)| name == wanted && !text.is_empty()).map(|(_, text)| text)
+    };
+    let host_variable = "KAFKA_ADVERTISED_HOST_NAME";
+    let host = find(host_variable)?;
+    let text = match find("KAFKA_ADVERTISED_PORT") {
+        Some(port) => format!("{host}:{port}"),
         None => host.clone(),
     };
-    let origin = Origin::Env(name.clone());
+    let origin = Origin::Env(host_variable.to_owned());
     Some(Written { name: "listen.advertise".to_owned(), text, origin, layer: Layer::EnvKafka })
 }
 

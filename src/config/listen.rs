@@ -53,8 +53,6 @@ pub(super) struct Wanted<'a> {
     pub(super) internal: Option<&'a str>,
     /// `listen.advertise.external`.
     pub(super) external: Option<&'a str>,
-    /// `--port`: instead of the first listener's port.
-    pub(super) port: Option<u16>,
 }
 
 /// What is wrong with the listeners, and the setting to blame.
@@ -70,9 +68,6 @@ impl Wanted<'_> {
     /// The listeners, each with what its clients are told.
     pub(super) fn resolve(&self) -> Result<Vec<Listener>, ListenFault> {
         let mut listeners = self.bound()?;
-        if let (Some(port), Some(first)) = (self.port, listeners.first_mut()) {
-            first.bind.port = port;
-        }
         for (index, listener) in listeners.iter().enumerate() {
             let same = |other: &Listener| {
                 other.name == listener.name || (other.bind == listener.bind && listener.bind.port != 0)
@@ -176,6 +171,20 @@ impl Wanted<'_> {
         }
         Ok(())
     }
+}
+
+/// A list of listeners, the first that clients use on another port. What has no port stays as it is.
+pub(super) fn with_port(list: &str, controllers: &str, port: u16) -> String {
+    let is_controller = |element: &str| {
+        let scheme = element.split_once("://").map(|(scheme, _)| scheme);
+        scheme.is_some_and(|scheme| elements(controllers).any(|controller| controller == scheme))
+    };
+    let first = elements(list).position(|element| !is_controller(element));
+    let moved = elements(list).enumerate().map(|(index, element)| match element.rsplit_once(':') {
+        Some((address, _)) if Some(index) == first => format!("{address}:{port}"),
+        _ => element.to_owned(),
+    });
+    moved.collect::<Vec<_>>().join(",")
 }
 
 /// The elements of a list between commas, without empty ones.

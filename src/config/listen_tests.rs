@@ -3,15 +3,7 @@ use super::*;
 const KAFKAS_MAP: &str = "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT";
 
 fn wanted<'a>(listeners: &'a str, advertise: &'a str) -> Wanted<'a> {
-    Wanted {
-        listeners,
-        protocols: KAFKAS_MAP,
-        controllers: "",
-        advertise,
-        internal: None,
-        external: None,
-        port: None,
-    }
+    Wanted { listeners, protocols: KAFKAS_MAP, controllers: "", advertise, internal: None, external: None }
 }
 
 fn shown(listeners: &[Listener]) -> Vec<String> {
@@ -70,9 +62,12 @@ fn addresses_by_origin_replace_the_one_for_all() {
 
 #[test]
 fn the_port_flag_moves_the_first_listener() {
-    let listeners = resolved(Wanted { port: Some(0), ..wanted("127.0.0.1:9092,plain://:5", "auto") });
-    assert_eq!(listeners[0], "PLAINTEXT://127.0.0.1:0 as auto");
-    assert_eq!(listeners[1], "PLAINTEXT_2://:5 as auto");
+    assert_eq!(with_port("127.0.0.1:9092,plain://:5", "", 0), "127.0.0.1:0,plain://:5");
+    assert_eq!(
+        with_port("CONTROLLER://:9093,HOST://[::1]:1", "CONTROLLER", 7),
+        "CONTROLLER://:9093,HOST://[::1]:7"
+    );
+    assert_eq!(with_port("", "", 7), "");
 }
 
 #[test]

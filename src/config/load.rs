@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Profile;
+use super::keys::Key;
 use super::raw::{Layer, Origin, Problem, Written};
 use super::settings::{self, Settings};
 use super::{Config, assemble, env, properties, toml};
@@ -40,6 +41,18 @@ pub struct Flag {
     pub name: String,
     /// Its value.
     pub text: String,
+}
+
+impl Flag {
+    /// The flag as errors and `config show` name it: without a secret.
+    fn origin(&self) -> String {
+        let is_secret = settings::find(&self.name).is_some_and(Key::sensitive);
+        if is_secret && !self.text.is_empty() {
+            self.shown.replace(&self.text, "(hidden)")
+        } else {
+            self.shown.clone()
+        }
+    }
 }
 
 /// A valid config, and what its reader should hear.
@@ -90,7 +103,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
     let flags = sources.flags.iter().map(|flag| Written {
         name: flag.name.clone(),
         text: flag.text.clone(),
-        origin: Origin::Flag(flag.shown.clone()),
+        origin: Origin::Flag(flag.origin()),
         layer: Layer::Flag,
     });
     let written = file.settings.into_iter().chain(from_env.said.settings).chain(flags).collect();
@@ -102,9 +115,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
         Some(_) => settings.set_profile(Profile::Prod),
         None => {}
     }
+    if let Some(port) = sources.port {
+        settings.set_port(port);
+    }
     let topics = file.topics.into_iter().chain(from_env.said.topics).collect();
-    let config =
-        assemble::config(settings, topics, sources.port, sources.machine_memory_bytes, &mut problems);
+    let config = assemble::config(settings, topics, sources.machine_memory_bytes, &mut problems);
     if !problems.is_empty() {
         problems.sort_by_key(|problem| place(&problem.origin));
         return Err(LoadError { problems });

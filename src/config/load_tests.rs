@@ -209,9 +209,14 @@ mod toml_files {
     fn two_names_of_one_setting_in_one_file_are_told_apart() {
         assert_eq!(
             error(&toml_file("data_dir = \"/a\"\n[kafka]\n\"log.dirs\" = \"/b\"\n")),
-            "broker.toml:3:1: log.dirs and data_dir (broker.toml:1:1) are the same setting. Keep one."
+            "broker.toml:3:1: kafka.log.dirs and data_dir (broker.toml:1:1) are the same setting. Keep one."
         );
         assert!(load(&toml_file("data_dir = \"/a\"\n[kafka]\n\"log.dirs\" = \"/a\"\n")).is_ok());
+        assert_eq!(
+            error(&toml_file("[defaults.topic]\n\"retention.ms\" = 1\n[kafka]\n\"log.retention.ms\" = 2\n")),
+            "broker.toml:4:1: kafka.log.retention.ms and defaults.topic.retention.ms (broker.toml:2:1) \
+             are the same setting. Keep one."
+        );
     }
 
     #[test]
@@ -441,6 +446,22 @@ mod flags {
             error(&sources),
             "--set num.partition=5: unknown key \"num.partition\". Did you mean \"num.partitions\"?"
         );
+    }
+
+    #[test]
+    fn the_port_flag_overrules_every_other_port() {
+        let mut sources = toml_file("[listen]\nkafka = \"127.0.0.1:9092\"\n");
+        sources.port = Some(0);
+        let config = config(&sources);
+        assert_eq!(config.listeners[0].bind, HostPort { host: "127.0.0.1".to_owned(), port: 0 });
+        assert_eq!(origin(&config, "listen.kafka"), "--port 0");
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug_output() {
+        let sources = Sources { flags: vec![flag("ssl.key.password", "hunter2")], ..Sources::default() };
+        let text = format!("{:?}", config(&sources).settings);
+        assert!(text.contains("ssl.key.password") && !text.contains("hunter2"), "{text}");
     }
 
     #[test]

@@ -101,8 +101,7 @@ impl Default for Config {
     /// What an empty `broker.toml` means on a machine with a gigabyte: the `prod` profile and the table's defaults.
     fn default() -> Self {
         let mut problems = Vec::new();
-        let config =
-            assemble::config(Settings::default(), Vec::new(), None, DEFAULT_MEMORY_BYTES, &mut problems);
+        let config = assemble::config(Settings::default(), Vec::new(), DEFAULT_MEMORY_BYTES, &mut problems);
         debug_assert_eq!(problems, [], "the defaults are valid");
         config
     }
@@ -123,3 +122,7 @@ impl std::fmt::Display for Profile {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "property_tests.rs"]
+mod property_tests;

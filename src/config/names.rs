@@ -99,12 +99,14 @@ pub(super) fn unknown(name: &str, near: Option<&str>) -> String {
 
 /// The name that is fewest edits away, if it is near enough to be what was meant.
 pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let enough = (name.len() / 3).clamp(1, 5);
+    let length = name.chars().count();
+    let enough = (length / 3).clamp(1, 5);
     names
+        .filter(|candidate| candidate.len().abs_diff(length) <= enough)
         .map(|candidate| (edits(name, candidate), candidate))
-        .filter(|(n, _)| *n <= enough)
+        .filter(|(edits, _)| *edits <= enough)
         .min()
-        .map(|(_, c)| c)
+        .map(|(_, candidate)| candidate)
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn one text into the other.

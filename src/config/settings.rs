@@ -2,10 +2,12 @@
 //! reports. Only what somebody set is stored; the rest is the table's default.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use super::Profile;
 use super::keys::{self, Key, Kind, Scope, Status};
+use super::listen;
 use super::names::{self, Meaning, Place};
 use super::raw::{Layer, Origin, Problem, Written};
 use super::value;
@@ -18,7 +20,7 @@ pub struct Settings {
 }
 
 /// One setting that somebody set.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Chosen {
     /// The row by whose name it was set: an alias, perhaps.
     pub key: &'static Key,
@@ -27,6 +29,15 @@ pub struct Chosen {
     /// Who set it.
     pub origin: Origin,
     layer: Layer,
+    /// Its name there: two spellings of one setting side by side are a mistake.
+    written: String,
+}
+
+/// Secrets stay out of logs.
+impl fmt::Debug for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", shown(self.key, &self.text), self.origin)
+    }
 }
 
 impl Default for Settings {
@@ -127,19 +138,36 @@ impl Settings {
             _ => {}
         }
         if let Some(earlier) = self.chosen.get(target.name) {
-            if earlier.layer == written.layer && earlier.key != key && earlier.text != text {
+            if earlier.layer == written.layer && earlier.written != written.name && earlier.text != text {
                 return Err(format!(
                     "{} and {} ({}) are the same setting. Keep one.",
-                    key.name, earlier.key.name, earlier.origin
+                    written.name, earlier.written, earlier.origin
                 ));
             }
             if earlier.layer > written.layer {
                 return Ok(());
             }
         }
-        let chosen = Chosen { key, text, origin: written.origin.clone(), layer: written.layer };
-        self.chosen.insert(target.name, chosen);
+        let (origin, layer, written) = (written.origin.clone(), written.layer, written.name.clone());
+        self.chosen.insert(target.name, Chosen { key, text, origin, layer, written });
         Ok(())
+    }
+
+    /// `--port`: the listeners in force, the first on another port.
+    pub(super) fn set_port(&mut self, port: u16) {
+        let controllers = self.text("controller.listener.names").unwrap_or_default();
+        let listeners = self.text("listen.kafka").unwrap_or_default();
+        let text = listen::with_port(listeners, controllers, port);
+        let key = match self.chosen("listen.kafka") {
+            Some(chosen) => chosen.key,
+            None => match find("listen.kafka") {
+                Some(key) => key,
+                None => return,
+            },
+        };
+        let origin = Origin::Flag(format!("--port {port}"));
+        let chosen = Chosen { key, text, origin, layer: Layer::Flag, written: "--port".to_owned() };
+        self.chosen.insert("listen.kafka", chosen);
     }
 
     /// A synonym set in a higher layer overrules its siblings below: who sets `KAFKA_LOG_RETENTION_HOURS` means it,
