@@ -158,6 +158,9 @@ fn show_prints_each_value_with_its_source() {
     let all = stdout(&shell.run("config show --all --dev", &[]));
     assert!(all.contains("num.io.threads"));
     assert!(all.contains("dev profile"), "the profile's own defaults are named");
+    let alone = stdout(&shell.run("config show", &[]));
+    let profile = alone.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(profile, ["profile", "dev", "default"], "without a file");
 }
 
 #[test]

@@ -12,6 +12,9 @@ use super::names::{self, Meaning, Place};
 use super::raw::{Layer, Origin, Problem, Written};
 use super::value;
 
+/// The one key whose default is the profile itself.
+const PROFILE: &str = "profile";
+
 /// The settings in force.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -71,17 +74,20 @@ impl Settings {
         if let Some(chosen) = self.chosen(key.name) {
             return (Some(&chosen.text), chosen.origin.clone());
         }
-        match keys::DEV_DEFAULTS.iter().find(|(name, _)| *name == key.name) {
-            Some((_, text)) if self.profile == Profile::Dev => (Some(text), Origin::DevProfile),
-            _ => (key.default, Origin::Default),
-        }
+        let default = self.default_of(key);
+        let from_profile = default != key.default && key.name != PROFILE;
+        (default, if from_profile { Origin::DevProfile } else { Origin::Default })
     }
 
     /// The default in force: the profile's or the table's.
     pub fn default_of(&self, key: &Key) -> Option<&'static str> {
+        if self.profile == Profile::Prod {
+            return key.default;
+        }
         match keys::DEV_DEFAULTS.iter().find(|(name, _)| *name == key.name) {
-            Some((_, text)) if self.profile == Profile::Dev => Some(text),
-            _ => key.default,
+            Some((_, text)) => Some(text),
+            None if key.name == PROFILE => Some("dev"),
+            None => key.default,
         }
     }
 
