@@ -1,4 +1,4 @@
-//! The command tree. One file a verb; adding one is a file, a variant of [`Verb`] and its line in [`run`].
+//! The command tree. One file a verb; adding one is a file, a variant of `Verb` and its line in [`run`].
 
 mod announce;
 mod config;
