@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{CatalogImage, TopicImage};
+use super::TopicImage;
 use crate::types::{ErrorCode, TopicId};
 
 /// What callers ask of the catalog.
@@ -10,19 +10,18 @@ use crate::types::{ErrorCode, TopicId};
 pub enum Command {
     /// Count this start. Sent once, before anything listens; answered with [`Reply::Started`].
     Start,
-    /// CreateTopics (S84). Answered with [`Reply::Topics`], in the order asked.
+    /// CreateTopics (S84). Answered with [`Reply::Topics`], as Kafka orders it: first, in the order asked, the topics
+    /// named once; then, once each, those named more often.
     CreateTopics {
         /// The topics; of those named more than once, none is made.
         topics: Vec<NewTopic>,
         /// Do everything but create.
         validate_only: bool,
     },
-    /// Topics that a client named and that may not exist yet (`auto.create.topics.enable`, S83). One that exists by
-    /// now is as good as one just made. Answered with [`Reply::Topics`].
-    AutoCreate {
-        /// Name and a fresh id of each.
-        topics: Vec<(String, TopicId)>,
-    },
+    /// See that topics exist that a client named in a Metadata request (`auto.create.topics.enable`, S83), or that the
+    /// settings declare. One that exists already is as good as one just made. Answered with [`Reply::Topics`], in
+    /// the order asked.
+    EnsureTopics(Vec<NewTopic>),
     /// See that a topic of the broker's own exists. Answered with one [`Reply::Topics`] entry.
     EnsureInternalTopic {
         /// Which one.
@@ -30,9 +29,10 @@ pub enum Command {
         /// A fresh id for it.
         id: TopicId,
     },
-    /// DeleteTopics (S89). Answered with [`Reply::Topics`]: the topic that is gone, or why it is not.
+    /// DeleteTopics (S89). Answered with [`Reply::Topics`], in the order asked and once for what was asked twice: the
+    /// topic that is gone, or why it is not.
     DeleteTopics(Vec<TopicRef>),
-    /// CreatePartitions (S84). Answered with [`Reply::Topics`].
+    /// CreatePartitions (S84). Answered with [`Reply::Topics`], once for each name.
     CreatePartitions {
         /// The topics and their wanted sizes; of those named more than once, none grows.
         topics: Vec<MorePartitions>,
@@ -46,7 +46,7 @@ pub enum Command {
 }
 
 /// A topic to make.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTopic {
     /// Its name, unchecked.
     pub name: String,
@@ -62,6 +62,20 @@ pub struct NewTopic {
     pub configs: Vec<(String, Option<String>)>,
 }
 
+impl NewTopic {
+    /// A topic of which all is left to the broker.
+    pub fn with_defaults(name: impl Into<String>, id: TopicId) -> Self {
+        Self {
+            name: name.into(),
+            id,
+            partitions: -1,
+            replication_factor: -1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        }
+    }
+}
+
 /// A topic to grow.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MorePartitions {
@@ -74,7 +88,7 @@ pub struct MorePartitions {
 }
 
 /// A topic by name or, from DeleteTopics v6 on, by id.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum TopicRef {
     /// By name.
     Name(String),
@@ -95,8 +109,20 @@ pub enum InternalTopic {
 pub struct TopicError {
     /// Kafka's code.
     pub code: ErrorCode,
-    /// What a person should read; `None` where Kafka sends its standard text.
+    /// What a person should read; `None` where Kafka sends null.
     pub message: Option<String>,
+}
+
+impl TopicError {
+    /// A refusal with its reason.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: Some(message.into()) }
+    }
+
+    /// A refusal that Kafka sends without a text.
+    pub fn bare(code: ErrorCode) -> Self {
+        Self { code, message: None }
+    }
 }
 
 /// What became of one topic of a command.
@@ -120,12 +146,13 @@ pub struct ProducerIdBlock {
 /// What callers are told.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// This start's number is in the image.
-    Started(Arc<CatalogImage>),
+    /// This is the start of this number, from 0.
+    Started(i32),
     /// One outcome for each topic of the command.
     Topics(Vec<TopicOutcome>),
     /// A block of producer ids.
     ProducerIds(ProducerIdBlock),
-    /// Nothing was decided: the catalog cannot serve now.
+    /// Nothing was decided: the catalog cannot serve now. In the words of coordinators (14, 15, 16), which handlers
+    /// translate to those of their API.
     Refused(ErrorCode),
 }

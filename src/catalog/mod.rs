@@ -3,17 +3,26 @@
 
 pub mod command;
 pub mod image;
+mod machine;
+pub mod names;
+mod placement;
+mod producer_ids;
 pub mod records;
+mod shared_map;
+mod state;
+mod topics;
 
 use std::sync::Arc;
 
 use crate::config::{OffsetRules, TopicDefaults, TopicRules};
+use crate::types::TopicId;
 
 pub use command::{
     Command, InternalTopic, MorePartitions, NewTopic, ProducerIdBlock, Reply, TopicError, TopicOutcome,
     TopicRef,
 };
 pub use image::{CatalogImage, TopicImage};
+pub use machine::CatalogMachine;
 pub use records::Record;
 
 /// What the catalog's decisions depend on besides its own state.
@@ -29,22 +38,21 @@ pub struct CatalogWorld {
     pub offsets: OffsetRules,
 }
 
-/// What others must do about a decision of the catalog's. Released when durable.
+/// What others must do about a decision of the catalog's. Released when durable, in order, before its replies.
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// Swap this image in, and close the partitions that it no longer has. The replies that follow rely on it.
+    /// Swap this image in, and close the partitions that it no longer has. What follows relies on it.
     Publish(Arc<CatalogImage>),
-    /// These topics are gone: forget their committed offsets.
-    TopicsDeleted(Vec<Arc<TopicImage>>),
-    /// Remove this topic's files, then post [`Command::FilesRemoved`].
-    RemoveFiles(RemovedTopic),
+    /// These topics are gone: forget their committed offsets and remove their files, then post
+    /// [`Command::FilesRemoved`] for each. Comes again after a start that finds it undone.
+    Removed(Vec<RemovedTopic>),
 }
 
 /// A topic that is deleted and whose files may still be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemovedTopic {
     /// Its id.
-    pub id: crate::types::TopicId,
+    pub id: TopicId,
     /// The name it had.
     pub name: Arc<str>,
     /// How many partitions it had.

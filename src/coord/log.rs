@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::CorruptRecord;
-use crate::record::BatchView;
+use crate::record::{BatchError, BatchView};
 
 /// Called when a log has become durable up to an asked-for end, or never will be.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -87,4 +87,11 @@ pub trait CoordLog: Send + Sync + fmt::Debug {
     /// # Errors
     /// Files could not be dropped; the log is whole all the same.
     fn drop_below(&self, offset: i64) -> Result<(), LogFault>;
+}
+
+/// What a machine decided cannot be written: it is larger than the format allows.
+impl From<BatchError> for LogFault {
+    fn from(error: BatchError) -> Self {
+        Self::Io(Arc::new(io::Error::other(error)))
+    }
 }

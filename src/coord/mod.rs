@@ -5,7 +5,10 @@
 //! releases replies and effects, so nothing outside a shard sees state that is not in its log. The catalog and the
 //! groups run on it; transactions and share groups will.
 
+mod batches;
+pub mod deadlines;
 pub mod log;
+pub mod shard;
 pub mod task;
 
 use bytes::Bytes;
@@ -18,6 +21,11 @@ pub use task::{LoadWhen, ShardHandle, ShardSpec, ShardStatus};
 /// Names one waiting caller. A machine never sees the caller's channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
+
+impl Ticket {
+    /// What internal commands carry: an answer to it goes nowhere.
+    pub const NOBODY: Self = Self(0);
+}
 
 /// What a decision may look at besides the machine's own state.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! A caller posts a command and waits; the task wakes, hands all that came to the shard in one step, and answers. So
 //! a command costs two task hops, and what arrives together is appended together; nothing ever lingers.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +12,25 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
-use super::{CoordLog, StateMachine};
-use crate::types::{Clock, ErrorCode};
+use super::log::Wake;
+use super::shard::{self, Now, Output, Shard};
+use super::{CoordLog, LogFault, StateMachine, Ticket};
+use crate::types::offset::saturate_i64;
+use crate::types::{Clock, ErrorCode, Timestamp};
 
 /// How long a command waits for its shard to load before it is refused with `COORDINATOR_LOAD_IN_PROGRESS`.
 pub const LOAD_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Commands of the internal lane that may stand in it. Each answers something outstanding, so this many are never
 /// reached; the bound holds a fault back.
 pub const INTERNAL_LANE_MAX_COMMANDS: usize = 65_536;
+/// Client commands that one step takes; more wait for the next, which follows at once.
+const STEP_MAX_COMMANDS: usize = 1_024;
+/// How long a shard waits before it reads its log again, doubled with each failure in a row.
+const RELOAD_BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// See [`RELOAD_BACKOFF_MIN`].
+const RELOAD_BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// The longest sleep; a deadline further off is looked at again then.
+const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 
 /// What a shard is started with.
 pub struct ShardSpec<M: StateMachine> {
@@ -125,7 +136,7 @@ impl<M: StateMachine> ShardHandle<M> {
 
     /// Replaces the surroundings that the next decisions look at.
     pub fn set_world(&self, world: Arc<M::World>) {
-        self.mailbox.lanes.lock().world = Some(world);
+        self.mailbox.lanes.lock().world = world;
         self.mailbox.wake.notify_one();
     }
 
@@ -156,7 +167,9 @@ impl<M: StateMachine> ShardHandle<M> {
 struct Mailbox<M: StateMachine> {
     name: String,
     lanes: Mutex<Lanes<M>>,
+    /// Something has changed that the task must look at: a lane, a flag, the log's durable end.
     wake: Notify,
+    /// Places in the client lane.
     client_room: Semaphore,
     status: watch::Sender<ShardStatus>,
 }
@@ -164,7 +177,7 @@ struct Mailbox<M: StateMachine> {
 struct Lanes<M: StateMachine> {
     internal: VecDeque<M::Command>,
     client: VecDeque<Posted<M>>,
-    world: Option<Arc<M::World>>,
+    world: Arc<M::World>,
     load: bool,
     stop: bool,
 }
@@ -198,4 +211,294 @@ impl<M: StateMachine> Mailbox<M> {
         self.wake.notify_one();
         Ok(())
     }
+
+    /// Refuses the client commands that were posted before `before`, and says when the oldest of the rest was posted.
+    fn refuse_older(&self, before: Option<Instant>, error: ErrorCode) -> Option<Instant> {
+        let mut refused = Vec::new();
+        let mut lanes = self.lanes.lock();
+        while let Some(posted) =
+            lanes.client.pop_front_if(|posted| before.is_none_or(|before| posted.since <= before))
+        {
+            refused.push(posted);
+        }
+        let oldest = lanes.client.front().map(|posted| posted.since);
+        drop(lanes);
+        self.client_room.add_permits(refused.len());
+        for posted in refused {
+            // A caller that has gone away needs no answer.
+            let _ = posted.reply.send(M::refuse(error));
+        }
+        oldest
+    }
+
+    /// Sleeps until the shard is asked for anything.
+    async fn wait_for_need(&self) {
+        loop {
+            {
+                let lanes = self.lanes.lock();
+                if lanes.load || lanes.stop || !lanes.client.is_empty() || !lanes.internal.is_empty() {
+                    return;
+                }
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// Waits for `until`; meanwhile commands that have waited long enough are refused. `None` when the shard was
+    /// stopped first.
+    async fn wait_loading<F: Future>(&self, until: F) -> Option<F::Output> {
+        tokio::pin!(until);
+        loop {
+            let overdue = Instant::now().checked_sub(LOAD_WAIT_MAX);
+            let oldest = match overdue {
+                Some(overdue) => self.refuse_older(Some(overdue), ErrorCode::CoordinatorLoadInProgress),
+                None => None,
+            };
+            if self.lanes.lock().stop {
+                return None;
+            }
+            let next_refusal = oldest.unwrap_or_else(Instant::now) + LOAD_WAIT_MAX;
+            tokio::select! {
+                output = &mut until => return Some(output),
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep_until(next_refusal) => {}
+            }
+        }
+    }
+}
+
+/// Starts the shard's task on the current runtime.
+pub fn spawn<M: StateMachine>(spec: ShardSpec<M>) -> ShardHandle<M> {
+    let mailbox = Arc::new(Mailbox {
+        name: spec.name,
+        lanes: Mutex::new(Lanes {
+            internal: VecDeque::new(),
+            client: VecDeque::new(),
+            world: Arc::clone(&spec.world),
+            load: spec.load == LoadWhen::AtStart,
+            stop: false,
+        }),
+        wake: Notify::new(),
+        client_room: Semaphore::new(spec.client_lane_max_commands.clamp(1, Semaphore::MAX_PERMITS)),
+        status: watch::Sender::new(ShardStatus::Idle),
+    });
+    let task = ShardTask {
+        mailbox: Arc::clone(&mailbox),
+        log: spec.log,
+        effects: spec.effects,
+        clock: spec.clock.clone(),
+        started: Instant::now(),
+        started_wall: spec.clock.now_ms(),
+        waiting: HashMap::new(),
+        tickets: 0,
+        internal: VecDeque::new(),
+    };
+    tokio::spawn(task.run());
+    ShardHandle { mailbox }
+}
+
+/// The task's own side.
+struct ShardTask<M: StateMachine> {
+    mailbox: Arc<Mailbox<M>>,
+    log: Arc<dyn CoordLog>,
+    effects: Box<dyn Fn(M::Effect) + Send + Sync>,
+    clock: Clock,
+    /// Where the steady clock began, in both times.
+    started: Instant,
+    started_wall: Timestamp,
+    /// Callers whose commands the shard has taken and not yet answered.
+    waiting: HashMap<Ticket, oneshot::Sender<M::Reply>>,
+    /// The last ticket given out.
+    tickets: u64,
+    /// Internal commands taken out of the mailbox and not yet decided.
+    internal: VecDeque<M::Command>,
+}
+
+/// Why the task stopped serving.
+enum Ended {
+    /// It was told to.
+    Stop,
+    /// Its log failed. `progress`: it had served before, so the fault is a new one.
+    Fault { fault: LogFault, progress: bool },
+}
+
+impl<M: StateMachine> ShardTask<M> {
+    async fn run(mut self) {
+        self.mailbox.wait_for_need().await;
+        let mut backoff = RELOAD_BACKOFF_MIN;
+        loop {
+            let ended = match self.load().await {
+                Ok(Some(shard)) => self.serve(shard).await,
+                Ok(None) => Ended::Stop,
+                Err(fault) => Ended::Fault { fault, progress: false },
+            };
+            let Ended::Fault { fault, progress } = ended else { break };
+            self.refuse_waiting();
+            if let LogFault::Corrupt { .. } = fault {
+                self.stand_faulted(&fault).await;
+                break;
+            }
+            backoff = if progress { RELOAD_BACKOFF_MIN } else { (backoff * 2).min(RELOAD_BACKOFF_MAX) };
+            tracing::error!(shard = %self.mailbox.name, error = %fault, retry_ms = backoff.as_millis(),
+                "the shard's log has failed; loading again");
+            if self.mailbox.wait_loading(tokio::time::sleep(backoff)).await.is_none() {
+                break;
+            }
+        }
+        // What is left is answered when the task is dropped, which also covers a panic.
+    }
+
+    /// Replays the log on a thread that may block. `None` when the shard was stopped meanwhile.
+    async fn load(&mut self) -> Result<Option<Shard<M>>, LogFault> {
+        self.mailbox.status.send_replace(ShardStatus::Loading);
+        let began = Instant::now();
+        let replayed = if self.log.is_empty() {
+            shard::replay(&*self.log)?
+        } else {
+            let log = Arc::clone(&self.log);
+            let replaying = tokio::task::spawn_blocking(move || shard::replay::<M>(&*log));
+            match self.mailbox.wait_loading(replaying).await {
+                None => return Ok(None),
+                Some(Ok(replayed)) => replayed?,
+                // The replay panicked, or the runtime is going down.
+                Some(Err(_)) => return Err(LogFault::Closed),
+            }
+        };
+        let mailbox = Arc::downgrade(&self.mailbox);
+        let wake: Wake = Arc::new(move || {
+            if let Some(mailbox) = mailbox.upgrade() {
+                mailbox.wake.notify_one();
+            }
+        });
+        let world = Arc::clone(&self.mailbox.lanes.lock().world);
+        let shard = Shard::new(Arc::clone(&self.log), replayed, wake, self.now(), &world);
+        let took_ms = began.elapsed().as_millis();
+        tracing::debug!(shard = %self.mailbox.name, end = shard.end(), took_ms, "the shard is loaded");
+        Ok(Some(shard))
+    }
+
+    /// Steps the shard until it is stopped or its log fails.
+    async fn serve(&mut self, mut shard: Shard<M>) -> Ended {
+        self.mailbox.status.send_replace(ShardStatus::Serving);
+        let loaded_end = shard.end();
+        loop {
+            let stepped = self.step(&mut shard);
+            let Step { more, stop } = match stepped {
+                Ok(step) => step,
+                Err(fault) => return Ended::Fault { fault, progress: shard.end() > loaded_end },
+            };
+            if more {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if stop && !shard.is_holding() {
+                return Ended::Stop;
+            }
+            match shard.next_deadline() {
+                Some(at) => {
+                    let wait = at.saturating_sub(self.now().steady);
+                    let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(0)).min(SLEEP_MAX);
+                    tokio::select! {
+                        () = self.mailbox.wake.notified() => {}
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                }
+                None => self.mailbox.wake.notified().await,
+            }
+        }
+    }
+
+    /// Takes what the mailbox holds, hands it to the shard, and carries out what the shard lets out.
+    fn step(&mut self, shard: &mut Shard<M>) -> Result<Step, LogFault> {
+        let mut client = Vec::new();
+        let (world, more, stop) = {
+            let mut lanes = self.mailbox.lanes.lock();
+            if self.internal.is_empty() {
+                std::mem::swap(&mut self.internal, &mut lanes.internal);
+            }
+            let taken = lanes.client.len().min(STEP_MAX_COMMANDS);
+            client.extend(lanes.client.drain(..taken));
+            (Arc::clone(&lanes.world), !lanes.client.is_empty(), lanes.stop)
+        };
+        self.mailbox.client_room.add_permits(client.len());
+        let (waiting, tickets) = (&mut self.waiting, &mut self.tickets);
+        let commands = client.into_iter().map(|posted| {
+            *tickets += 1;
+            waiting.insert(Ticket(*tickets), posted.reply);
+            (Ticket(*tickets), posted.command)
+        });
+        let now = Now { steady: steady(self.started, self.started_wall), wall: self.clock.now_ms() };
+        let outputs = shard.step(now, &world, &mut self.internal, commands)?;
+        self.carry_out(outputs);
+        let due = shard.next_deadline().is_some_and(|at| at <= now.steady);
+        Ok(Step { more: more || due, stop })
+    }
+
+    fn carry_out(&mut self, outputs: Vec<Output<M>>) {
+        for output in outputs {
+            match output {
+                Output::Effect(effect) => (self.effects)(effect),
+                Output::Reply(ticket, reply) => match self.waiting.remove(&ticket) {
+                    // A caller that has gone away needs no answer.
+                    Some(caller) => drop(caller.send(reply)),
+                    None => {
+                        debug_assert!(false, "{}: {ticket:?} is answered twice", self.mailbox.name);
+                        tracing::error!(shard = %self.mailbox.name, ?ticket, "a command was answered twice");
+                    }
+                },
+            }
+        }
+    }
+
+    /// Answers every caller whose command died with the shard's state.
+    fn refuse_waiting(&mut self) {
+        for (_, caller) in self.waiting.drain() {
+            let _ = caller.send(M::refuse(ErrorCode::NotCoordinator));
+        }
+    }
+
+    /// Refuses everything until the shard is stopped: its own log says what it cannot understand, and to guess would
+    /// lose more.
+    async fn stand_faulted(&mut self, fault: &LogFault) {
+        tracing::error!(shard = %self.mailbox.name, error = %fault, "the shard's own log is damaged; it serves nothing");
+        self.mailbox.status.send_replace(ShardStatus::Faulted(fault.to_string()));
+        loop {
+            self.mailbox.refuse_older(None, ErrorCode::NotCoordinator);
+            self.mailbox.lanes.lock().internal.clear();
+            if self.mailbox.lanes.lock().stop {
+                return;
+            }
+            self.mailbox.wake.notified().await;
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { steady: steady(self.started, self.started_wall), wall: self.clock.now_ms() }
+    }
+}
+
+/// However the task ends, nobody waits for it for ever.
+impl<M: StateMachine> Drop for ShardTask<M> {
+    fn drop(&mut self) {
+        self.mailbox.lanes.lock().stop = true;
+        self.mailbox.client_room.close();
+        for (_, caller) in self.waiting.drain() {
+            let _ = caller.send(M::refuse(ErrorCode::CoordinatorNotAvailable));
+        }
+        self.mailbox.refuse_older(None, ErrorCode::CoordinatorNotAvailable);
+        self.mailbox.status.send_replace(ShardStatus::Stopped);
+    }
+}
+
+/// What a step left.
+struct Step {
+    /// The mailbox holds more, or a deadline is due already.
+    more: bool,
+    /// The shard is asked to stop.
+    stop: bool,
+}
+
+/// The steady clock: the wall clock when the shard started, plus tokio's time since, which tests can pause.
+fn steady(started: Instant, started_wall: Timestamp) -> Timestamp {
+    started_wall.saturating_add(saturate_i64(started.elapsed().as_millis()))
 }

@@ -1,0 +1,184 @@
+//! A small machine that uses everything the driver offers, and whose answers say what they rely on.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use streamd::coord::deadlines::Deadlines;
+use streamd::coord::{Context, CorruptRecord, Decision, LogRecord, Release, StateMachine, Ticket};
+use streamd::types::{ErrorCode, Timestamp};
+
+/// Sums by key.
+pub(crate) struct Ledger;
+
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Sums {
+    pub(crate) by_key: BTreeMap<u8, i64>,
+    /// Records applied.
+    pub(crate) count: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Adds to a key, as this many records.
+    Add { key: u8, amount: i64, records: u8, release: Release },
+    /// Reads a key once that is durable.
+    ReadDurable(u8),
+    /// Waits until somebody adds to the key.
+    Await(u8),
+    /// Waits so long.
+    Sleep(i64),
+    /// Adds when so much time has passed.
+    AddLater { key: u8, after: i64 },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) key: u8,
+    pub(crate) amount: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// The key's sum, and how many records that takes to be in the log, durable or not.
+    Sum {
+        key: u8,
+        sum: i64,
+        relies_on: u64,
+        release: Release,
+    },
+    Woken,
+    Refused(ErrorCode),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// The state as of so many records.
+    Image(Sums),
+    /// A key was added to; relies on so many records.
+    Added { key: u8, relies_on: u64, release: Release },
+    /// The shard was loaded.
+    Loaded,
+}
+
+#[derive(Default)]
+pub(crate) struct Soft {
+    waiting: BTreeMap<u8, Vec<Ticket>>,
+    sleeping: Deadlines<Ticket>,
+    later: VecDeque<(Timestamp, u8)>,
+    published: Option<u64>,
+}
+
+/// World: whether to publish images.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub(crate) images: bool,
+}
+
+fn add(hard: &Sums, soft: &mut Soft, entry: Entry, records: u8, release: Release) -> Decision<Ledger> {
+    let waiting = soft.waiting.remove(&entry.key).unwrap_or_default();
+    Decision {
+        records: vec![entry; records.into()],
+        release,
+        replies: waiting.into_iter().map(|ticket| (ticket, Reply::Woken)).collect(),
+        effects: vec![Effect::Added { key: entry.key, relies_on: hard.count + u64::from(records), release }],
+    }
+}
+
+impl StateMachine for Ledger {
+    type Hard = Sums;
+    type Soft = Soft;
+    type Command = Command;
+    type Record = Entry;
+    type Reply = Reply;
+    type Effect = Effect;
+    type World = World;
+
+    fn decide(
+        hard: &Sums,
+        soft: &mut Soft,
+        context: &Context<'_, World>,
+        ticket: Ticket,
+        command: Command,
+    ) -> Decision<Self> {
+        let sum = |key| hard.by_key.get(&key).copied().unwrap_or(0);
+        match command {
+            Command::Add { key, amount, records, release } => {
+                let mut decision = add(hard, soft, Entry { key, amount }, records, release);
+                let relies_on = hard.count + u64::from(records);
+                let sum = sum(key) + amount * i64::from(records);
+                decision.replies.push((ticket, Reply::Sum { key, sum, relies_on, release }));
+                decision
+            }
+            Command::ReadDurable(key) => {
+                let release = Release::Durable;
+                let reply = Reply::Sum { key, sum: sum(key), relies_on: hard.count, release };
+                Decision { release, ..Decision::reply(ticket, reply) }
+            }
+            Command::Await(key) => {
+                soft.waiting.entry(key).or_default().push(ticket);
+                Decision::default()
+            }
+            Command::Sleep(ms) => {
+                soft.sleeping.set(ticket, context.now + ms);
+                Decision::default()
+            }
+            Command::AddLater { key, after } => {
+                soft.later.push_back((context.now + after, key));
+                Decision::reply(ticket, Reply::Woken)
+            }
+        }
+    }
+
+    fn on_deadline(hard: &Sums, soft: &mut Soft, context: &Context<'_, World>) -> Decision<Self> {
+        if let Some(ticket) = soft.sleeping.pop_due(context.now) {
+            return Decision::reply(ticket, Reply::Woken);
+        }
+        let due =
+            soft.later.iter().position(|(at, _)| *at <= context.now).expect("called when something is due");
+        let (_, key) = soft.later.remove(due).expect("just found");
+        add(hard, soft, Entry { key, amount: 1 }, 1, Release::Appended)
+    }
+
+    fn next_deadline(soft: &Soft) -> Option<Timestamp> {
+        soft.later.iter().map(|(at, _)| *at).chain(soft.sleeping.next()).min()
+    }
+
+    fn apply(hard: &mut Sums, record: &Entry) {
+        *hard.by_key.entry(record.key).or_default() += record.amount;
+        hard.count += 1;
+    }
+
+    fn on_load(_: &Sums, _: &Context<'_, World>) -> (Soft, Vec<Effect>) {
+        (Soft::default(), vec![Effect::Loaded])
+    }
+
+    fn publish(hard: &Sums, soft: &mut Soft, context: &Context<'_, World>) -> Option<Effect> {
+        if !context.world.images || soft.published.replace(hard.count) == Some(hard.count) {
+            return None;
+        }
+        Some(Effect::Image(hard.clone()))
+    }
+
+    fn room(command: &Command) -> u64 {
+        match command {
+            Command::Add { records, .. } => u64::from(*records) * 64,
+            _ => 0,
+        }
+    }
+
+    fn refuse(error: ErrorCode) -> Reply {
+        Reply::Refused(error)
+    }
+
+    fn encode(record: &Entry) -> LogRecord {
+        let value = Bytes::copy_from_slice(&record.amount.to_be_bytes());
+        LogRecord { key: Some(Bytes::copy_from_slice(&[record.key])), value: Some(value) }
+    }
+
+    fn decode(record: &LogRecord) -> Result<Option<Entry>, CorruptRecord> {
+        let parsed = record.key.as_deref().zip(record.value.as_deref()).and_then(|(key, value)| {
+            Some(Entry { key: *key.first()?, amount: i64::from_be_bytes(value.try_into().ok()?) })
+        });
+        parsed.map(Some).ok_or_else(|| CorruptRecord("not an entry".into()))
+    }
+}
