@@ -46,6 +46,8 @@ impl WriteFault {
 /// Opens the directory's manifest, or writes a new one from what can be had of the old.
 pub(super) fn open(dir: &Path) -> io::Result<(Option<ManifestFile>, Loaded)> {
     let path = dir.join(MANIFEST);
+    // What a crash left of a rewrite only takes space. Usually there is nothing.
+    let _ = fs::remove_file(temp_path(&path));
     let found = match read(&path) {
         Ok(Some(bytes)) => load(&bytes),
         Ok(None) => Loaded::empty(Verdict::Missing),
@@ -168,26 +170,31 @@ impl ManifestFile {
 
 /// Writes a manifest of these rows in place of the old one, durably.
 pub(super) fn write_new(dir: &Path, rows: &Rows) -> Result<ManifestFile, WriteFault> {
+    let path = dir.join(MANIFEST);
+    let temp = temp_path(&path);
+    let written = write_temp(&temp, rows);
+    if written.is_err() {
+        // It may hold space that somebody needs; that it cannot be removed makes nothing worse.
+        let _ = fs::remove_file(&temp);
+    }
+    let new = written?;
+    fs::rename(&temp, &path).map_err(WriteFault::of_write)?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(WriteFault::Final)?;
+    Ok(new)
+}
+
+fn write_temp(temp: &Path, rows: &Rows) -> Result<ManifestFile, WriteFault> {
     let mut sorted: Vec<&Arc<PartitionRow>> = rows.values().collect();
     sorted.sort_unstable_by_key(|row| row.id);
     let bytes = snapshot(sorted.into_iter());
-    let path = dir.join(MANIFEST);
-    let temp = temp_path(&path);
-
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&temp);
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(temp);
     let file = file.map_err(WriteFault::Later)?;
     let end = bytes.len() as u64;
     let mut new = ManifestFile { file, end, synced: end, reserved: end, rewrite_at: 0 };
     new.reserve(end).map_err(WriteFault::of_write)?;
     new.file.write_all_at(&bytes, 0).map_err(WriteFault::of_write)?;
-    match new.file.sync_all() {
-        Ok(()) => {}
-        // The old file is untouched, and this one is not in use yet.
-        Err(error) if is_full(&error) => return Err(WriteFault::Later(error)),
-        Err(error) => return Err(WriteFault::Final(error)),
-    }
-    fs::rename(&temp, &path).map_err(WriteFault::of_write)?;
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(WriteFault::Final)?;
+    // No space at the sync is no failure yet: the old file is untouched, and this one is not in use.
+    new.file.sync_all().map_err(WriteFault::of_write)?;
     Ok(new)
 }
 

@@ -91,6 +91,20 @@ fn space_is_reserved_before_it_is_needed() {
 }
 
 #[test]
+fn what_a_crash_left_of_a_rewrite_is_cleared_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let (manifest, _) = open(dir.path());
+    manifest.put(plain_row(1, 0, 10));
+    manifest.stopped(1).unwrap();
+    drop(manifest);
+    let temp = dir.path().join(format!("{MANIFEST}.tmp"));
+    fs::write(&temp, b"half a manifest").unwrap();
+    let (_manifest, state) = open(dir.path());
+    assert_eq!((state.verdict, state.rows.len()), (Verdict::Clean, 1), "the old file counts");
+    assert!(!temp.exists());
+}
+
+#[test]
 fn a_torn_tail_is_cut_and_written_over() {
     let dir = tempfile::tempdir().unwrap();
     let (manifest, _) = open(dir.path());
