@@ -4,6 +4,9 @@
 //! all, and publishes the ends that were noted *before* the sync. While a round runs the next one gathers; there is no
 //! linger timer. `.log` files, and what a first ack needs, are synced here and nowhere else: two threads that sync one
 //! descriptor could take each other's error.
+//!
+//! At a stop, in this order: logs closed, [`Checkpointer::stop`] (it needs the committer), [`Committer::stop`], then the
+//! manifest's `stopped`.
 
 mod checkpointer;
 mod committer;
