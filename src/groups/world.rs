@@ -48,6 +48,14 @@ pub enum InitialDelay {
 impl InitialDelay {
     /// Kafka's default, in milliseconds.
     pub const DEFAULT_MS: i32 = 3_000;
+
+    /// The step by which the first rebalance is put off, in milliseconds.
+    pub(super) fn step_ms(self) -> i64 {
+        match self {
+            Self::Adaptive => i64::from(Self::DEFAULT_MS),
+            Self::Exactly(ms) => i64::from(ms.max(0)),
+        }
+    }
 }
 
 impl Default for GroupSettings {

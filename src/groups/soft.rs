@@ -1,0 +1,168 @@
+//! What a restart may forget: groups with members, who waits for what, and timers. [`Turn`] is how one decision reaches
+//! all that is not the group itself.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::Groups;
+use super::classic::ClassicGroup;
+use super::effect::Effect;
+use super::hard::{Hard, Record};
+use super::reply::{JoinReply, Reply, SyncReply};
+use super::sweep::Sweep;
+use super::world::World;
+use crate::coord::deadlines::Deadlines;
+use crate::coord::{Context, Decision, Ticket};
+use crate::types::{Timestamp, TopicId};
+
+/// Memory, in bytes, that ids given out but not yet joined with (KIP-394) may take in one shard. Past it a newcomer is
+/// sent away with `COORDINATOR_NOT_AVAILABLE`, and comes back.
+pub(super) const PENDING_BYTES_MAX: usize = 4 << 20;
+
+/// The soft state of one shard.
+#[derive(Debug, Default)]
+pub struct Soft {
+    /// Groups that have members, or ids of members to come. The others are in the hard state alone.
+    pub(super) groups: BTreeMap<Arc<str>, ClassicGroup>,
+    /// Everything that happens by itself in these groups.
+    pub(super) timers: Deadlines<Timer>,
+    /// Expiry of offsets.
+    pub(super) sweep: Sweep,
+    /// Deleted topics whose offsets are still to be removed.
+    pub(super) deleted_topics: VecDeque<DeletedTopic>,
+    /// What pending ids of all groups take.
+    pending_bytes: usize,
+}
+
+/// What a timer is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// A member, or an id given out, has been silent for its session timeout.
+    Member {
+        /// The group.
+        group: Arc<str>,
+        /// The member.
+        member: Arc<str>,
+    },
+    /// The join phase of this group has lasted long enough.
+    Join(Arc<str>),
+    /// The members of this group have had their time to sync.
+    Sync(Arc<str>),
+}
+
+/// A topic that the catalog has removed.
+#[derive(Debug)]
+pub(super) struct DeletedTopic {
+    /// Its name.
+    pub(super) name: Arc<str>,
+    /// Its id.
+    pub(super) id: TopicId,
+    /// The last group that was cleaned.
+    pub(super) done: Option<Arc<str>>,
+}
+
+/// One decision in the making, as a group sees it.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    /// When the step began, for timers.
+    pub(super) now: Timestamp,
+    /// When the step began by the wall clock, for what is written down.
+    pub(super) wall: Timestamp,
+    /// Settings and topics.
+    pub(super) world: &'a World,
+    /// The shard's timers.
+    pub(super) timers: &'a mut Deadlines<Timer>,
+    /// What pending ids may still take, in bytes, when the turn began.
+    pub(super) pending_room: usize,
+    /// What has been decided so far.
+    pub(super) out: Decision<Groups>,
+}
+
+impl Turn<'_> {
+    /// Answers a caller.
+    pub(super) fn reply(&mut self, ticket: Ticket, reply: Reply) {
+        self.out.replies.push((ticket, reply));
+    }
+
+    /// Answers a join, if somebody waits.
+    pub(super) fn reply_join(&mut self, ticket: Option<Ticket>, reply: JoinReply) {
+        if let Some(ticket) = ticket {
+            self.reply(ticket, Reply::Join(reply));
+        }
+    }
+
+    /// Answers a sync, if somebody waits.
+    pub(super) fn reply_sync(&mut self, ticket: Option<Ticket>, reply: SyncReply) {
+        if let Some(ticket) = ticket {
+            self.reply(ticket, Reply::Sync(reply));
+        }
+    }
+
+    /// Decides on a record.
+    pub(super) fn record(&mut self, record: Record) {
+        self.out.records.push(record);
+    }
+
+    /// Tells what happened.
+    pub(super) fn effect(&mut self, effect: Effect) {
+        self.out.effects.push(effect);
+    }
+}
+
+impl Soft {
+    /// Nobody is here; the first look at old offsets comes an interval from now.
+    pub(super) fn starting(context: &Context<'_, World>) -> Self {
+        Self { sweep: Sweep::starting(context), ..Self::default() }
+    }
+
+    /// Lets `act` work on a group that has members or pending ids; `None` when there is no such group.
+    ///
+    /// A group that ends up without either leaves the soft state: the hard state knows all there is to know of it.
+    pub(super) fn with_live(
+        &mut self,
+        context: &Context<'_, World>,
+        id: &str,
+        act: impl FnOnce(&mut ClassicGroup, &mut Turn<'_>),
+    ) -> Option<Decision<Groups>> {
+        let group = self.groups.get_mut(id)?;
+        let mut turn = Turn {
+            now: context.now,
+            wall: context.wall,
+            world: context.world,
+            timers: &mut self.timers,
+            pending_room: PENDING_BYTES_MAX.saturating_sub(self.pending_bytes),
+            out: Decision::default(),
+        };
+        let pending_before = group.pending_bytes();
+        act(group, &mut turn);
+        let out = turn.out;
+        self.pending_bytes = self.pending_bytes.saturating_sub(pending_before) + group.pending_bytes();
+        if group.is_idle() {
+            self.groups.remove(id);
+        }
+        Some(out)
+    }
+
+    /// As [`Soft::with_live`], for a group that may have to be brought in from the hard state, or made.
+    pub(super) fn with_any(
+        &mut self,
+        hard: &Hard,
+        context: &Context<'_, World>,
+        id: &Arc<str>,
+        act: impl FnOnce(&mut ClassicGroup, &mut Turn<'_>),
+    ) -> Decision<Groups> {
+        if !self.groups.contains_key(id) {
+            let stored = hard.group(id).and_then(|stored| stored.metadata.as_deref());
+            let group = ClassicGroup::new(Arc::clone(id), stored, context.wall);
+            self.groups.insert(Arc::clone(id), group);
+        }
+        self.with_live(context, id, act).unwrap_or_default()
+    }
+
+    /// Forgets a group without members, whatever ids it had given out.
+    pub(super) fn drop_empty(&mut self, id: &str) {
+        let Some(mut group) = self.groups.remove(id) else { return };
+        self.pending_bytes = self.pending_bytes.saturating_sub(group.pending_bytes());
+        group.cancel_timers(&mut self.timers);
+    }
+}
