@@ -22,6 +22,8 @@ const SNAPSHOT_MIN_BYTES: u64 = 16 << 20;
 const SNAPSHOT_RATIO: u64 = 4;
 /// Room that is reserved before a deadline is handled: what it writes is not known before.
 const DEADLINE_ROOM_BYTES: u64 = 64 << 10;
+/// Room is reserved in pieces of this size while the log has it, so that a step asks once.
+const ROOM_PIECE_BYTES: u64 = 64 << 10;
 /// How long internal commands and deadlines wait when the log has no room. Clients are refused and come again.
 const ROOM_RETRY_MS: i64 = 1_000;
 /// Deadlines handled in one step; more wait for the next, which follows at once.
@@ -152,6 +154,8 @@ struct Held<M: StateMachine> {
 struct Step<'a, M: StateMachine> {
     context: Context<'a, M::World>,
     batches: StepBatches,
+    /// Bytes that the log has reserved for this step.
+    reserved: u64,
     /// Outputs that the append lets out, in order.
     appended: Vec<Output<M>>,
     /// Outputs that wait for durability, in order.
@@ -206,6 +210,7 @@ impl<M: StateMachine> Shard<M> {
         let mut step = Step {
             context: Context { now: now.steady, wall: now.wall, world },
             batches: StepBatches::new(now.wall),
+            reserved: 0,
             appended: Vec::new(),
             durable: Vec::new(),
         };
@@ -294,20 +299,26 @@ impl<M: StateMachine> Shard<M> {
     }
 
     /// Reserves room behind what the step holds already. `false` when there is none; then nothing has happened.
-    fn make_room(&mut self, step: &Step<'_, M>, bytes: u64) -> Result<bool, LogFault> {
-        if bytes == 0 {
+    fn make_room(&mut self, step: &mut Step<'_, M>, bytes: u64) -> Result<bool, LogFault> {
+        let needed = step.batches.len() + bytes;
+        if bytes == 0 || needed <= step.reserved {
             return Ok(true);
         }
-        match self.log.reserve(step.batches.len() + bytes) {
-            Ok(()) => Ok(true),
-            Err(LogFault::NoRoom(error)) => {
-                tracing::warn!(log = ?self.log, %error, "no room for a coordinator's records");
-                let retry_at = step.context.now.saturating_add(ROOM_RETRY_MS);
-                self.room_retry_at.get_or_insert(retry_at);
-                Ok(false)
+        for wanted in [needed.max(ROOM_PIECE_BYTES), needed] {
+            match self.log.reserve(wanted) {
+                Ok(()) => {
+                    step.reserved = wanted;
+                    return Ok(true);
+                }
+                Err(LogFault::NoRoom(_)) => {}
+                Err(fault) => return Err(fault),
             }
-            Err(fault) => Err(fault),
         }
+        if self.room_retry_at.is_none() {
+            tracing::warn!(log = ?self.log, bytes = needed, "no room in the log; what writes is refused for now");
+            self.room_retry_at = Some(step.context.now.saturating_add(ROOM_RETRY_MS));
+        }
+        Ok(false)
     }
 
     /// Adds a decision to the step: its records are encoded and applied, what it lets out is put in order.
@@ -315,8 +326,12 @@ impl<M: StateMachine> Shard<M> {
         let Decision { records, release, replies, effects } = decision;
         if !records.is_empty() {
             let encoded: Vec<_> = records.iter().map(M::encode).collect();
-            // Room for more than the command was expected to write is made late; without it the step is lost.
-            self.log.reserve(step.batches.len() + batch_len_max(&encoded))?;
+            let needed = step.batches.len() + batch_len_max(&encoded);
+            if needed > step.reserved {
+                // More than the command was expected to write. Without room for it the step is lost.
+                self.log.reserve(needed)?;
+                step.reserved = needed;
+            }
             step.batches.push(encoded)?;
             for record in &records {
                 M::apply(&mut self.hard, record);
@@ -334,7 +349,7 @@ impl<M: StateMachine> Shard<M> {
 
     /// Appends the step's batches, and sorts its outputs into those that go now and those that wait.
     fn finish(&mut self, step: Step<'_, M>) -> Result<Vec<Output<M>>, LogFault> {
-        let Step { context, batches, mut appended, durable } = step;
+        let Step { context, batches, mut appended, durable, .. } = step;
         let batches = batches.finish()?;
         let wrote = !batches.is_empty();
         if wrote {

@@ -259,6 +259,7 @@ impl<M: StateMachine> Mailbox<M> {
             }
             let next_refusal = oldest.unwrap_or_else(Instant::now) + LOAD_WAIT_MAX;
             tokio::select! {
+                biased;
                 output = &mut until => return Some(output),
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep_until(next_refusal) => {}
@@ -333,6 +334,7 @@ impl<M: StateMachine> ShardTask<M> {
                 Err(fault) => Ended::Fault { fault, progress: false },
             };
             let Ended::Fault { fault, progress } = ended else { break };
+            self.mailbox.status.send_replace(ShardStatus::Loading);
             self.refuse_waiting();
             if let LogFault::Corrupt { .. } = fault {
                 self.stand_faulted(&fault).await;
@@ -399,6 +401,8 @@ impl<M: StateMachine> ShardTask<M> {
                     let wait = at.saturating_sub(self.now().steady);
                     let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(0)).min(SLEEP_MAX);
                     tokio::select! {
+                        // In this order: a command that waits already costs no timer.
+                        biased;
                         () = self.mailbox.wake.notified() => {}
                         () = tokio::time::sleep(wait) => {}
                     }

@@ -34,6 +34,8 @@ pub(crate) struct FaultyLog {
 #[derive(Default)]
 struct State {
     batches: Vec<Stored>,
+    /// Bytes of all batches.
+    size: u64,
     end: i64,
     durable: i64,
     sync_failed: bool,
@@ -51,6 +53,12 @@ struct Stored {
     base: i64,
     next: i64,
     bytes: Bytes,
+}
+
+impl Stored {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
 }
 
 impl FaultyLog {
@@ -88,8 +96,9 @@ impl FaultyLog {
     /// A sync that takes the whole batches below `end`.
     pub(crate) fn sync_to(&self, end: i64) {
         let mut state = self.state.lock();
-        let whole = state.batches.iter().map(|batch| batch.next).take_while(|next| *next <= end).last();
-        state.durable = state.durable.max(whole.unwrap_or(0));
+        let whole = state.batches.partition_point(|batch| batch.next <= end);
+        let whole = whole.checked_sub(1).map_or(0, |last| state.batches[last].next);
+        state.durable = state.durable.max(whole);
         let durable = state.durable;
         let (due, rest) = state.wakes.drain(..).partition(|(end, _)| *end <= durable);
         state.wakes = rest;
@@ -116,6 +125,7 @@ impl FaultyLog {
         let lost = (state.batches.len() - kept) as u64;
         let kept = kept + random.below(lost + 1) as usize;
         state.batches.truncate(kept);
+        state.size = state.batches.iter().map(Stored::len).sum();
         state.end = state.batches.last().map_or(durable, |batch| batch.next).max(durable);
         state.durable = state.end;
         state.sync_failed = false;
@@ -173,6 +183,7 @@ impl State {
         stamp(&mut stored, self.end, 0);
         let header = *BatchView::parse(&stored).expect("a shard appends whole batches").header();
         assert_eq!(header.base_offset, self.end);
+        self.size += stored.len() as u64;
         self.batches.push(Stored { base: self.end, next: header.next_offset(), bytes: stored.freeze() });
         self.end = header.next_offset();
     }
@@ -251,7 +262,7 @@ impl CoordLog for FaultyLog {
     }
 
     fn size(&self) -> u64 {
-        self.state.lock().batches.iter().map(|batch| batch.bytes.len() as u64).sum()
+        self.state.lock().size
     }
 
     fn roll(&self) -> Result<(), LogFault> {
@@ -265,6 +276,7 @@ impl CoordLog for FaultyLog {
         let mut state = self.state.lock();
         assert!(state.rolls.contains(&offset), "a snapshot begins a file, so that all below it can go");
         state.batches.retain(|batch| batch.base >= offset);
+        state.size = state.batches.iter().map(Stored::len).sum();
         Ok(())
     }
 }

@@ -142,13 +142,13 @@ async fn internal_commands_go_before_those_of_clients() {
     let call = service.shard.call(add(1, Release::Appended));
     tokio::pin!(call);
     // Both lanes are filled before the task runs.
-    assert!(futures_now(&mut call).await.is_none());
+    assert!(poll_once(&mut call).await.is_none());
     service.shard.post_internal(add(1, Release::Appended)).expect("it serves");
     assert!(matches!(call.await, Reply::Sum { sum: 3, .. }));
 }
 
 /// The future's result if it has one already.
-async fn futures_now<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     std::future::poll_fn(|context| {
         std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
             std::task::Poll::Ready(output) => Some(output),
