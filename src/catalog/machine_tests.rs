@@ -385,7 +385,7 @@ fn the_offsets_topic_is_compacted_and_keeps_its_partition_count() {
 }
 
 #[test]
-fn s51_producer_ids_come_in_blocks_and_never_again() {
+fn s50_producer_ids_come_in_blocks_and_never_again() {
     let mut m = Machine::new();
     for first in [0, 1_000, 2_000] {
         let reply = m.decide(Command::AllocateProducerIds);
