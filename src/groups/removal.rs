@@ -62,24 +62,26 @@ pub(super) fn delete_offsets(
     let mut answers = Vec::new();
     let mut out = Decision::default();
     for (name, partitions) in &request.topics {
-        let count = context.world.image.topic(name).map_or(0, |topic| topic.partitions);
-        let exists = |partition: &i32| (0..count).contains(partition);
-        let missing = partitions.iter().copied().filter(|partition| !exists(partition));
-        if partitions.iter().any(|partition| !exists(partition)) {
+        let Some(topic) = context.world.image.topic(name) else {
+            refused.refuse(name, TopicId::ZERO, partitions.clone(), ErrorCode::UnknownTopicOrPartition);
+            continue;
+        };
+        let (existing, missing): (Vec<i32>, Vec<i32>) =
+            partitions.iter().partition(|partition| (0..topic.partitions).contains(*partition));
+        if !missing.is_empty() {
             refused.refuse(name, TopicId::ZERO, missing, ErrorCode::UnknownTopicOrPartition);
         }
-        let existing = partitions.iter().copied().filter(exists);
-        let subscribed = group.subscribes_to(name);
-        let error = if subscribed { ErrorCode::GroupSubscribedToTopic } else { ErrorCode::None };
-        let partitions: Vec<_> = existing.map(|partition| (partition, error)).collect();
-        if partitions.is_empty() {
+        if existing.is_empty() {
             continue;
         }
-        if !subscribed {
-            let stored = |(partition, _): &&(i32, _)| hard.offset(&request.group, name, *partition).is_some();
-            let gone = partitions.iter().filter(stored).map(|(partition, _)| *partition);
-            out.records.extend(gone.map(|partition| offset_tombstone(&request.group, name, partition)));
-        }
+        let error = if group.subscribes_to(name) {
+            ErrorCode::GroupSubscribedToTopic
+        } else {
+            let stored = existing.iter().filter(|at| hard.offset(&request.group, name, **at).is_some());
+            out.records.extend(stored.map(|at| offset_tombstone(&request.group, name, *at)));
+            ErrorCode::None
+        };
+        let partitions = existing.into_iter().map(|partition| (partition, error)).collect();
         answers.push(CommittedTopic { name: Arc::clone(name), id: TopicId::ZERO, partitions });
     }
     let topics = refused.and(answers).into_iter();

@@ -135,6 +135,15 @@ fn s76_offsets_of_topics_that_are_read_are_not_deleted() {
 }
 
 #[test]
+fn s76_topics_without_partitions_are_told_only_when_they_are_unknown() {
+    let mut shard = Shard::new();
+    shard.commit_one(commit("", -1, 0, 1));
+    let reply = delete_offsets(&mut shard, "g", &[("t", &[]), ("nope", &[])]);
+    let expected = DeletedOffsets { name: "nope".into(), partitions: Vec::new() };
+    assert_eq!((reply.error, reply.topics), (ErrorCode::None, vec![expected]));
+}
+
+#[test]
 fn s76_offsets_of_a_living_group_that_is_none_of_consumers_are_not_deleted() {
     let mut shard = Shard::new();
     assert_eq!(delete_offsets(&mut shard, "", &[]).error, ErrorCode::InvalidGroupId);
