@@ -1,1 +1,292 @@
 //! One partition: the handle that every front-end uses to append, read and wait.
+//!
+//! Appends go through a queue and one append section per partition ([`append`]); readers never take the writer's lock.
+//! The high watermark is what readers may see: in `fsync = "batch"` and `"always"` the durable offset, else the log's
+//! end. Acknowledgements that wait stand in one queue by their end offset, and long polls are registered as watchers:
+//! both are released when the watermark moves.
+
+pub mod ack;
+mod append;
+mod durability;
+mod open;
+pub mod producers;
+mod read;
+pub mod table;
+pub mod waiter;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use self::ack::{Ack, Appended};
+use self::append::{Pending, Writer};
+use self::durability::SyncSide;
+use self::waiter::{FetchWaiter, Watcher};
+use crate::config::{Fsync, TopicSettings};
+use crate::storage::flush::{Checkpointer, Committer, When};
+use crate::storage::log::{Log, LogReader};
+use crate::types::{Clock, ErrorCode, TopicPartition};
+
+pub use self::ack::{AckSlot, AppendTicket};
+pub use self::open::{Environment, OpenFault, OpenPartition, Recovered};
+pub use self::read::{Isolation, OffsetAt, PartitionRead, ReadRequest};
+
+/// Called when a partition is durable up to an asked-for end, or never will be.
+pub type DurableWake = Arc<dyn Fn() + Send + Sync>;
+
+/// One open partition.
+#[derive(Debug)]
+pub struct Partition {
+    id: TopicPartition,
+    topic: Arc<str>,
+    leader_epoch: i32,
+    clock: Clock,
+    fsync: Fsync,
+    settings: ArcSwap<TopicSettings>,
+    committer: Arc<Committer>,
+    checkpointer: Arc<Checkpointer>,
+    queue: Mutex<Vec<Pending>>,
+    writer: Mutex<Writer>,
+    reader: LogReader,
+    log: Arc<Log>,
+    sync: Arc<SyncSide>,
+    /// What readers may see ends here; a copy of the value under `visible` for those who only look.
+    high_watermark: AtomicI64,
+    visible: Mutex<Visible>,
+    closed: AtomicBool,
+}
+
+/// State around the high watermark, under a lock that is never held across I/O.
+#[derive(Default)]
+struct Visible {
+    high_watermark: i64,
+    /// By rising end offset, except for recognised duplicates, which may stand behind later ends.
+    waiting: VecDeque<WaitingAck>,
+    /// Those who wait for the disk itself, whatever the watermark follows.
+    waiting_durable: VecDeque<(i64, DurableWake)>,
+    watchers: Vec<Watcher>,
+    /// Set when nothing will become durable any more.
+    failed: bool,
+}
+
+#[derive(Debug)]
+struct WaitingAck {
+    end: i64,
+    ack: Ack,
+    at: Appended,
+}
+
+impl Partition {
+    /// Which partition this is.
+    pub fn id(&self) -> TopicPartition {
+        self.id
+    }
+
+    /// The topic's name.
+    pub fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// The leader epoch of this start (KIP-320).
+    pub fn leader_epoch(&self) -> i32 {
+        self.leader_epoch
+    }
+
+    /// The topic's settings now.
+    pub fn settings(&self) -> arc_swap::Guard<Arc<TopicSettings>> {
+        self.settings.load()
+    }
+
+    /// Puts other settings in force, for the next append on.
+    pub fn set_settings(&self, settings: Arc<TopicSettings>) {
+        self.settings.store(Arc::clone(&settings));
+        self.writer.lock().log.set_settings(settings);
+    }
+
+    /// The log's read side: for descriptions and dumps.
+    pub fn reader(&self) -> &LogReader {
+        &self.reader
+    }
+
+    /// The log's upkeep: retention.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// The first offset that may be read.
+    pub fn log_start(&self) -> i64 {
+        self.reader.start()
+    }
+
+    /// What readers may see ends here.
+    pub fn high_watermark(&self) -> i64 {
+        self.high_watermark.load(Ordering::Acquire)
+    }
+
+    /// What `read_committed` readers may see ends here (S20). Without open transactions it is the high watermark.
+    pub fn last_stable_offset(&self) -> i64 {
+        self.high_watermark()
+    }
+
+    /// Whether a sync has failed: nothing becomes durable any more.
+    pub fn has_failed(&self) -> bool {
+        self.visible.lock().failed
+    }
+
+    /// Signals readers that the log start has moved: what they wait for may be gone.
+    pub fn log_start_moved(&self) {
+        for watcher in &self.visible.lock().watchers {
+            watcher.waiter.signal(watcher.slot);
+        }
+    }
+
+    /// Whether the partition was closed: its topic is deleted, or the broker stops.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Takes a watcher that is signalled with `slot` whenever the watermark moves, the log start moves or the
+    /// partition closes. Look at the watermarks again after this, or a move in between is missed.
+    pub fn watch(&self, waiter: &Arc<FetchWaiter>, slot: usize) {
+        self.visible.lock().watchers.push(Watcher { waiter: Arc::clone(waiter), slot });
+        if self.is_closed() {
+            waiter.signal(slot);
+        }
+    }
+
+    /// Drops this waiter's registrations.
+    pub fn unwatch(&self, waiter: &Arc<FetchWaiter>) {
+        self.visible.lock().watchers.retain(|watcher| !Arc::ptr_eq(&watcher.waiter, waiter));
+    }
+
+    /// Calls `wake` once, when the log is durable up to `end` or when that has failed; perhaps before this returns.
+    pub fn when_durable(self: &Arc<Self>, end: i64, wake: DurableWake) {
+        {
+            let mut visible = self.visible.lock();
+            let waits = self.reader.durable() < end && !visible.failed && !self.is_closed();
+            if waits {
+                visible.waiting_durable.push_back((end, wake));
+                drop(visible);
+                self.ask_for_sync(0, When::Now);
+                return;
+            }
+        }
+        wake();
+    }
+
+    /// Closes the partition: what waits is answered, appends and reads are refused from now on.
+    pub fn close(&self, error: ErrorCode) {
+        self.closed.store(true, Ordering::Release);
+        for pending in std::mem::take(&mut *self.queue.lock()) {
+            pending.ack.answer(Err(error));
+        }
+        let (waiting, wakes, watchers) = {
+            let mut visible = self.visible.lock();
+            let visible = &mut *visible;
+            let (waiting, wakes) =
+                (std::mem::take(&mut visible.waiting), std::mem::take(&mut visible.waiting_durable));
+            (waiting, wakes, visible.watchers.clone())
+        };
+        for waiting in waiting {
+            waiting.ack.answer(Err(error));
+        }
+        for (_, wake) in wakes {
+            wake();
+        }
+        for watcher in watchers {
+            watcher.waiter.signal(watcher.slot);
+        }
+    }
+
+    /// Whether the high watermark follows the durable offset (else it follows the log's end).
+    fn waits_for_disk(&self) -> bool {
+        matches!(self.fsync, Fsync::Always | Fsync::Batch) || self.settings.load().flush_messages == 1
+    }
+
+    /// Moves the high watermark up to `end`, answers what waited for it and wakes the watchers.
+    fn advance(&self, end: i64) {
+        let mut covered = Vec::new();
+        {
+            let mut visible = self.visible.lock();
+            if end > visible.high_watermark {
+                visible.high_watermark = end;
+                self.high_watermark.store(end, Ordering::Release);
+                for watcher in &visible.watchers {
+                    watcher.waiter.signal(watcher.slot);
+                }
+            }
+            while visible.waiting.front().is_some_and(|ack| ack.end <= end) {
+                covered.extend(visible.waiting.pop_front());
+            }
+        }
+        for waiting in covered {
+            waiting.ack.answer(Ok(waiting.at));
+        }
+    }
+
+    /// The log is durable up to `end`.
+    fn durable(&self, end: i64) {
+        if self.waits_for_disk() {
+            self.advance(end);
+        }
+        let mut covered = Vec::new();
+        {
+            let mut visible = self.visible.lock();
+            while visible.waiting_durable.front().is_some_and(|(wanted, _)| *wanted <= end) {
+                covered.extend(visible.waiting_durable.pop_front());
+            }
+        }
+        for (_, wake) in covered {
+            wake();
+        }
+    }
+
+    /// Answers now if the watermark covers `end`, else when it does.
+    fn answer_when_visible(&self, end: i64, ack: Ack, at: Appended) {
+        let error = {
+            let mut visible = self.visible.lock();
+            if visible.high_watermark >= end {
+                None
+            } else if visible.failed {
+                Some(ErrorCode::KafkaStorageError)
+            } else {
+                visible.waiting.push_back(WaitingAck { end, ack, at });
+                return;
+            }
+        };
+        ack.answer(error.map_or(Ok(at), Err));
+    }
+
+    /// A sync failed: nothing becomes durable any more.
+    fn fail(&self) {
+        let (waiting, wakes) = {
+            let mut visible = self.visible.lock();
+            visible.failed = true;
+            (std::mem::take(&mut visible.waiting), std::mem::take(&mut visible.waiting_durable))
+        };
+        for waiting in waiting {
+            waiting.ack.answer(Err(ErrorCode::KafkaStorageError));
+        }
+        for (_, wake) in wakes {
+            wake();
+        }
+    }
+
+    fn appended(&self, base_offset: i64, log_append_time: i64) -> Appended {
+        Appended { base_offset, log_append_time, log_start: self.reader.start() }
+    }
+}
+
+impl std::fmt::Debug for Visible {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Visible")
+            .field("high_watermark", &self.high_watermark)
+            .field("waiting", &self.waiting.len())
+            .field("watchers", &self.watchers.len())
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,304 @@
+//! The append section: one writer at a time, whoever it is.
+//!
+//! Checked batches are pushed to the partition's queue; whoever then gets the writer's lock drains it: sequences are
+//! checked on staged producer state, offsets assigned, everything written with one vectored write, the staged state
+//! kept, the new end published. Whoever does not get the lock goes away and waits on its ticket: the holder looks at
+//! the queue again after it has unlocked, so nothing that was pushed meanwhile is left behind.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::ack::Ack;
+use super::producers::{Producers, SeenBatch, Verdict};
+use super::{Appended, Partition};
+use crate::config::Fsync;
+use crate::record::batch::BatchHeader;
+use crate::record::check::CheckedBatch;
+use crate::storage::flush::When;
+use crate::storage::log::{AppendBatch, AppendError, LogWriter};
+use crate::storage::manifest::Manifest;
+use crate::types::{ErrorCode, Timestamp};
+
+/// The most that one drain writes before it publishes.
+const DRAIN_BYTES_MAX: usize = 1 << 20;
+/// The most batches that one drain takes.
+const DRAIN_BATCHES_MAX: usize = 1024;
+
+/// A batch in the queue.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) batch: CheckedBatch,
+    pub(super) ack: Ack,
+}
+
+/// What only the writer touches.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) log: LogWriter,
+    pub(super) producers: Producers,
+    /// Records appended since a sync was last asked for (`flush.messages`).
+    pub(super) unflushed_records: i64,
+}
+
+/// Batches that a drain has given offsets and not written yet.
+#[derive(Default)]
+struct Stage {
+    batches: Vec<(Pending, i64)>,
+    duplicates: Vec<(Pending, SeenBatch)>,
+    bytes: usize,
+    records: i64,
+}
+
+impl Partition {
+    /// Puts a batch in the queue. [`Partition::drain`] must be called before anybody waits for its ticket.
+    pub fn enqueue(&self, batch: CheckedBatch, ack: Ack) {
+        if self.is_closed() {
+            ack.answer(Err(ErrorCode::UnknownTopicOrPartition));
+            return;
+        }
+        self.queue.lock().push(Pending { batch, ack });
+    }
+
+    /// Appends what is in the queue, unless another thread does.
+    pub fn drain(self: &Arc<Self>) {
+        loop {
+            {
+                let Some(mut writer) = self.writer.try_lock() else { return };
+                while let Some(pending) = self.take_queue() {
+                    self.append_all(&mut writer, pending);
+                }
+            }
+            // A push may have come between the last look and the unlock, by someone who then found the lock taken.
+            if self.queue.lock().is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn take_queue(&self) -> Option<Vec<Pending>> {
+        let mut queue = self.queue.lock();
+        if queue.is_empty() {
+            return None;
+        }
+        let mut bytes = 0;
+        let fits = queue.iter().take(DRAIN_BATCHES_MAX).take_while(|pending| {
+            let before = bytes;
+            bytes += pending.batch.bytes.len();
+            before == 0 || bytes <= DRAIN_BYTES_MAX
+        });
+        let count = fits.count();
+        if count == queue.len() {
+            return Some(std::mem::take(&mut *queue));
+        }
+        Some(queue.drain(..count).collect())
+    }
+
+    fn append_all(self: &Arc<Self>, writer: &mut Writer, pending: Vec<Pending>) {
+        let now = self.clock.now_ms();
+        let mut stage = Stage::default();
+        let mut next = writer.log.end();
+        for pending in pending {
+            if self.is_closed() {
+                pending.ack.answer(Err(ErrorCode::UnknownTopicOrPartition));
+                continue;
+            }
+            let header = BatchHeader { base_offset: next, ..pending.batch.header };
+            match writer.producers.check(&header) {
+                Verdict::Refuse(error) => pending.ack.answer(Err(error)),
+                Verdict::Duplicate(seen) => stage.duplicates.push((pending, seen)),
+                Verdict::Append => {
+                    if writer.log.should_roll(stage.bytes, &header, now) {
+                        self.write(writer, std::mem::take(&mut stage), now);
+                        if let Err(error) = self.roll(writer, now) {
+                            pending.ack.answer(Err(refusal(&error)));
+                            continue;
+                        }
+                        next = writer.log.end();
+                    }
+                    writer.producers.stage(&header, next);
+                    stage.bytes += pending.batch.bytes.len();
+                    stage.records += i64::from(header.records_count);
+                    stage.batches.push((pending, next));
+                    next += i64::from(header.last_offset_delta) + 1;
+                }
+            }
+        }
+        self.write(writer, stage, now);
+    }
+
+    /// Writes what is staged, in one write, and answers or parks its acknowledgements.
+    fn write(self: &Arc<Self>, writer: &mut Writer, stage: Stage, now: Timestamp) {
+        if !stage.batches.is_empty() {
+            let batches: Vec<AppendBatch<'_>> = stage
+                .batches
+                .iter()
+                .map(|(pending, base_offset)| AppendBatch {
+                    bytes: &pending.batch.bytes,
+                    header: &pending.batch.header,
+                    base_offset: *base_offset,
+                    leader_epoch: self.leader_epoch,
+                })
+                .collect();
+            if let Err(error) = writer.log.append(&batches, now) {
+                writer.producers.roll_back();
+                tracing::error!(topic = %self.topic, partition = self.id.partition, %error, "append refused");
+                let error = refusal(&error);
+                let duplicates = stage.duplicates.into_iter().map(|(pending, _)| pending);
+                for pending in stage.batches.into_iter().map(|(pending, _)| pending).chain(duplicates) {
+                    pending.ack.answer(Err(error));
+                }
+                return;
+            }
+            writer.producers.commit();
+            self.publish(writer, &stage);
+        }
+        for (pending, base_offset) in stage.batches {
+            let end = base_offset + i64::from(pending.batch.header.last_offset_delta) + 1;
+            let at = self.appended(base_offset, pending.batch.log_append_time);
+            self.acknowledge(end, pending.ack, at);
+        }
+        for (pending, seen) in stage.duplicates {
+            let append_time = if self.settings().log_append_time { seen.timestamp } else { -1 };
+            let at = self.appended(seen.first_offset(), append_time);
+            self.acknowledge(seen.last_offset + 1, pending.ack, at);
+        }
+    }
+
+    /// Makes the new end visible, or sees to it that it becomes durable soon.
+    fn publish(self: &Arc<Self>, writer: &mut Writer, stage: &Stage) {
+        let waited_for = stage.batches.iter().any(|(pending, _)| match pending.ack {
+            Ack::All(_) => true,
+            Ack::Leader(_) => self.leader_waits_for_disk(),
+            Ack::None(_) => false,
+        });
+        self.publish_end(writer, stage.bytes, stage.records, waited_for);
+    }
+
+    fn publish_end(self: &Arc<Self>, writer: &mut Writer, bytes: usize, records: i64, waited_for: bool) {
+        if !self.waits_for_disk() {
+            self.advance(writer.log.end());
+        }
+        let settings = self.settings();
+        writer.unflushed_records = writer.unflushed_records.saturating_add(records);
+        let mut when = match self.fsync {
+            Fsync::Always | Fsync::Batch if waited_for => When::Now,
+            Fsync::Always | Fsync::Batch => When::Soon,
+            Fsync::Interval(every) => When::Within(every),
+            Fsync::Never => When::Someday,
+        };
+        if writer.unflushed_records >= settings.flush_messages {
+            writer.unflushed_records = 0;
+            when = When::Now;
+        } else if let (Ok(within), When::Within(_) | When::Someday) = (u64::try_from(settings.flush_ms), when)
+            && settings.flush_ms != i64::MAX
+        {
+            let within = Duration::from_millis(within);
+            when = match when {
+                When::Within(every) => When::Within(every.min(within)),
+                _ => When::Within(within),
+            };
+        }
+        self.ask_for_sync(bytes as u64, when);
+    }
+
+    fn acknowledge(&self, end: i64, ack: Ack, at: Appended) {
+        match ack {
+            Ack::None(_) => ack.answer(Ok(at)),
+            Ack::Leader(_) if !self.leader_waits_for_disk() => ack.answer(Ok(at)),
+            Ack::Leader(_) | Ack::All(_) => self.answer_when_visible(end, ack, at),
+        }
+    }
+
+    /// Whether acks=1 waits for the disk as acks=all does.
+    fn leader_waits_for_disk(&self) -> bool {
+        self.fsync == Fsync::Always || self.settings().flush_messages == 1
+    }
+
+    fn roll(self: &Arc<Self>, writer: &mut Writer, now: Timestamp) -> Result<(), AppendError> {
+        let snapshot = (!writer.producers.is_empty()).then(|| writer.producers.to_kafka_snapshot());
+        let rolled = writer.log.roll(snapshot.as_deref(), now);
+        match &rolled {
+            Ok(()) => self.checkpointer.request(self),
+            Err(error) => {
+                tracing::error!(topic = %self.topic, partition = self.id.partition, %error, "cannot begin a segment");
+            }
+        }
+        rolled
+    }
+
+    /// Appends the broker's own batches (an internal topic's) in one write and returns the offset after the last.
+    /// Waits for the writer's lock, never for the disk's sync. The batches are trusted: their builder made them.
+    pub fn append_own(self: &Arc<Self>, batches: &[(Bytes, BatchHeader)]) -> Result<i64, AppendError> {
+        let now = self.clock.now_ms();
+        let mut writer = self.writer.lock();
+        let writer = &mut *writer;
+        let (mut bytes, mut records) = (0, 0);
+        let mut next = writer.log.end();
+        let mut staged: Vec<AppendBatch<'_>> = Vec::with_capacity(batches.len());
+        for (batch, header) in batches {
+            let placed = BatchHeader { base_offset: next, ..*header };
+            if writer.log.should_roll(bytes, &placed, now) {
+                writer.log.append(&std::mem::take(&mut staged), now)?;
+                self.roll(writer, now)?;
+            }
+            staged.push(AppendBatch {
+                bytes: batch,
+                header,
+                base_offset: next,
+                leader_epoch: self.leader_epoch,
+            });
+            bytes += batch.len();
+            records += i64::from(header.records_count);
+            next += i64::from(header.last_offset_delta) + 1;
+        }
+        writer.log.append(&staged, now)?;
+        self.publish_end(writer, bytes, records, false);
+        Ok(writer.log.end())
+    }
+
+    /// Makes sure that `bytes` more can be appended without asking the disk for space.
+    pub fn reserve(&self, bytes: u64) -> Result<(), AppendError> {
+        self.writer.lock().log.reserve(bytes, self.clock.now_ms())
+    }
+
+    /// Begins a new segment, so that what lies before it can be dropped as a whole.
+    pub fn roll_segment(self: &Arc<Self>) -> Result<(), AppendError> {
+        let mut writer = self.writer.lock();
+        self.roll(&mut writer, self.clock.now_ms())
+    }
+
+    /// Drops whole segments that lie below `offset`; the row without them is durable before their files go.
+    pub fn drop_segments_below(&self, offset: i64, manifest: &Manifest) -> io::Result<Vec<PathBuf>> {
+        let removal = self.log.advance_start(offset);
+        if removal.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(row) = removal.row()? {
+            manifest.put(row);
+            manifest.sync().map_err(io::Error::other)?;
+        }
+        self.log_start_moved();
+        Ok(removal.rename())
+    }
+
+    /// Ends writing for good: reserved space is freed and index files are completed.
+    pub(super) fn finish(&self) -> io::Result<()> {
+        self.writer.lock().log.close().map_err(io::Error::other)
+    }
+
+    /// Forgets producers that have not written since `before` (`producer.id.expiration.ms`).
+    pub fn expire_producers(&self, before: Timestamp) -> usize {
+        self.writer.lock().producers.expire(before)
+    }
+}
+
+/// What a client is told of a failed append. Its outcome is unknown to the client only if the disk failed halfway, and
+/// both are retriable.
+fn refusal(error: &AppendError) -> ErrorCode {
+    tracing::debug!(%error, "append refused");
+    ErrorCode::KafkaStorageError
+}

@@ -1,0 +1,228 @@
+//! Opening a partition: its log from disk, its producers from snapshot and replay.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::append::Writer;
+use super::durability::SyncSide;
+use super::producers::Producers;
+use super::{Partition, Visible};
+use crate::config::{Fsync, TopicSettings};
+use crate::storage::files::FileCache;
+use crate::storage::flush::{Checkpointer, Committer};
+use crate::storage::health::DirHealth;
+use crate::storage::layout;
+use crate::storage::log::{self, OpenError, OpenSpec, Opened, RecoveryReport, Replay};
+use crate::storage::manifest::{Manifest, PartitionRow};
+use crate::types::{Clock, TopicId, TopicPartition};
+
+/// What all partitions of a data directory share.
+#[derive(Debug)]
+pub struct Environment {
+    /// The data directory.
+    pub root: PathBuf,
+    /// The clock.
+    pub clock: Clock,
+    /// When appends are durable.
+    pub fsync: Fsync,
+    /// Syncs logs.
+    pub committer: Arc<Committer>,
+    /// Checkpoints logs.
+    pub checkpointer: Arc<Checkpointer>,
+    /// Bounds open files and maps.
+    pub files: Arc<FileCache>,
+    /// Whether the directory may be written.
+    pub health: Arc<DirHealth>,
+    /// Rows of the partitions.
+    pub manifest: Arc<Manifest>,
+    /// Whether the last stop was clean, so that the rows tell everything.
+    pub clean: bool,
+    /// Partition directories that stood there after an unclean stop.
+    pub found: HashSet<String>,
+    /// What opening has found so far.
+    pub recovered: Recovered,
+    /// The manifest's rows that nobody has opened yet.
+    pub rows: Mutex<HashMap<TopicPartition, Arc<PartitionRow>>>,
+}
+
+/// What opening logs has found, over all partitions.
+#[derive(Debug, Default)]
+pub struct Recovered(Mutex<RecoveryReport>);
+
+impl Recovered {
+    fn add(&self, report: &RecoveryReport) {
+        let mut totals = self.0.lock();
+        totals.scanned_bytes += report.scanned_bytes;
+        totals.batches += report.batches;
+        totals.truncated_bytes += report.truncated_bytes;
+        totals.damage.extend(report.damage.iter().cloned());
+    }
+
+    /// The sums so far.
+    pub fn totals(&self) -> RecoveryReport {
+        self.0.lock().clone()
+    }
+}
+
+/// Which partition to open, and what is known of its topic.
+#[derive(Debug, Clone)]
+pub struct OpenPartition {
+    /// Which one.
+    pub id: TopicPartition,
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The topic's settings.
+    pub settings: Arc<TopicSettings>,
+    /// The leader epoch of this start.
+    pub leader_epoch: i32,
+}
+
+/// A partition cannot be opened.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OpenFault {
+    /// There is no such partition.
+    #[error("there is no such partition")]
+    Unknown,
+    /// Its log cannot be opened.
+    #[error("{0}")]
+    Storage(Arc<OpenError>),
+}
+
+impl Environment {
+    /// Opens a partition. Blocks. `is_removed` tells whether a topic id was deleted: what is left of such a topic is
+    /// set aside for unlinking, a stranger's directory is set aside for good.
+    pub(super) fn open(
+        &self,
+        wanted: &OpenPartition,
+        is_removed: &dyn Fn(TopicId) -> bool,
+    ) -> Result<Arc<Partition>, OpenFault> {
+        let row = self.rows.lock().get(&wanted.id).cloned();
+        let dir: Arc<Path> = self.root.join(layout::partition_dir(&wanted.topic, wanted.id.partition)).into();
+        let spec = OpenSpec {
+            dir: Arc::clone(&dir),
+            id: wanted.id,
+            topic: Arc::clone(&wanted.topic),
+            settings: Arc::clone(&wanted.settings),
+            row,
+            clean: self.clean,
+            log_start: 0,
+            sync_on_open: matches!(self.fsync, Fsync::Always | Fsync::Batch),
+            files: Arc::clone(&self.files),
+            health: Arc::clone(&self.health),
+            clock: self.clock.clone(),
+        };
+        let mut producers = Producers::default();
+        let opened = match log::open(spec.clone(), &mut |event| replay(&mut producers, event)) {
+            Err(OpenError::Stray { found, .. }) => self
+                .set_aside(&dir, wanted, found, is_removed)
+                .map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })
+                .and_then(|()| {
+                    producers = Producers::default();
+                    log::open(spec, &mut |event| replay(&mut producers, event))
+                }),
+            other => other,
+        };
+        let opened = opened.map_err(|error| OpenFault::Storage(Arc::new(error)))?;
+        self.rows.lock().remove(&wanted.id);
+        self.recovered.add(&opened.report);
+        report(wanted, &opened);
+        let scanned_bytes = opened.report.scanned_bytes;
+        let partition = self.assemble(wanted, opened, producers);
+        if scanned_bytes > 0 {
+            // What was read once need not be read again after the next crash.
+            self.checkpointer.appended(&partition, scanned_bytes);
+        }
+        Ok(partition)
+    }
+
+    fn assemble(&self, wanted: &OpenPartition, opened: Opened, producers: Producers) -> Arc<Partition> {
+        let end = opened.reader.end();
+        Arc::new_cyclic(|partition| Partition {
+            id: wanted.id,
+            topic: Arc::clone(&wanted.topic),
+            leader_epoch: wanted.leader_epoch,
+            clock: self.clock.clone(),
+            fsync: self.fsync,
+            settings: ArcSwap::new(Arc::clone(&wanted.settings)),
+            committer: Arc::clone(&self.committer),
+            checkpointer: Arc::clone(&self.checkpointer),
+            queue: Mutex::new(Vec::new()),
+            writer: Mutex::new(Writer { log: opened.writer, producers, unflushed_records: 0 }),
+            reader: opened.reader,
+            sync: Arc::new(SyncSide { log: Arc::clone(&opened.log), partition: partition.clone() }),
+            log: opened.log,
+            high_watermark: AtomicI64::new(end),
+            visible: Mutex::new(Visible { high_watermark: end, ..Visible::default() }),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Renames a directory that is not this topic's: to be unlinked if its topic was deleted, else kept as a stray.
+    fn set_aside(
+        &self,
+        dir: &Path,
+        wanted: &OpenPartition,
+        found: Option<TopicId>,
+        is_removed: &dyn Fn(TopicId) -> bool,
+    ) -> std::io::Result<()> {
+        let (name, partition) = (&*wanted.topic, wanted.id.partition);
+        let aside = match found {
+            Some(id) if is_removed(id) => layout::deleted_dir(name, partition, id),
+            _ => layout::stray_dir(name, partition, found.unwrap_or(TopicId::ZERO)),
+        };
+        tracing::warn!(directory = %dir.display(), renamed_to = %aside, "a directory of another topic was set aside");
+        std::fs::rename(dir, self.root.join(aside))
+    }
+}
+
+/// Feeds producers from what recovery finds. A snapshot that does not read back is refused, and an older one is tried.
+fn replay(producers: &mut Producers, event: Replay<'_>) -> bool {
+    match event {
+        Replay::Snapshot { bytes, offset, .. } => match Producers::from_snapshot(bytes) {
+            Ok(state) => {
+                *producers = state;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, offset, "producer snapshot ignored");
+                false
+            }
+        },
+        Replay::Batch { header, .. } => {
+            producers.replay(header);
+            true
+        }
+    }
+}
+
+fn report(wanted: &OpenPartition, opened: &Opened) {
+    let report = &opened.report;
+    let (topic, partition) = (&*wanted.topic, wanted.id.partition);
+    for damage in &report.damage {
+        tracing::error!(
+            topic,
+            partition,
+            file = %damage.file.display(),
+            position = damage.position,
+            "damaged below the checkpoint: {}; kept, and not served",
+            damage.why
+        );
+    }
+    if report.scanned_bytes > 0 || report.truncated_bytes > 0 {
+        tracing::debug!(
+            topic,
+            partition,
+            scanned_bytes = report.scanned_bytes,
+            batches = report.batches,
+            truncated_bytes = report.truncated_bytes,
+            cut = report.cut.as_deref(),
+            took = ?report.took,
+            "log recovered"
+        );
+    }
+}

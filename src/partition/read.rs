@@ -1,0 +1,167 @@
+//! Reading: batches below the watermark, offsets by time, epochs. Never takes the writer's lock.
+
+use super::Partition;
+use crate::storage::log::{Place, ReadBatches, ReadError, TimedOffset};
+use crate::types::offset::{NO_EPOCH, NO_OFFSET};
+use crate::types::time::NO_TIMESTAMP;
+use crate::types::{ErrorCode, Timestamp};
+
+/// Which records a reader may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// Up to the high watermark.
+    #[default]
+    ReadUncommitted,
+    /// Up to the last stable offset (S19, S20).
+    ReadCommitted,
+}
+
+/// What to read.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadRequest {
+    /// The first offset wanted; the first batch may begin below it.
+    pub from: i64,
+    /// Where the last read ended, if the reader goes on from there.
+    pub hint: Option<Place>,
+    /// The most bytes to answer.
+    pub max_bytes: usize,
+    /// Answer the first batch even if it is larger (S16).
+    pub at_least_one: bool,
+    /// Which records are wanted.
+    pub isolation: Isolation,
+}
+
+/// What was read, and the partition's offsets at that moment.
+#[derive(Debug)]
+pub struct PartitionRead {
+    /// The batches.
+    pub batches: ReadBatches,
+    /// The high watermark.
+    pub high_watermark: i64,
+    /// The last stable offset.
+    pub last_stable_offset: i64,
+    /// The first offset that may be read.
+    pub log_start: i64,
+}
+
+/// The answer to a ListOffsets question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OffsetAt {
+    /// The offset, or -1.
+    pub offset: i64,
+    /// Its timestamp, or -1.
+    pub timestamp: Timestamp,
+    /// Its leader epoch, or -1.
+    pub leader_epoch: i32,
+}
+
+impl OffsetAt {
+    /// Nothing found.
+    pub const NONE: Self = Self { offset: NO_OFFSET, timestamp: NO_TIMESTAMP, leader_epoch: NO_EPOCH };
+}
+
+impl From<Option<TimedOffset>> for OffsetAt {
+    fn from(found: Option<TimedOffset>) -> Self {
+        found.map_or(Self::NONE, |at| Self {
+            offset: at.offset,
+            timestamp: at.timestamp,
+            leader_epoch: at.leader_epoch,
+        })
+    }
+}
+
+impl Partition {
+    /// Compares the epoch that a client believes in with ours (S27); -1 skips the comparison.
+    ///
+    /// # Errors
+    /// `FENCED_LEADER_EPOCH` or `UNKNOWN_LEADER_EPOCH`.
+    pub fn check_epoch(&self, current_leader_epoch: i32) -> Result<(), ErrorCode> {
+        match current_leader_epoch {
+            NO_EPOCH => Ok(()),
+            epoch if epoch < self.leader_epoch => Err(ErrorCode::FencedLeaderEpoch),
+            epoch if epoch > self.leader_epoch => Err(ErrorCode::UnknownLeaderEpoch),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where records end for this isolation.
+    pub fn visible_end(&self, isolation: Isolation) -> i64 {
+        match isolation {
+            Isolation::ReadUncommitted => self.high_watermark(),
+            Isolation::ReadCommitted => self.last_stable_offset(),
+        }
+    }
+
+    /// Reads without waiting for the disk.
+    ///
+    /// # Errors
+    /// [`ReadError::NotResident`]: call [`Partition::read_blocking`] on a thread that may wait.
+    pub fn read(&self, request: &ReadRequest) -> Result<PartitionRead, ReadError> {
+        let upper = self.visible_end(request.isolation);
+        let batches =
+            self.reader.read(request.from, request.hint, request.max_bytes, upper, request.at_least_one)?;
+        Ok(self.with_offsets(batches))
+    }
+
+    /// Reads, waiting for the disk if it must.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn read_blocking(&self, request: &ReadRequest) -> Result<PartitionRead, ReadError> {
+        let upper = self.visible_end(request.isolation);
+        let batches = self.reader.read_blocking(
+            request.from,
+            request.hint,
+            request.max_bytes,
+            upper,
+            request.at_least_one,
+        )?;
+        Ok(self.with_offsets(batches))
+    }
+
+    fn with_offsets(&self, batches: ReadBatches) -> PartitionRead {
+        PartitionRead {
+            batches,
+            high_watermark: self.high_watermark(),
+            last_stable_offset: self.last_stable_offset(),
+            log_start: self.log_start(),
+        }
+    }
+
+    /// The log start as ListOffsets -2 answers it.
+    pub fn earliest(&self) -> OffsetAt {
+        let offset = self.log_start();
+        let leader_epoch = self.reader.epoch_at(offset).unwrap_or(NO_EPOCH);
+        OffsetAt { offset, timestamp: NO_TIMESTAMP, leader_epoch }
+    }
+
+    /// The end of what may be read, as ListOffsets -1 answers it.
+    pub fn latest(&self, isolation: Isolation) -> OffsetAt {
+        let leader_epoch = self.reader.last_epoch().unwrap_or(self.leader_epoch);
+        OffsetAt { offset: self.visible_end(isolation), timestamp: NO_TIMESTAMP, leader_epoch }
+    }
+
+    /// The first visible record at or after a time (S86). Blocks.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn offset_for_time(&self, target: Timestamp, isolation: Isolation) -> Result<OffsetAt, ReadError> {
+        self.reader.offset_for_time(target, self.visible_end(isolation)).map(OffsetAt::from)
+    }
+
+    /// The record with the largest timestamp (ListOffsets -3). Blocks.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn max_timestamp(&self, isolation: Isolation) -> Result<OffsetAt, ReadError> {
+        self.reader.max_timestamp(self.visible_end(isolation)).map(OffsetAt::from)
+    }
+
+    /// The largest epoch at or below `epoch` and its end offset (S87); -1, -1 when there is none.
+    pub fn end_of_epoch(&self, epoch: i32) -> (i32, i64) {
+        if epoch == self.leader_epoch {
+            return (epoch, self.high_watermark());
+        }
+        self.reader.epoch_end(epoch).unwrap_or((NO_EPOCH, NO_OFFSET))
+    }
+}

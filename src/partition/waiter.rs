@@ -1,0 +1,77 @@
+//! Long polls: what a fetch sleeps on, without lost signals.
+//!
+//! A fetch registers one waiter with every partition that it read, looks at the watermarks again, and sleeps. A
+//! partition whose watermark moves marks itself ready and wakes the waiter, so the fetch looks again at that partition
+//! alone, whatever the number it waits for.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use atomic_waker::AtomicWaker;
+use parking_lot::Mutex;
+
+/// What one fetch sleeps on.
+#[derive(Debug, Default)]
+pub struct FetchWaiter {
+    ready: Mutex<Vec<usize>>,
+    waker: AtomicWaker,
+}
+
+impl FetchWaiter {
+    /// A waiter for whom nothing is ready.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// The partition that the fetch knows by this slot has something new.
+    pub fn signal(&self, slot: usize) {
+        let first = {
+            let mut ready = self.ready.lock();
+            if !ready.contains(&slot) {
+                ready.push(slot);
+            }
+            ready.len() == 1
+        };
+        if first {
+            self.waker.wake();
+        }
+    }
+
+    /// Waits until a partition is ready and takes the slots of all that are.
+    pub async fn ready(&self) -> Vec<usize> {
+        poll_fn(|context| {
+            self.waker.register(context.waker());
+            let ready = std::mem::take(&mut *self.ready.lock());
+            if ready.is_empty() { Poll::Pending } else { Poll::Ready(ready) }
+        })
+        .await
+    }
+}
+
+/// One registration at a partition.
+#[derive(Debug, Clone)]
+pub(super) struct Watcher {
+    pub(super) waiter: Arc<FetchWaiter>,
+    pub(super) slot: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn signals_before_and_during_the_wait_are_seen() {
+        let waiter = FetchWaiter::new();
+        waiter.signal(3);
+        waiter.signal(3);
+        assert_eq!(waiter.ready().await, [3]);
+        let waiting = tokio::spawn({
+            let waiter = Arc::clone(&waiter);
+            async move { waiter.ready().await }
+        });
+        tokio::task::yield_now().await;
+        waiter.signal(1);
+        assert_eq!(waiting.await.unwrap(), [1]);
+    }
+}
