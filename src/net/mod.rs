@@ -1,1 +1,19 @@
-//! Sockets: listeners, connections, shutdown. Knows no API.
+//! Sockets: listeners, connections, back-pressure and shutdown. Knows no API: what a frame means is told by a
+//! [`Service`](crate::wire::service::Service) value that the caller hands in.
+
+mod budget;
+mod connection;
+mod listener;
+mod port_owner;
+mod shutdown;
+mod transport;
+mod write_queue;
+
+pub use budget::ByteBudget;
+pub use connection::{ConnectionLimits, serve_connection};
+pub use listener::{BindError, Listener, ListenerLimits, bind};
+pub use shutdown::{Drain, ShutdownHandle, shutdown};
+pub use transport::Transport;
+
+/// An answer: chunks in memory and slices of log files, in the order in which they leave.
+pub type Reply = crate::wire::encode::Reply<crate::storage::log::LogSlice>;

@@ -175,6 +175,11 @@ impl FrameBuffer {
         }
     }
 
+    /// Whether no memory is held: [`FrameBuffer::space`] will allocate.
+    pub fn is_shrunk(&self) -> bool {
+        self.received.capacity() == 0
+    }
+
     /// The length in the prefix, if it is there and within the limits.
     fn announced(&self) -> Option<usize> {
         let prefix = self.received.first_chunk::<LENGTH_BYTES>()?;

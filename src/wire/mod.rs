@@ -22,6 +22,7 @@ pub mod frame;
 pub mod generate;
 pub mod header;
 pub mod read;
+pub mod service;
 pub mod write;
 
 pub use encode::{Chunk, EncodeError, Reply, uuid};

@@ -1,0 +1,200 @@
+//! Listening sockets: bind, accept, limits, back-off.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{debug, warn};
+
+use super::port_owner::port_owner;
+use super::{ConnectionLimits, Drain, serve_connection};
+use crate::storage::log::LogSlice;
+use crate::wire::service::{Peer, Service};
+
+/// How long to wait after `accept` failed for want of descriptors or memory.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// A listener could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody else has the port.
+    #[error(
+        "cannot listen on {address}: in use{}. Stop it, or use --port {} (--port 0 picks a free one).",
+        owner.as_ref().map_or_else(String::new, |owner| format!(" by {owner}")), other_port(*address)
+    )]
+    InUse {
+        /// The address wanted.
+        address: SocketAddr,
+        /// `pid 4121 (java)`, where the system tells.
+        owner: Option<String>,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address}: {source}")]
+    Other {
+        /// The address wanted.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn other_port(address: SocketAddr) -> u16 {
+    address.port().checked_add(100).unwrap_or(9192)
+}
+
+/// A bound socket that accepts no one yet.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    index: usize,
+}
+
+/// Opens the `index`-th listener. Port 0 picks a free one; [`Listener::address`] says which.
+pub fn bind(address: SocketAddr, index: usize, backlog: i32) -> Result<Listener, BindError> {
+    let open = || -> io::Result<(TcpListener, SocketAddr)> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(backlog)?;
+        let socket = TcpListener::from_std(socket.into())?;
+        let address = socket.local_addr()?;
+        Ok((socket, address))
+    };
+    match open() {
+        Ok((socket, address)) => Ok(Listener { socket, address, index }),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Err(BindError::InUse { address, owner: port_owner(address.port()) })
+        }
+        Err(source) => Err(BindError::Other { address, source }),
+    }
+}
+
+/// How many connections there may be (`max.connections`, `max.connections.per.ip` and its overrides).
+#[derive(Debug, Default)]
+pub struct ListenerLimits {
+    /// In all.
+    pub connections_max: usize,
+    /// From one address.
+    pub connections_per_ip_max: usize,
+    /// From these addresses, instead.
+    pub per_ip_overrides: HashMap<IpAddr, usize>,
+    open: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl ListenerLimits {
+    /// Limits shared by all listeners.
+    pub fn new(
+        connections_max: usize,
+        connections_per_ip_max: usize,
+        per_ip_overrides: HashMap<IpAddr, usize>,
+    ) -> Self {
+        Self { connections_max, connections_per_ip_max, per_ip_overrides, open: Mutex::default() }
+    }
+
+    fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Seat, &'static str> {
+        let mut open = self.open.lock();
+        if open.values().sum::<usize>() >= self.connections_max {
+            return Err("max.connections is reached");
+        }
+        let max = self.per_ip_overrides.get(&ip).copied().unwrap_or(self.connections_per_ip_max);
+        let count = open.entry(ip).or_default();
+        if *count >= max {
+            if *count == 0 {
+                open.remove(&ip);
+            }
+            return Err("max.connections.per.ip is reached");
+        }
+        *count += 1;
+        Ok(Seat { limits: Arc::clone(self), ip })
+    }
+}
+
+/// One connection's place under the limits.
+struct Seat {
+    limits: Arc<ListenerLimits>,
+    ip: IpAddr,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut open = self.limits.open.lock();
+        if let Some(count) = open.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.ip);
+            }
+        }
+    }
+}
+
+impl Listener {
+    /// The address it is bound to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts until the drain begins. Each connection gets a task of its own.
+    pub async fn serve<S: Service<Slice = LogSlice>>(
+        self,
+        service: Arc<S>,
+        limits: Arc<ListenerLimits>,
+        connection_limits: ConnectionLimits,
+        mut drain: Drain,
+    ) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = drain.wait() => return,
+                accepted = self.socket.accept() => accepted,
+            };
+            let (socket, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    warn!(listener = %self.address, %error, "cannot accept a connection; trying again");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                    continue;
+                }
+            };
+            let seat = match limits.enter(address.ip().to_canonical()) {
+                Ok(seat) => seat,
+                Err(reason) => {
+                    warn!(peer = %address, "connection refused: {reason}");
+                    continue;
+                }
+            };
+            self.spawn(socket, address, seat, Arc::clone(&service), connection_limits.clone(), drain.clone());
+        }
+    }
+
+    fn spawn<S: Service<Slice = LogSlice>>(
+        &self,
+        socket: TcpStream,
+        address: SocketAddr,
+        seat: Seat,
+        service: Arc<S>,
+        limits: ConnectionLimits,
+        drain: Drain,
+    ) {
+        let local = socket.local_addr().unwrap_or(self.address);
+        let peer = Peer { address, listener: self.index, local };
+        tokio::spawn(async move {
+            let _seat = seat;
+            if let Err(error) = socket.set_nodelay(true) {
+                debug!(peer = %address, %error, "cannot set TCP_NODELAY");
+            }
+            if let Err(error) = serve_connection(socket, service, peer, limits, drain).await {
+                debug!(peer = %address, %error, "connection ended");
+            }
+        });
+    }
+}

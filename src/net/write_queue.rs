@@ -1,0 +1,227 @@
+//! Answers on their way out: one vectored write for what is in memory, `sendfile` for large slices of log files.
+//!
+//! On plain TCP a slice of the active segment is handed to the kernel as a piece of its read map, so the broker's own
+//! code never loads from the map; small slices elsewhere are read into memory if they are resident, and by the blocking
+//! pool if they are not: a worker never waits for the disk.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+
+use super::{Reply, Transport};
+use crate::storage::log::LogSlice;
+use crate::wire::encode::Chunk;
+
+/// Slices up to this many bytes join the vectored write; larger ones go by `sendfile`.
+const GATHER_BYTES_MAX: usize = 64 * 1024;
+/// How much one `sendfile` call may move before other tasks get their turn.
+const SENDFILE_BYTES_MAX: usize = 1 << 20;
+/// How many pieces one vectored write takes.
+const PIECES_MAX: usize = 64;
+
+/// Chunks of finished answers, in order.
+#[derive(Debug, Default)]
+pub(super) struct WriteQueue {
+    chunks: VecDeque<Chunk<LogSlice>>,
+    /// Bytes of the first chunk, a slice, that have left already.
+    sent: usize,
+}
+
+impl WriteQueue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    pub(super) fn push(&mut self, reply: Reply) {
+        self.chunks.push_back(Chunk::Bytes(reply.head));
+        self.chunks.extend(reply.tail);
+    }
+
+    pub(super) fn push_bytes(&mut self, bytes: Bytes) {
+        self.chunks.push_back(Chunk::Bytes(bytes));
+    }
+
+    /// Writes everything. A peer that takes nothing for `stall_max` is given up with `TimedOut`.
+    pub(super) async fn write_to<T: Transport>(
+        &mut self,
+        io: &mut T,
+        stall_max: Option<Duration>,
+    ) -> io::Result<()> {
+        while !self.chunks.is_empty() {
+            self.load_small_slices(io.tcp().is_some()).await?;
+            match io.tcp() {
+                Some(tcp) => {
+                    if !self.try_write_tcp(tcp).await? {
+                        within(stall_max, tcp.writable()).await?;
+                    }
+                }
+                None => within(stall_max, self.write_stream(io)).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the slices at the front that are to be gathered into memory.
+    async fn load_small_slices(&mut self, plain: bool) -> io::Result<()> {
+        for index in 0..self.chunks.len().min(PIECES_MAX) {
+            let Some(Chunk::Slice(slice)) = self.chunks.get(index) else { continue };
+            let skip = if index == 0 { self.sent } else { 0 };
+            if plain && (slice.mapped().is_some() || slice.len() - skip > GATHER_BYTES_MAX) {
+                continue;
+            }
+            if !plain && index > 0 {
+                break;
+            }
+            let mut bytes = load(slice).await?;
+            bytes.advance(skip);
+            if index == 0 {
+                self.sent = 0;
+            }
+            self.chunks[index] = Chunk::Bytes(bytes);
+        }
+        Ok(())
+    }
+
+    /// One write to a plain socket; `false` when it takes nothing now.
+    async fn try_write_tcp(&mut self, tcp: &TcpStream) -> io::Result<bool> {
+        let outcome = match self.chunks.front() {
+            Some(Chunk::Slice(slice)) if slice.mapped().is_none() => {
+                let left = slice.len() - self.sent;
+                if !is_resident(slice, self.sent, left.min(SENDFILE_BYTES_MAX))? {
+                    warm(slice, self.sent, left.min(SENDFILE_BYTES_MAX)).await?;
+                }
+                tcp.try_io(Interest::WRITABLE, || self.send_file(tcp))
+            }
+            _ => tcp.try_io(Interest::WRITABLE, || self.gather(tcp)),
+        };
+        match outcome {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            Ok(sent) => {
+                self.advance(sent);
+                if sent >= SENDFILE_BYTES_MAX {
+                    tokio::task::yield_now().await;
+                }
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn send_file(&self, tcp: &TcpStream) -> io::Result<usize> {
+        let Some(Chunk::Slice(slice)) = self.chunks.front() else { return Ok(0) };
+        let mut offset = slice.position() + self.sent as u64;
+        let count = (slice.len() - self.sent).min(SENDFILE_BYTES_MAX);
+        Ok(rustix::fs::sendfile(tcp, slice.file(), Some(&mut offset), count)?)
+    }
+
+    /// One vectored write of what stands in memory or in a map at the front.
+    fn gather(&self, tcp: &TcpStream) -> io::Result<usize> {
+        let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
+        let mut count = 0;
+        let mut flags = SendFlags::NOSIGNAL;
+        for (index, chunk) in self.chunks.iter().enumerate() {
+            let bytes: &[u8] = match chunk {
+                Chunk::Bytes(bytes) => bytes,
+                Chunk::Slice(slice) => match slice.mapped() {
+                    Some(bytes) => bytes,
+                    None => {
+                        flags |= SendFlags::MORE;
+                        break;
+                    }
+                },
+            };
+            if count == PIECES_MAX {
+                break;
+            }
+            pieces[count] =
+                IoSlice::new(if index == 0 { &bytes[self.sent.min(bytes.len())..] } else { bytes });
+            count += 1;
+        }
+        let mut control = SendAncillaryBuffer::default();
+        Ok(sendmsg(tcp, &pieces[..count], &mut control, flags)?)
+    }
+
+    /// Writes the chunks in memory at the front to a stream that is not a plain socket.
+    async fn write_stream<T: Transport>(&mut self, io: &mut T) -> io::Result<()> {
+        while let Some(Chunk::Bytes(bytes)) = self.chunks.front_mut() {
+            bytes.advance(self.sent);
+            self.sent = 0;
+            io.write_all_buf(bytes).await?;
+            self.chunks.pop_front();
+        }
+        io.flush().await
+    }
+
+    fn advance(&mut self, mut bytes: usize) {
+        while let Some(chunk) = self.chunks.front() {
+            let len = match chunk {
+                Chunk::Bytes(bytes) => bytes.len(),
+                Chunk::Slice(slice) => slice.len(),
+            };
+            let left = len - self.sent;
+            if bytes < left {
+                self.sent += bytes;
+                return;
+            }
+            bytes -= left;
+            self.sent = 0;
+            self.chunks.pop_front();
+        }
+    }
+}
+
+async fn within(limit: Option<Duration>, write: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    let Some(limit) = limit else { return write.await };
+    let stalled = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer takes no answers");
+    tokio::time::timeout(limit, write).await.map_err(stalled)?
+}
+
+/// The bytes of a slice: at once if they are in the page cache, by the blocking pool if not.
+async fn load(slice: &LogSlice) -> io::Result<Bytes> {
+    let mut buffer = vec![0; slice.len()];
+    let mut read = 0;
+    while read < buffer.len() {
+        match slice.try_read_resident(read, &mut buffer[read..])? {
+            0 => break,
+            more => read += more,
+        }
+    }
+    if read < buffer.len() {
+        let slice = slice.clone();
+        buffer = tokio::task::spawn_blocking(move || {
+            let rest = &mut buffer[read..];
+            slice.read_into(read, rest).map(|_| buffer)
+        })
+        .await??;
+    }
+    Ok(buffer.into())
+}
+
+/// Whether a piece of a slice seems to be in the page cache: looks at its last byte and at one in each stretch that
+/// the kernel reads ahead as one.
+fn is_resident(slice: &LogSlice, from: usize, bytes: usize) -> io::Result<bool> {
+    const STRETCH: usize = 128 * 1024;
+    let mut probe = [0];
+    for at in (from..from + bytes).step_by(STRETCH).chain([from + bytes - 1]) {
+        if slice.try_read_resident(at, &mut probe)? == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Brings a piece of a slice into the page cache, off the worker.
+async fn warm(slice: &LogSlice, from: usize, bytes: usize) -> io::Result<()> {
+    let slice = slice.clone();
+    tokio::task::spawn_blocking(move || {
+        let mut buffer = vec![0; bytes.min(SENDFILE_BYTES_MAX)];
+        slice.read_into(from, &mut buffer).map(|_| ())
+    })
+    .await?
+}
