@@ -1,1 +1,120 @@
-//! The broker put together: start order, parts, effects, housekeeping, stop.
+//! The broker put together: the order in which its parts start and stop, and how a front-end reaches them.
+//!
+//! Start: data directory, manifest, committer, partition table, catalog, declared topics; then whoever serves may
+//! listen, and the rest (recovery sweep, group coordinators, housekeeping) goes on behind. Stop is the reverse.
+
+mod coord_log;
+mod endpoints;
+mod group_shards;
+mod housekeeping;
+mod producer_ids;
+mod published;
+pub mod random;
+mod removal;
+mod start;
+mod sweep;
+mod topics;
+
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+
+use self::group_shards::GroupShards;
+use self::producer_ids::ProducerIds;
+use self::published::Published;
+use crate::catalog::CatalogMachine;
+use crate::config::Config;
+use crate::coord::task::ShardHandle;
+use crate::partition::table::PartitionTable;
+use crate::storage::dir::DataDir;
+use crate::storage::flush::{Checkpointer, Committer};
+use crate::storage::manifest::Manifest;
+use crate::types::{Clock, ErrorCode};
+use crate::wire::service::Peer;
+
+pub use self::endpoints::Endpoint;
+pub use self::group_shards::CONSUMER_OFFSETS;
+pub use self::start::StartError;
+
+/// A running broker.
+#[derive(Debug)]
+pub struct Broker {
+    config: Arc<Config>,
+    clock: Clock,
+    data_dir: DataDir,
+    manifest: Arc<Manifest>,
+    committer: Arc<Committer>,
+    checkpointer: Arc<Checkpointer>,
+    partitions: Arc<PartitionTable>,
+    catalog: ShardHandle<CatalogMachine>,
+    published: Arc<Published>,
+    groups: Arc<GroupShards>,
+    producer_ids: ProducerIds,
+    /// The addresses that listeners are bound to, by listener; set before anything is served.
+    bound: OnceLock<Vec<SocketAddr>>,
+    /// Whether every partition that an unclean stop left behind was opened: only then may the next stop be clean.
+    recovered: AtomicBool,
+    background: parking_lot::Mutex<Vec<tokio::task::JoinHandle<()>>>,
+}
+
+impl Broker {
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// This broker's number.
+    pub fn node_id(&self) -> i32 {
+        self.config.node_id
+    }
+
+    /// The cluster's id: 22 characters that never change.
+    pub fn cluster_id(&self) -> &str {
+        self.data_dir.cluster_id()
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> &DataDir {
+        &self.data_dir
+    }
+
+    /// The catalog's coordinator.
+    pub fn catalog(&self) -> &ShardHandle<CatalogMachine> {
+        &self.catalog
+    }
+
+    /// What syncs logs; its count of unsynced bytes is what holds clients back.
+    pub fn committer(&self) -> &Arc<Committer> {
+        &self.committer
+    }
+
+    /// Tells the broker what its listeners are bound to. Only the first call counts.
+    pub fn listening_on(&self, bound: Vec<SocketAddr>) {
+        if self.bound.set(bound).is_err() {
+            tracing::debug!("listeners were told twice");
+        }
+    }
+
+    /// The address that this client is told to come back to (S14).
+    pub fn endpoint(&self, peer: &Peer) -> Endpoint {
+        let bound = self.bound.get().and_then(|bound| bound.get(peer.listener));
+        let port = bound.map_or_else(|| peer.local.port(), SocketAddr::port);
+        match self.config.listeners.get(peer.listener) {
+            Some(listener) => endpoints::endpoint(listener, port, peer.address, peer.local),
+            None => Endpoint { host: peer.local.ip().to_canonical().to_string(), port: i32::from(port) },
+        }
+    }
+
+    /// A producer id that nobody else was or will be given.
+    ///
+    /// # Errors
+    /// The catalog cannot serve now.
+    pub async fn next_producer_id(&self) -> Result<i64, ErrorCode> {
+        self.producer_ids.next(&self.catalog).await
+    }
+}

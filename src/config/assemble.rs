@@ -152,7 +152,9 @@ fn groups(s: &Settings) -> GroupLimits {
     GroupLimits {
         min_session_timeout_ms: s.int("group.min.session.timeout.ms"),
         max_session_timeout_ms: s.int("group.max.session.timeout.ms"),
-        initial_rebalance_delay_ms: s.int("group.initial.rebalance.delay.ms").max(0),
+        initial_rebalance_delay_ms: s
+            .chosen("group.initial.rebalance.delay.ms")
+            .map(|_| s.int("group.initial.rebalance.delay.ms").max(0)),
         max_size: s.int("group.max.size"),
     }
 }

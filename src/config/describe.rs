@@ -23,6 +23,13 @@ pub enum Source {
     Default = 5,
 }
 
+impl Source {
+    /// Its number on the wire.
+    pub const fn code(self) -> i8 {
+        self as i8
+    }
+}
+
 /// One row of a DescribeConfigs answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigEntry {

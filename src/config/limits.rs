@@ -85,8 +85,8 @@ pub struct GroupLimits {
     pub min_session_timeout_ms: i32,
     /// `group.max.session.timeout.ms`.
     pub max_session_timeout_ms: i32,
-    /// `group.initial.rebalance.delay.ms`: the most an empty group waits for further first members.
-    pub initial_rebalance_delay_ms: i32,
+    /// `group.initial.rebalance.delay.ms`, if somebody set it: how long an empty group waits for further first members.
+    pub initial_rebalance_delay_ms: Option<i32>,
     /// `group.max.size`: members of one group.
     pub max_size: i32,
 }

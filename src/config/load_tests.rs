@@ -149,7 +149,7 @@ mod toml_files {
         let topic = config.topic_defaults.settings();
         assert_eq!((topic.retention_ms, topic.segment_bytes), (86_400_000, 1 << 20));
         assert_eq!((config.topics.default_partitions, config.topics.auto_create), (6, false));
-        assert_eq!(config.groups.initial_rebalance_delay_ms, 0);
+        assert_eq!(config.groups.initial_rebalance_delay_ms, Some(0));
         assert_eq!(config.fetch.max_bytes, 1 << 20);
         let overrides = [("10.0.0.1".to_owned(), 5), ("host".to_owned(), 7)];
         assert_eq!(config.network.connections_per_ip_overrides, overrides);
@@ -356,7 +356,7 @@ mod environment {
         let config = &loaded.config;
         assert_eq!(config.listeners.len(), 2);
         assert_eq!(config.cluster_id.as_deref(), Some("5L6g3nShT-eMCtK--X86sw"));
-        assert_eq!(config.groups.initial_rebalance_delay_ms, 0);
+        assert_eq!(config.groups.initial_rebalance_delay_ms, Some(0));
         assert!(loaded.kafka_env);
         assert_eq!(loaded.warnings, ["accepted without effect: offsets.topic.replication.factor"]);
     }

@@ -105,6 +105,13 @@ pub enum Kind {
     Password = 9,
 }
 
+impl Kind {
+    /// Its number on the wire (DescribeConfigs v3).
+    pub const fn code(self) -> i8 {
+        self as i8
+    }
+}
+
 /// Which values of its type a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Valid {

@@ -1,0 +1,153 @@
+//! What must be done from time to time: retention, expiry of producers, unlinking of files that left their logs.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::Broker;
+use crate::partition::Partition;
+use crate::storage::retention;
+
+/// Removed segment files wait for their readers this many at most; more are unlinked at once.
+const UNLINK_MAX_FILES: usize = 100_000;
+/// How often due files are looked for.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Files that left their logs, and when they may be unlinked (on the steady clock).
+#[derive(Debug, Default)]
+struct Unlinks(Vec<(Duration, PathBuf)>);
+
+/// Runs until the broker is gone.
+pub(super) async fn run(broker: Weak<Broker>) {
+    let mut unlinks = Unlinks::default();
+    let (mut retained_at, mut expired_at) = (Duration::ZERO, Duration::ZERO);
+    loop {
+        tokio::time::sleep(TICK).await;
+        let Some(broker) = broker.upgrade() else { return };
+        let now = broker.clock.monotonic();
+        let due_retention = now >= retained_at + broker.config.storage.retention_check_interval;
+        let due_expiry = now >= expired_at + broker.config.producers.id_expiration_check_interval;
+        if due_retention {
+            retained_at = now;
+        }
+        if due_expiry {
+            expired_at = now;
+        }
+        if !due_retention && !due_expiry && !unlinks.is_due(now) {
+            continue;
+        }
+        let round = tokio::task::spawn_blocking(move || {
+            let again = due_retention && broker.retain(&mut unlinks, now);
+            if due_expiry {
+                broker.expire_producers();
+            }
+            unlinks.unlink_due(now);
+            (unlinks, again)
+        });
+        match round.await {
+            Ok((back, again)) => {
+                unlinks = back;
+                if again {
+                    retained_at = Duration::ZERO;
+                }
+            }
+            Err(_stopping) => return,
+        }
+    }
+}
+
+impl Broker {
+    /// Drops the segments of every open partition that are too old or too many (S90). `true` if some are to follow as
+    /// soon as a checkpoint allows.
+    fn retain(&self, unlinks: &mut Unlinks, now: Duration) -> bool {
+        let mut again = false;
+        for partition in self.partitions.all() {
+            if !partition.settings().delete || partition.is_closed() {
+                continue;
+            }
+            match self.retain_partition(&partition, unlinks, now) {
+                Ok(more) => again |= more,
+                Err(error) => tracing::error!(
+                    topic = %partition.topic(),
+                    partition = partition.id().partition,
+                    error,
+                    "retention failed; it is tried again"
+                ),
+            }
+        }
+        again
+    }
+
+    fn retain_partition(
+        &self,
+        partition: &Arc<Partition>,
+        unlinks: &mut Unlinks,
+        now: Duration,
+    ) -> Result<bool, String> {
+        let settings = partition.settings();
+        let plan = retention::plan(
+            &partition.reader().segments(),
+            &settings,
+            partition.log_start(),
+            self.clock.now_ms(),
+            partition.high_watermark().min(partition.reader().durable()),
+        );
+        let (Some(keep_from), Some(why)) = (plan.drop_before, plan.why) else { return Ok(false) };
+        if plan.roll {
+            // The new segment's name carries the next offset. The old ones go when a checkpoint has reached it.
+            partition.roll_segment().map_err(|error| error.to_string())?;
+        }
+        let files =
+            partition.drop_segments_below(keep_from, &self.manifest).map_err(|error| error.to_string())?;
+        tracing::info!(
+            topic = %partition.topic(),
+            partition = partition.id().partition,
+            log_start = keep_from,
+            files = files.len(),
+            reason = ?why,
+            "old segments removed"
+        );
+        let delay = u64::try_from(settings.file_delete_delay_ms).unwrap_or(0);
+        unlinks.add(files, now + Duration::from_millis(delay));
+        Ok(plan.roll)
+    }
+
+    fn expire_producers(&self) {
+        let before = self.clock.now_ms().saturating_sub(self.config.producers.id_expiration_ms);
+        for partition in self.partitions.all() {
+            partition.expire_producers(before);
+        }
+    }
+}
+
+impl Unlinks {
+    fn add(&mut self, files: Vec<PathBuf>, due: Duration) {
+        self.0.extend(files.into_iter().map(|file| (due, file)));
+        if self.0.len() > UNLINK_MAX_FILES {
+            let extra = self.0.len() - UNLINK_MAX_FILES;
+            self.0.drain(..extra).for_each(|(_, file)| unlink(&file));
+        }
+    }
+
+    fn is_due(&self, now: Duration) -> bool {
+        self.0.iter().any(|(due, _)| *due <= now)
+    }
+
+    fn unlink_due(&mut self, now: Duration) {
+        self.0.retain(|(due, file)| {
+            if *due <= now {
+                unlink(file);
+            }
+            *due > now
+        });
+    }
+}
+
+fn unlink(file: &PathBuf) {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(file = %file.display(), %error, "cannot unlink a removed segment file");
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,65 @@
+//! Removing the files of deleted topics, behind the answer to the client.
+//!
+//! The removal record is durable and the partitions are closed when a topic gets here. Its directories are renamed to
+//! `…-delete`, unlinked, and the catalog is told, which then forgets the removal. A crash anywhere repeats it. A
+//! directory is touched only if its `partition.metadata` names the deleted topic: another topic of the same name may
+//! have made its own meanwhile.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::catalog::{CatalogMachine, Command, RemovedTopic};
+use crate::coord::task::ShardHandle;
+use crate::partition::table::PartitionTable;
+use crate::storage::layout::{deleted_dir, partition_dir, read_partition_metadata};
+use crate::storage::manifest::Manifest;
+use crate::types::TopicPartition;
+
+/// Removes the files of topics as they come, until the sender is gone.
+pub(super) async fn run(
+    mut removals: mpsc::Receiver<RemovedTopic>,
+    partitions: Arc<PartitionTable>,
+    manifest: Arc<Manifest>,
+    catalog: ShardHandle<CatalogMachine>,
+) {
+    while let Some(topic) = removals.recv().await {
+        let (id, name) = (topic.id, Arc::clone(&topic.name));
+        let (table, manifest) = (Arc::clone(&partitions), Arc::clone(&manifest));
+        let removed =
+            tokio::task::spawn_blocking(move || remove(&table.environment().root, &manifest, &topic));
+        match removed.await {
+            Ok(Ok(())) => {
+                if catalog.post_internal(Command::FilesRemoved(id)).is_err() {
+                    tracing::debug!(topic = %name, "the catalog has stopped; the removal is told again at the next start");
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::error!(topic = %name, %error, "cannot remove the files of a deleted topic; they go at the next start");
+            }
+            Err(_stopping) => return,
+        }
+    }
+}
+
+fn remove(root: &Path, manifest: &Manifest, topic: &RemovedTopic) -> io::Result<()> {
+    for partition in 0..topic.partitions {
+        manifest.remove(TopicPartition { topic: topic.id, partition });
+        let aside = root.join(deleted_dir(&topic.name, partition, topic.id));
+        let dir = root.join(partition_dir(&topic.name, partition));
+        // Unreadable metadata is left for the operator: `get_or_open` sets such a directory aside as a stray.
+        if matches!(read_partition_metadata(&dir), Ok(Some(id)) if id == topic.id) {
+            match std::fs::rename(&dir, &aside) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        match std::fs::remove_dir_all(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! After an unclean stop: opens in the background every partition that may need recovery, so that the first client to
+//! touch it does not have to wait, and says in one line what was found.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use super::{Broker, CONSUMER_OFFSETS};
+use crate::catalog::TopicImage;
+use crate::coord::task::LoadWhen;
+use crate::types::TopicPartition;
+
+/// Opens what may be dirty, and starts the group coordinators that have something to load.
+pub(super) async fn run(broker: Weak<Broker>, clean: bool) {
+    let Some(strong) = broker.upgrade() else { return };
+    load_groups(&strong).await;
+    if clean {
+        return;
+    }
+    let began = strong.clock.monotonic();
+    let work: Vec<(Arc<TopicImage>, i32)> = strong
+        .image()
+        .topics()
+        .flat_map(|topic| (0..topic.partitions).map(|partition| (Arc::clone(topic), partition)))
+        .filter(|(topic, partition)| strong.partitions.may_hold_files(topic.id, &topic.name, *partition))
+        .collect();
+    if work.is_empty() {
+        strong.recovered.store(true, Ordering::Release);
+        return;
+    }
+    let threads = strong.config.storage.recovery_threads.max(1);
+    drop(strong);
+    let work = Arc::new(work);
+    let next = Arc::new(AtomicUsize::new(0));
+    let failed = Arc::new(AtomicU64::new(0));
+    let workers: Vec<_> = (0..threads)
+        .map(|_| {
+            let (broker, work) = (broker.clone(), Arc::clone(&work));
+            let (next, failed) = (Arc::clone(&next), Arc::clone(&failed));
+            tokio::task::spawn_blocking(move || {
+                while let Some((topic, partition)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let Some(broker) = broker.upgrade() else { return };
+                    if let Err(error) = broker.partition_blocking(topic, *partition) {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        tracing::error!(topic = %topic.name, partition, %error, "cannot recover a partition");
+                    }
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        if worker.await.is_err() {
+            return;
+        }
+    }
+    let Some(broker) = broker.upgrade() else { return };
+    if failed.load(Ordering::Relaxed) == 0 {
+        broker.recovered.store(true, Ordering::Release);
+    }
+    let totals = broker.partitions.environment().recovered.totals();
+    tracing::info!(
+        partitions = work.len(),
+        scanned_bytes = totals.scanned_bytes,
+        batches = totals.batches,
+        truncated_bytes = totals.truncated_bytes,
+        failed = failed.load(Ordering::Relaxed),
+        took_ms = (broker.clock.monotonic() - began).as_millis(),
+        "recovered after an unclean stop"
+    );
+}
+
+async fn load_groups(broker: &Arc<Broker>) {
+    let Some(topic) = broker.image().topic(CONSUMER_OFFSETS).cloned() else { return };
+    for partition in 0..topic.partitions {
+        let id = TopicPartition { topic: topic.id, partition };
+        if broker.partitions.may_hold_files(id.topic, &topic.name, partition)
+            && let Err(error) = broker.shard_over(&topic, partition, LoadWhen::AtStart).await
+        {
+            tracing::error!(partition, %error, "a group coordinator cannot start");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Finding topics and partitions, and making topics that a request names.
+
+use std::sync::Arc;
+
+use super::group_shards::CONSUMER_OFFSETS;
+use super::{Broker, random};
+use crate::catalog::{CatalogImage, Command, InternalTopic, NewTopic, Reply, TopicError, TopicImage};
+use crate::coord::task::{LoadWhen, ShardHandle};
+use crate::groups::Groups;
+use crate::partition::{OpenFault, OpenPartition, Partition};
+use crate::types::{ErrorCode, TopicId, TopicPartition};
+
+impl Broker {
+    /// The newest catalog image.
+    pub fn image(&self) -> Arc<CatalogImage> {
+        Arc::clone(&self.published.image())
+    }
+
+    /// The version of the newest catalog image: what was looked up under an older one must be looked up again.
+    pub fn image_version(&self) -> u64 {
+        self.published.image().version
+    }
+
+    /// A partition that is open already.
+    pub fn open_partition(&self, id: TopicPartition) -> Option<Arc<Partition>> {
+        self.partitions.get(id)
+    }
+
+    /// A partition of this topic, opened on this thread if it is not open. Blocks while it recovers.
+    ///
+    /// # Errors
+    /// [`OpenFault`].
+    pub fn partition_blocking(
+        &self,
+        topic: &TopicImage,
+        partition: i32,
+    ) -> Result<Arc<Partition>, OpenFault> {
+        let image = self.published.image();
+        if !(0..topic.partitions).contains(&partition) {
+            return Err(OpenFault::Unknown);
+        }
+        let id = TopicPartition { topic: topic.id, partition };
+        let wanted = OpenPartition {
+            id,
+            topic: Arc::clone(&topic.name),
+            settings: Arc::clone(&topic.settings),
+            leader_epoch: image.leader_epoch(topic),
+        };
+        let opened = self.partitions.get_or_open(&wanted, &|id| self.is_removed(id))?;
+        // The topic may have been deleted between the look at the image and the opening.
+        if self.published.image().topic_by_id(topic.id).is_none() {
+            self.partitions.close(id, ErrorCode::UnknownTopicOrPartition);
+            return Err(OpenFault::Unknown);
+        }
+        Ok(opened)
+    }
+
+    /// A partition of this topic, opened if it is not; waits for that off the runtime's workers.
+    ///
+    /// # Errors
+    /// [`OpenFault`].
+    pub async fn partition(
+        self: &Arc<Self>,
+        topic: &Arc<TopicImage>,
+        partition: i32,
+    ) -> Result<Arc<Partition>, OpenFault> {
+        if let Some(open) = self.partitions.get(TopicPartition { topic: topic.id, partition }) {
+            return Ok(open);
+        }
+        let (broker, topic) = (Arc::clone(self), Arc::clone(topic));
+        let opening = tokio::task::spawn_blocking(move || broker.partition_blocking(&topic, partition));
+        // Joining fails only when the runtime goes down.
+        opening.await.unwrap_or(Err(OpenFault::Unknown))
+    }
+
+    /// Whether this id is that of a topic that was deleted.
+    fn is_removed(&self, id: TopicId) -> bool {
+        self.published.image().removed(id).is_some()
+    }
+
+    /// Makes the topics of these names that do not exist (`auto.create.topics.enable`, S83). Two callers at once both
+    /// get the topic.
+    pub async fn auto_create(
+        &self,
+        names: Vec<String>,
+    ) -> Vec<(String, Result<Arc<TopicImage>, TopicError>)> {
+        let topics = names.iter().map(|name| NewTopic::with_defaults(name, random::topic_id())).collect();
+        match self.catalog.call(Command::EnsureTopics(topics)).await {
+            Reply::Topics(outcomes) => {
+                names.into_iter().zip(outcomes.into_iter().map(|outcome| outcome.result)).collect()
+            }
+            Reply::Refused(code) => {
+                names.into_iter().map(|name| (name, Err(TopicError { code, message: None }))).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// `__consumer_offsets`, made at its first use.
+    ///
+    /// # Errors
+    /// Why it could not be made.
+    pub async fn consumer_offsets(&self) -> Result<Arc<TopicImage>, ErrorCode> {
+        if let Some(topic) = self.published.image().topic(CONSUMER_OFFSETS) {
+            return Ok(Arc::clone(topic));
+        }
+        let command =
+            Command::EnsureInternalTopic { topic: InternalTopic::ConsumerOffsets, id: random::topic_id() };
+        match self.catalog.call(command).await {
+            Reply::Topics(outcomes) => match outcomes.into_iter().next().map(|outcome| outcome.result) {
+                Some(Ok(topic)) => Ok(topic),
+                Some(Err(error)) => Err(error.code),
+                None => Err(ErrorCode::UnknownServerError),
+            },
+            Reply::Refused(code) => Err(code),
+            _ => Err(ErrorCode::UnknownServerError),
+        }
+    }
+
+    /// The coordinator of this group, started if it was not.
+    ///
+    /// # Errors
+    /// `COORDINATOR_NOT_AVAILABLE` and the like: the client tries again.
+    pub async fn group_shard(self: &Arc<Self>, group: &str) -> Result<ShardHandle<Groups>, ErrorCode> {
+        let topic = self.consumer_offsets().await?;
+        let partition = super::group_shards::partition_of(group, topic.partitions);
+        self.shard_over(&topic, partition, LoadWhen::AtFirstUse).await
+    }
+
+    /// The coordinators of all groups: those of every partition that holds records.
+    ///
+    /// # Errors
+    /// As [`Broker::group_shard`].
+    pub async fn all_group_shards(self: &Arc<Self>) -> Result<Vec<ShardHandle<Groups>>, ErrorCode> {
+        let Some(topic) = self.published.image().topic(CONSUMER_OFFSETS).cloned() else {
+            return Ok(Vec::new());
+        };
+        let mut shards = Vec::new();
+        for partition in 0..topic.partitions {
+            shards.push(self.shard_over(&topic, partition, LoadWhen::AtFirstUse).await?);
+        }
+        Ok(shards)
+    }
+
+    pub(super) async fn shard_over(
+        self: &Arc<Self>,
+        topic: &Arc<TopicImage>,
+        partition: i32,
+        load: LoadWhen,
+    ) -> Result<ShardHandle<Groups>, ErrorCode> {
+        if let Some(shard) = self.groups.get(partition) {
+            return Ok(shard);
+        }
+        match self.partition(topic, partition).await {
+            Ok(partition) => Ok(self.groups.start(&partition, load)),
+            Err(error) => {
+                tracing::error!(topic = %topic.name, partition, %error, "a group coordinator cannot start");
+                Err(ErrorCode::CoordinatorNotAvailable)
+            }
+        }
+    }
+}
