@@ -1,4 +1,13 @@
 //! The Kafka APIs: one table, one file per API.
+//!
+//! [`table`] lists every API that is served; ApiVersions, header forms, dispatch, the compatibility page and the tests
+//! of every decoder derive from it. A file of a family holds one API: its request, its decoder and its handler. A
+//! handler translates: versions and wire structs stay here, the broker's parts see their own commands.
+
+mod context;
+mod dispatch;
+pub mod errors;
+pub mod table;
 
 pub mod admin;
 pub mod data;
@@ -6,3 +15,14 @@ pub mod group;
 pub mod session;
 pub mod topic;
 pub mod txn;
+
+pub use context::{Api, Session};
+pub(crate) use context::{Call, Responder, Started, done, waits, waits_while_open};
+pub use dispatch::KafkaService;
+
+/// A slice of a log file in an answer.
+pub type Slice = crate::storage::log::LogSlice;
+/// An answer.
+pub type Reply = crate::wire::encode::Reply<Slice>;
+/// How a request ends.
+pub type Outcome = crate::wire::service::Outcome<Slice>;

@@ -21,7 +21,10 @@ pub(super) fn endpoint(listener: &Listener, bound: u16, peer: SocketAddr, local:
         Advertise::Address(address) => given(address, auto),
         Advertise::ByOrigin { internal, external } => {
             let chosen = if is_near(peer.ip(), local.ip()) { internal } else { external };
-            chosen.as_ref().map_or_else(|| auto.clone(), |address| given(address, auto))
+            match chosen {
+                Some(address) => given(address, auto),
+                None => auto,
+            }
         }
     }
 }

@@ -1,9 +1,24 @@
 //! The boundary between the command line and the broker: from a config to a broker that serves.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::Config;
+use anyhow::{Context as _, bail};
+use tokio::task::JoinHandle;
+
+use crate::api::{Api, KafkaService};
+use crate::broker::Broker;
+use crate::config::{Config, HostPort, NetworkLimits};
+use crate::net::{
+    ByteBudget, ConnectionLimits, Drain, Listener, ListenerLimits, ShutdownHandle, bind, shutdown,
+};
 use crate::types::Clock;
+use crate::wire::frame::FrameLimits;
+
+/// How long connections may take to finish what they have begun when the broker stops.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// A broker that serves clients.
 #[derive(Debug)]
@@ -14,15 +29,105 @@ pub(super) struct Running {
     pub(super) is_new: bool,
     /// What the listeners are bound to, in the order of [`Config::listeners`].
     pub(super) bound: Vec<SocketAddr>,
+    broker: Arc<Broker>,
+    shutdown: ShutdownHandle,
+    listeners: Vec<JoinHandle<()>>,
 }
 
 /// Opens the data, starts the broker and listens. When this returns, a produce succeeds.
 pub(super) async fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
-    let _ = (config, clock);
-    anyhow::bail!("the broker is not part of this build")
+    let network = config.network.clone();
+    // Before the data is touched: a port that is taken is the commonest mistake, and clients that come early wait in
+    // the backlog instead of being refused.
+    let mut listeners = Vec::new();
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let address = resolve(&listener.bind).await?;
+        listeners.push(bind(address, index, i32::try_from(network.listen_backlog).unwrap_or(i32::MAX))?);
+    }
+    let bound: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
+    let broker = Broker::start(config, clock).await?;
+    broker.listening_on(bound.clone());
+    let (shutdown, drain) = shutdown();
+    let listeners = serve(&broker, listeners, &network, &drain).await;
+    Ok(Running {
+        cluster_id: broker.cluster_id().to_owned(),
+        is_new: broker.data_dir().is_new(),
+        bound,
+        broker,
+        shutdown,
+        listeners,
+    })
+}
+
+async fn serve(
+    broker: &Arc<Broker>,
+    listeners: Vec<Listener>,
+    network: &NetworkLimits,
+    drain: &Drain,
+) -> Vec<JoinHandle<()>> {
+    let service = Arc::new(KafkaService(Api::new(Arc::clone(broker))));
+    let overrides = addresses(&network.connections_per_ip_overrides).await;
+    let seats =
+        Arc::new(ListenerLimits::new(network.connections_max, network.connections_per_ip_max, overrides));
+    let limits = ConnectionLimits {
+        frame: FrameLimits {
+            frame_bytes_max: network.produce_request_max_bytes,
+            other_bytes_max: network.request_max_bytes,
+        },
+        inflight_bytes_max: network.connection_in_flight_max_bytes,
+        inflight_requests_max: network.connection_in_flight_max_requests,
+        idle_max: network.idle_max,
+        budget: ByteBudget::new(network.total_in_flight_max_bytes as u64),
+    };
+    listeners
+        .into_iter()
+        .map(|listener| {
+            let (service, seats) = (Arc::clone(&service), Arc::clone(&seats));
+            tokio::spawn(listener.serve(service, seats, limits.clone(), drain.clone()))
+        })
+        .collect()
 }
 
 impl Running {
     /// Drains: refuses new connections, answers what has been asked, writes everything to disk.
-    pub(super) async fn stop(self) {}
+    pub(super) async fn stop(self) {
+        self.shutdown.begin();
+        for listener in self.listeners {
+            if listener.await.is_err() {
+                tracing::error!("a listener ended before it was told to");
+            }
+        }
+        if tokio::time::timeout(DRAIN_MAX, self.shutdown.finished()).await.is_err() {
+            tracing::warn!("connections were cut after {} s", DRAIN_MAX.as_secs());
+        }
+        self.broker.stop().await;
+    }
+}
+
+/// The address to bind: the first that the host's name has.
+async fn resolve(wanted: &HostPort) -> anyhow::Result<SocketAddr> {
+    if wanted.host.is_empty() {
+        return Ok((Ipv4Addr::UNSPECIFIED, wanted.port).into());
+    }
+    let found = tokio::net::lookup_host((&*wanted.host, wanted.port)).await;
+    let mut found =
+        found.with_context(|| format!("cannot listen on {}: the name is not known", wanted.host))?;
+    match found.next() {
+        Some(address) => Ok(address),
+        None => bail!("cannot listen on {}: the name has no address", wanted.host),
+    }
+}
+
+/// The per-address limits, with names looked up.
+async fn addresses(overrides: &[(String, usize)]) -> HashMap<IpAddr, usize> {
+    let mut limits = HashMap::new();
+    for (host, max) in overrides {
+        match tokio::net::lookup_host((&**host, 0)).await {
+            Ok(found) => limits.extend(found.map(|address| (address.ip().to_canonical(), *max))),
+            Err(error) => {
+                tracing::warn!(host, %error, "max.connections.per.ip.overrides: unknown host ignored")
+            }
+        }
+    }
+    limits
 }

@@ -4,6 +4,15 @@
 //! v1 synonyms; v3 types and, on request, documentation; v4 the flexible form. Every known setting of a resource is
 //! listed unless names are given; sensitive values are null; an unknown topic gives 3, another broker's id 42 (S95).
 
+use kafka_protocol::messages::DescribeConfigsResponse;
+use kafka_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+
+use crate::api::{Api, Call, Started, done};
+use crate::catalog::{CatalogImage, names};
+use crate::config::ConfigEntry;
+use crate::types::ErrorCode;
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
 /// Key, versions, form.
@@ -54,4 +63,90 @@ impl Resource {
         r.end()?;
         Ok(resource)
     }
+}
+
+/// Resource types (KIP-133 and later).
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+
+/// Lists the settings of topics and of this broker (S95).
+pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
+    let request = Request::decode(&mut call.body, call.version)?;
+    let image = call.api.broker.image();
+    let results = request.resources.iter().map(|resource| {
+        let entries = match resource.resource_type {
+            TOPIC => topic_entries(call.api, &image, &resource.resource_name),
+            BROKER => broker_entries(call.api, &resource.resource_name),
+            other => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
+        };
+        result(&request, resource, entries)
+    });
+    let response = DescribeConfigsResponse::default().with_results(results.collect());
+    Ok(done(call.responder.reply(&response)))
+}
+
+type Entries = Result<Vec<ConfigEntry>, (ErrorCode, String)>;
+
+fn topic_entries(api: &Api, image: &CatalogImage, name: &str) -> Entries {
+    names::check(name).map_err(|message| (ErrorCode::InvalidTopicException, message))?;
+    let unknown = "This server does not host this topic-partition.";
+    let topic = image.topic(name).ok_or_else(|| (ErrorCode::UnknownTopicOrPartition, unknown.to_owned()))?;
+    Ok(api.broker.config().topic_defaults.entries(&topic.overrides))
+}
+
+fn broker_entries(api: &Api, name: &str) -> Entries {
+    let node = api.broker.node_id();
+    if name.is_empty() {
+        // The cluster-wide defaults that were set dynamically: none can be yet.
+        return Ok(Vec::new());
+    }
+    match name.parse::<i32>() {
+        Ok(id) if id == node => Ok(api.broker.config().broker_entries()),
+        Ok(_) => {
+            let message =
+                format!("Unexpected broker id, expected {node} or empty string, but received {name}");
+            Err((ErrorCode::InvalidRequest, message))
+        }
+        Err(_) => {
+            let message = format!("Broker id must be an integer, but it is: {name}");
+            Err((ErrorCode::InvalidRequest, message))
+        }
+    }
+}
+
+fn result(request: &Request, resource: &Resource, entries: Entries) -> DescribeConfigsResult {
+    let result = DescribeConfigsResult::default()
+        .with_resource_type(resource.resource_type)
+        .with_resource_name(resource.resource_name.clone());
+    match entries {
+        Ok(entries) => {
+            let wanted = |entry: &ConfigEntry| match &resource.configuration_keys {
+                Some(keys) => keys.iter().any(|key| **key == *entry.name),
+                None => true,
+            };
+            let configs = entries.into_iter().filter(wanted).map(|entry| config(request, entry));
+            result.with_error_message(Some(StrBytes::new())).with_configs(configs.collect())
+        }
+        Err((error, message)) => {
+            result.with_error_code(error.code()).with_error_message(Some(StrBytes::from_string(message)))
+        }
+    }
+}
+
+fn config(request: &Request, entry: ConfigEntry) -> DescribeConfigsResourceResult {
+    let synonyms = entry.synonyms.into_iter().filter(|_| request.include_synonyms).map(|synonym| {
+        DescribeConfigsSynonym::default()
+            .with_name(StrBytes::from_string(synonym.name.to_string()))
+            .with_value(synonym.value.map(StrBytes::from_string))
+            .with_source(synonym.source.code())
+    });
+    DescribeConfigsResourceResult::default()
+        .with_name(StrBytes::from_string(entry.name.to_string()))
+        .with_value(entry.value.map(StrBytes::from_string))
+        .with_read_only(entry.read_only)
+        .with_config_source(entry.source.code())
+        .with_is_sensitive(entry.sensitive)
+        .with_synonyms(synonyms.collect())
+        .with_config_type(entry.kind.code())
+        .with_documentation(request.include_documentation.then(|| StrBytes::from_static_str(entry.doc)))
 }

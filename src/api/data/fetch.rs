@@ -8,8 +8,18 @@
 //! The first partition with data gives at least one whole batch whatever the limits (S16); batches are never cut
 //! (S17); sessions as S24 to S26; leader epochs are checked as S27.
 
-use crate::types::TopicId;
-use crate::types::offset::NO_EPOCH;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fetch_session::{FetchContext, Wanted};
+use super::places::Places;
+use crate::api::{Api, Call, Outcome, Responder, Slice, Started, done, errors, waits_while_open};
+use crate::partition::waiter::FetchWaiter;
+use crate::partition::{Isolation, Partition as OpenPartition, PartitionRead, ReadRequest};
+use crate::storage::log::{Place, ReadError};
+use crate::types::offset::{NO_EPOCH, non_negative};
+use crate::types::{ErrorCode, TopicId};
+use crate::wire::fetch_body::{self, FetchResponse, FetchedPartition, FetchedTopic};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
 /// Key, versions, form.
@@ -144,4 +154,290 @@ impl ForgottenTopic {
 
 fn name_or_id(r: &mut Reader<'_>, version: i16) -> Result<(StrBytes, TopicId), DecodeError> {
     if version >= 13 { Ok((StrBytes::new(), r.topic_id()?)) } else { Ok((r.string()?, TopicId::ZERO)) }
+}
+
+/// Reads what is there, and waits for more if that is too little.
+pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
+    let request = Request::decode(&mut call.body, call.version)?;
+    let (api, responder) = (Arc::clone(call.api), call.responder);
+    let by_id = call.version >= 13;
+    let (context, wanted) = match api.fetch_sessions.enter(&request, by_id) {
+        Ok(entered) => entered,
+        Err(error) => return Ok(done(answer(responder, error, 0, Vec::new()))),
+    };
+    let mut fetch = Fetch {
+        by_id,
+        isolation: match request.isolation_level {
+            1 => Isolation::ReadCommitted,
+            _ => Isolation::ReadUncommitted,
+        },
+        bytes_max: non_negative(request.max_bytes).min(api.broker.config().fetch.max_bytes),
+        places: Arc::clone(&call.session.places),
+        items: wanted.into_iter().map(Item::new).collect(),
+        api,
+    };
+    let min_bytes = non_negative(request.min_bytes).min(fetch.bytes_max);
+    let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    Ok(waits_while_open(async move {
+        fetch.find_partitions().await;
+        let all: Vec<usize> = (0..fetch.items.len()).collect();
+        fetch.read(&all).await;
+        if !max_wait.is_zero() && !fetch.items.is_empty() && !fetch.is_enough(min_bytes) {
+            fetch.wait(min_bytes, max_wait).await;
+        }
+        let (session_id, topics) = fetch.finish(&context);
+        answer(responder, ErrorCode::None, session_id, topics)
+    }))
+}
+
+fn answer(
+    responder: Responder,
+    error: ErrorCode,
+    session_id: i32,
+    topics: Vec<FetchedTopic<Slice>>,
+) -> Outcome {
+    let response =
+        FetchResponse { throttle_time_ms: 0, error, session_id, topics, node_endpoints: Vec::new() };
+    Outcome::Reply(fetch_body::encode(responder.spec, responder.version, responder.correlation_id, response))
+}
+
+/// One fetch under way.
+struct Fetch {
+    api: Arc<Api>,
+    by_id: bool,
+    isolation: Isolation,
+    /// What the whole answer should stay below.
+    bytes_max: usize,
+    places: Arc<Places>,
+    items: Vec<Item>,
+}
+
+/// One partition of it.
+struct Item {
+    wanted: Wanted,
+    found: Result<Arc<OpenPartition>, ErrorCode>,
+    read: Option<PartitionRead>,
+}
+
+impl Item {
+    fn new(wanted: Wanted) -> Self {
+        Self { wanted, found: Err(ErrorCode::UnknownTopicOrPartition), read: None }
+    }
+
+    fn bytes(&self) -> usize {
+        self.read.as_ref().map_or(0, |read| read.batches.bytes)
+    }
+}
+
+impl Fetch {
+    async fn find_partitions(&mut self) {
+        let image = self.api.broker.image();
+        let unknown = if self.by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+        for item in &mut self.items {
+            let key = &item.wanted.key;
+            let topic = if self.by_id { image.topic_by_id(key.id) } else { image.topic(&key.name) };
+            item.found = match topic {
+                None => Err(unknown),
+                Some(topic) => self
+                    .api
+                    .broker
+                    .partition(topic, key.index)
+                    .await
+                    .map_err(|fault| errors::open_fault(&fault)),
+            };
+            if let Ok(partition) = &item.found
+                && let Err(error) = partition.check_epoch(item.wanted.partition.current_leader_epoch)
+            {
+                item.found = Err(error);
+            }
+            if let Ok(partition) = &item.found
+                && item.wanted.hint.is_none()
+            {
+                item.wanted.hint = self.places.get(partition.id(), item.wanted.partition.fetch_offset);
+            }
+        }
+    }
+
+    /// Reads the partitions of these slots, within what the others have left of the budget.
+    async fn read(&mut self, slots: &[usize]) {
+        let others: usize = (0..self.items.len())
+            .filter(|slot| !slots.contains(slot))
+            .map(|slot| self.items.get(slot).map_or(0, Item::bytes))
+            .sum();
+        let mut left = self.bytes_max.saturating_sub(others);
+        let mut nothing_yet = others == 0;
+        for &slot in slots {
+            let isolation = self.isolation;
+            let Some(item) = self.items.get_mut(slot) else { continue };
+            let Ok(partition) = &item.found else { continue };
+            let wanted = &item.wanted.partition;
+            let request = ReadRequest {
+                from: wanted.fetch_offset,
+                hint: item.wanted.hint,
+                max_bytes: non_negative(wanted.max_bytes).min(left),
+                at_least_one: nothing_yet,
+                isolation,
+            };
+            match read_partition(partition, request).await {
+                Ok(read) => {
+                    left = left.saturating_sub(read.batches.bytes);
+                    nothing_yet &= read.batches.bytes == 0;
+                    item.read = Some(read);
+                }
+                Err(error) => {
+                    item.read = None;
+                    item.found = Err(error);
+                }
+            }
+        }
+    }
+
+    /// Whether the answer may go (S18): enough bytes, or an error that the client must see.
+    fn is_enough(&self, min_bytes: usize) -> bool {
+        self.items.iter().any(|item| item.found.is_err())
+            || self.items.iter().map(Item::bytes).sum::<usize>() >= min_bytes
+    }
+
+    /// Waits until there is enough or the time is over.
+    async fn wait(&mut self, min_bytes: usize, max_wait: Duration) {
+        let deadline = tokio::time::Instant::now() + max_wait;
+        let registered = Registered::new(&self.items);
+        // What moved between the read and the registration made no signal.
+        let moved: Vec<usize> = (0..self.items.len()).filter(|&slot| self.has_moved(slot)).collect();
+        if !moved.is_empty() {
+            self.read(&moved).await;
+        }
+        while !self.is_enough(min_bytes) {
+            let Ok(ready) = tokio::time::timeout_at(deadline, registered.waiter.ready()).await else {
+                return;
+            };
+            for &slot in &ready {
+                self.refuse_closed(slot);
+            }
+            self.read(&ready).await;
+        }
+    }
+
+    fn has_moved(&self, slot: usize) -> bool {
+        let Some(Item { found: Ok(partition), read: Some(read), .. }) = self.items.get(slot) else {
+            return false;
+        };
+        let seen = match self.isolation {
+            Isolation::ReadUncommitted => read.high_watermark,
+            Isolation::ReadCommitted => read.last_stable_offset,
+        };
+        partition.visible_end(self.isolation) > seen || partition.is_closed()
+    }
+
+    /// A partition that was closed under the wait: its topic is gone.
+    fn refuse_closed(&mut self, slot: usize) {
+        let unknown = if self.by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+        if let Some(item) = self.items.get_mut(slot)
+            && item.found.as_ref().is_ok_and(|partition| partition.is_closed())
+        {
+            (item.found, item.read) = (Err(unknown), None);
+        }
+    }
+
+    /// The answer's topics, as the session wants them.
+    fn finish(self, context: &FetchContext) -> (i32, Vec<FetchedTopic<Slice>>) {
+        let (mut session, session_id, full) = match context {
+            FetchContext::Sessionless => (None, 0, true),
+            FetchContext::Session { session, id, full } => (Some(session.lock()), *id, *full),
+        };
+        let mut topics: Vec<FetchedTopic<Slice>> = Vec::new();
+        for item in self.items {
+            let key = item.wanted.key.clone();
+            let (partition, place) = finish_item(item, self.isolation, &self.places);
+            let shown = session.as_mut().is_none_or(|session| session.note(&key, &partition, place));
+            if !shown && !full {
+                continue;
+            }
+            match topics.last_mut() {
+                Some(topic) if topic.name == key.name && topic.id == key.id => {
+                    topic.partitions.push(partition)
+                }
+                _ => topics.push(FetchedTopic { name: key.name, id: key.id, partitions: vec![partition] }),
+            }
+        }
+        (session_id, topics)
+    }
+}
+
+fn finish_item(
+    item: Item,
+    isolation: Isolation,
+    places: &Places,
+) -> (FetchedPartition<Slice>, Option<Place>) {
+    let index = item.wanted.key.index;
+    let (partition, read) = match (item.found, item.read) {
+        (Ok(partition), Some(read)) => (partition, read),
+        (Err(error), _) => return (FetchedPartition::refused(index, error), None),
+        (Ok(_), None) => return (FetchedPartition::refused(index, ErrorCode::KafkaStorageError), None),
+    };
+    let place = (read.batches.bytes > 0).then_some(read.batches.next);
+    if let Some(place) = place {
+        places.put(partition.id(), place);
+    }
+    let answer = FetchedPartition {
+        high_watermark: read.high_watermark,
+        last_stable_offset: read.last_stable_offset,
+        log_start_offset: read.log_start,
+        aborted: (isolation == Isolation::ReadCommitted).then(Vec::new),
+        records: read.batches.slices,
+        records_len: read.batches.bytes,
+        ..FetchedPartition::refused(index, ErrorCode::None)
+    };
+    (answer, place)
+}
+
+/// Reads at once if the place is in memory, else on a thread that may wait for the disk.
+async fn read_partition(
+    partition: &Arc<OpenPartition>,
+    request: ReadRequest,
+) -> Result<PartitionRead, ErrorCode> {
+    let outcome = match partition.read(&request) {
+        Err(ReadError::NotResident) => {
+            let partition = Arc::clone(partition);
+            match tokio::task::spawn_blocking(move || partition.read_blocking(&request)).await {
+                Ok(outcome) => outcome,
+                Err(_stopping) => return Err(ErrorCode::KafkaStorageError),
+            }
+        }
+        outcome => outcome,
+    };
+    outcome.map_err(|error| {
+        if !matches!(error, ReadError::OutOfRange { .. }) {
+            tracing::error!(topic = %partition.topic(), partition = partition.id().partition, %error, "fetch failed");
+        }
+        errors::read_fault(&error)
+    })
+}
+
+/// A waiter's registrations; dropped with the fetch, whether it is answered or given up.
+struct Registered {
+    waiter: Arc<FetchWaiter>,
+    partitions: Vec<Arc<OpenPartition>>,
+}
+
+impl Registered {
+    fn new(items: &[Item]) -> Self {
+        let waiter = FetchWaiter::new();
+        let mut partitions = Vec::with_capacity(items.len());
+        for (slot, item) in items.iter().enumerate() {
+            if let Ok(partition) = &item.found {
+                partition.watch(&waiter, slot);
+                partitions.push(Arc::clone(partition));
+            }
+        }
+        Self { waiter, partitions }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        for partition in &self.partitions {
+            partition.unwatch(&self.waiter);
+        }
+    }
 }

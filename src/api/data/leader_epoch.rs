@@ -3,6 +3,17 @@
 //! v2 the leader epoch that the client knows; v3 the replica id; v4 the flexible form. The answer is the largest epoch
 //! that is not above the one asked for, with its end; an epoch that is not known gives -1 and -1 without error (S87).
 
+use std::sync::Arc;
+
+use kafka_protocol::messages::offset_for_leader_epoch_response::{
+    EpochEndOffset, OffsetForLeaderTopicResult,
+};
+use kafka_protocol::messages::{OffsetForLeaderEpochResponse, TopicName};
+
+use crate::api::{Api, Call, Started, errors, waits_while_open};
+use crate::catalog::TopicImage;
+use crate::types::ErrorCode;
+use crate::types::offset::{NO_EPOCH, NO_OFFSET};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
 /// Key, versions, form.
@@ -61,4 +72,46 @@ impl Partition {
         r.end()?;
         Ok(partition)
     }
+}
+
+/// Looks the ends of epochs up.
+pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
+    let request = Request::decode(&mut call.body, call.version)?;
+    let (api, responder) = (Arc::clone(call.api), call.responder);
+    Ok(waits_while_open(async move {
+        let image = api.broker.image();
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for topic in request.topics {
+            let found = image.topic(&topic.name);
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for wanted in &topic.partitions {
+                let (error, (epoch, end)) = match look_up(&api, found, wanted).await {
+                    Ok(end) => (ErrorCode::None, end),
+                    Err(error) => (error, (NO_EPOCH, NO_OFFSET)),
+                };
+                partitions.push(
+                    EpochEndOffset::default()
+                        .with_error_code(error.code())
+                        .with_partition(wanted.index)
+                        .with_leader_epoch(epoch)
+                        .with_end_offset(end),
+                );
+            }
+            let name = TopicName(topic.name);
+            topics.push(OffsetForLeaderTopicResult::default().with_topic(name).with_partitions(partitions));
+        }
+        responder.reply(&OffsetForLeaderEpochResponse::default().with_topics(topics))
+    }))
+}
+
+async fn look_up(
+    api: &Arc<Api>,
+    topic: Option<&Arc<TopicImage>>,
+    wanted: &Partition,
+) -> Result<(i32, i64), ErrorCode> {
+    let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = api.broker.partition(topic, wanted.index).await;
+    let partition = partition.map_err(|fault| errors::open_fault(&fault))?;
+    partition.check_epoch(wanted.current_leader_epoch)?;
+    Ok(partition.end_of_epoch(wanted.leader_epoch))
 }

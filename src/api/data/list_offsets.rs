@@ -4,6 +4,12 @@
 //! -3, v8 -4, v9 -5, v11 -6; v10 a timeout for lookups in remote storage. A special below its version is refused with
 //! 35, a partition named twice with 42 (S85); lookups by time are exact to the record (S86).
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::api::{Api, Call, Started, errors, waits_while_open};
+use crate::catalog::TopicImage;
+use crate::partition::{Isolation, OffsetAt};
 use crate::types::offset::NO_EPOCH;
 use crate::types::{ErrorCode, Timestamp};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes, Writer};
@@ -134,5 +140,113 @@ impl Response {
             w.end();
         }
         w.end();
+    }
+}
+
+/// The specials of the timestamp field, each with the version that brought it.
+mod special {
+    pub(super) const LATEST: i64 = -1;
+    pub(super) const EARLIEST: i64 = -2;
+    pub(super) const MAX_TIMESTAMP: i64 = -3;
+    pub(super) const EARLIEST_LOCAL: i64 = -4;
+    pub(super) const LATEST_TIERED: i64 = -5;
+    pub(super) const EARLIEST_PENDING_UPLOAD: i64 = -6;
+
+    /// The first version that may ask for this special.
+    pub(super) const fn since(timestamp: i64) -> i16 {
+        match timestamp {
+            MAX_TIMESTAMP => 7,
+            EARLIEST_LOCAL => 8,
+            LATEST_TIERED => 9,
+            EARLIEST_PENDING_UPLOAD => 11,
+            _ => 0,
+        }
+    }
+}
+
+/// Looks the offsets up.
+pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
+    let request = Request::decode(&mut call.body, call.version)?;
+    let (api, responder) = (Arc::clone(call.api), call.responder);
+    Ok(waits_while_open(async move {
+        let response = look_up(&api, &request, responder.version).await;
+        let partitions: usize = response.topics.iter().map(|topic| topic.partitions.len()).sum();
+        responder.reply_with(64 + 32 * partitions, |w| response.write(w, responder.version))
+    }))
+}
+
+async fn look_up(api: &Arc<Api>, request: &Request, version: i16) -> Response {
+    let image = api.broker.image();
+    let isolation = match request.isolation_level {
+        1 => Isolation::ReadCommitted,
+        _ => Isolation::ReadUncommitted,
+    };
+    let mut seen = HashMap::new();
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            *seen.entry((&*topic.name, partition.index)).or_insert(0) += 1;
+        }
+    }
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for wanted in &topic.partitions {
+            let result = if seen.get(&(&*topic.name, wanted.index)).is_some_and(|count| *count > 1) {
+                Err(ErrorCode::InvalidRequest)
+            } else if version < special::since(wanted.timestamp) {
+                Err(ErrorCode::UnsupportedVersion)
+            } else {
+                look_up_one(api, image.topic(&topic.name), wanted, isolation).await
+            };
+            partitions.push(answer(wanted.index, result));
+        }
+        topics.push(TopicOffsets { name: topic.name.clone(), partitions });
+    }
+    Response { throttle_time_ms: 0, topics }
+}
+
+async fn look_up_one(
+    api: &Arc<Api>,
+    topic: Option<&Arc<TopicImage>>,
+    wanted: &Partition,
+    isolation: Isolation,
+) -> Result<OffsetAt, ErrorCode> {
+    let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = api.broker.partition(topic, wanted.index).await;
+    let partition = partition.map_err(|fault| errors::open_fault(&fault))?;
+    partition.check_epoch(wanted.current_leader_epoch)?;
+    let timestamp = wanted.timestamp;
+    match timestamp {
+        special::LATEST => Ok(partition.latest(isolation)),
+        special::EARLIEST | special::EARLIEST_LOCAL => Ok(partition.earliest()),
+        // Nothing is tiered, and nothing waits to be.
+        special::LATEST_TIERED | special::EARLIEST_PENDING_UPLOAD => Ok(OffsetAt::NONE),
+        _ => {
+            let search = move || match timestamp {
+                special::MAX_TIMESTAMP => partition.max_timestamp(isolation),
+                time => partition.offset_for_time(time, isolation),
+            };
+            match tokio::task::spawn_blocking(search).await {
+                Ok(found) => found.map_err(|error| {
+                    tracing::error!(topic = %topic.name, partition = wanted.index, %error, "offset lookup failed");
+                    errors::read_fault(&error)
+                }),
+                Err(_stopping) => Err(ErrorCode::KafkaStorageError),
+            }
+        }
+    }
+}
+
+fn answer(index: i32, result: Result<OffsetAt, ErrorCode>) -> PartitionOffset {
+    let (error, at) = match result {
+        Ok(at) => (ErrorCode::None, at),
+        Err(error) => (error, OffsetAt::NONE),
+    };
+    PartitionOffset {
+        index,
+        error,
+        timestamp: at.timestamp,
+        offset: at.offset,
+        leader_epoch: at.leader_epoch,
     }
 }

@@ -1,6 +1,8 @@
 //! APIs of the data plane: records in, records out, and where they are.
 
 pub mod fetch;
+pub(crate) mod fetch_session;
 pub mod leader_epoch;
 pub mod list_offsets;
+pub(crate) mod places;
 pub mod produce;

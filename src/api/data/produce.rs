@@ -7,10 +7,20 @@
 //! Each partition holds exactly one v2 batch (S35); `acks` other than -1, 0 and 1 is refused for every partition
 //! (S34); `acks` 0 gets no answer, and a failure then closes the connection (S8). Topics are never created here (S46).
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 
-use crate::types::TopicId;
-use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
+use crate::api::context::off_worker;
+use crate::api::{Call, Outcome, Responder, Started, errors, waits};
+use crate::catalog::TopicImage;
+use crate::partition::Partition as OpenPartition;
+use crate::partition::ack::{Ack, AckSlot, AppendResult, AppendTicket, Appended};
+use crate::record::batch::BatchHeader;
+use crate::record::check::{self, CheckRules, CheckedBatch, Refusal};
+use crate::types::{Codec, ErrorCode, TopicId};
+use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes, Writer};
 
 /// Key, versions, form.
 pub const SPEC: ApiSpec = ApiSpec { key: 0, name: "Produce", min: 3, max: 13, flexible_from: 9 };
@@ -78,4 +88,196 @@ impl Partition {
         r.end()?;
         Ok(partition)
     }
+}
+
+/// The client id whose produce requests may go to the broker's own topics (S45).
+const ADMIN_CLIENT: &str = "__admin_client";
+/// Compressed batches above this many bytes take long enough to check that other connections should not wait.
+const LONG_CHECK_BYTES: usize = 64 * 1024;
+
+/// Checks the batches, queues them at their partitions and waits for what `acks` asks.
+pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
+    let request = Request::decode(&mut call.body, call.version)?;
+    let slots: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+    call.session.has_produced = true;
+    let ticket = AppendTicket::new(slots);
+    let mut answer = Answer {
+        responder: call.responder,
+        ticket: Arc::clone(&ticket),
+        acks: request.acks,
+        topics: Vec::with_capacity(request.topics.len()),
+    };
+    let image = call.api.broker.image();
+    let mut slot = 0;
+    for topic in request.topics {
+        let found = if call.version >= 13 { image.topic_by_id(topic.id) } else { image.topic(&topic.name) };
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for partition in topic.partitions {
+            let index = partition.index;
+            let place = AckSlot { ticket: Arc::clone(&ticket), slot };
+            let refusal = start_partition(call, found, partition, request.acks, place).err().map(|refusal| {
+                ticket.answer(slot, Err(refusal.code));
+                Box::new(refusal)
+            });
+            partitions.push((index, refusal));
+            slot += 1;
+        }
+        answer.topics.push(AnswerTopic { name: topic.name, id: topic.id, partitions });
+    }
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    Ok(waits(async move {
+        if !ticket.is_done() && tokio::time::timeout(timeout, ticket.done()).await.is_err() {
+            tracing::debug!(?timeout, "a produce request was not acknowledged in its time");
+        }
+        answer.outcome()
+    }))
+}
+
+/// Queues one partition's batch, or says why not.
+fn start_partition(
+    call: &mut Call<'_>,
+    topic: Option<&Arc<TopicImage>>,
+    partition: Partition,
+    acks: i16,
+    place: AckSlot,
+) -> Result<(), Refusal> {
+    let ack = match acks {
+        -1 => Ack::All(place),
+        0 => Ack::None(place),
+        1 => Ack::Leader(place),
+        _ => return Err(plain(ErrorCode::InvalidRequiredAcks)),
+    };
+    let unknown =
+        if call.version >= 13 { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+    let topic = topic.ok_or_else(|| plain(unknown))?;
+    if topic.internal && &*call.session.client_id != ADMIN_CLIENT {
+        return Err(plain(ErrorCode::InvalidTopicException));
+    }
+    let target = call
+        .session
+        .partition(&call.api.broker, topic, partition.index)
+        .map_err(|fault| plain(errors::open_fault(&fault)))?;
+    let batch = check_batch(call, topic, &target, partition)?;
+    if !call.session.touched.iter().any(|touched| Arc::ptr_eq(touched, &target)) {
+        call.session.touched.push(Arc::clone(&target));
+    }
+    target.enqueue(batch, ack);
+    Ok(())
+}
+
+fn check_batch(
+    call: &Call<'_>,
+    topic: &TopicImage,
+    target: &OpenPartition,
+    partition: Partition,
+) -> Result<CheckedBatch, Refusal> {
+    let settings = target.settings();
+    let rules = CheckRules::new(&settings, &topic.name, partition.index, call.version);
+    let now = call.api.broker.clock().now_ms();
+    let is_long = partition.records.as_ref().is_some_and(|records| {
+        records.len() > LONG_CHECK_BYTES
+            && (settings.compression.is_some()
+                || BatchHeader::parse(records).is_ok_and(|h| h.attributes.codec() != Some(Codec::None)))
+    });
+    let check = || check::check(partition.records, &rules, now);
+    let checked = if is_long { off_worker(check) } else { check() };
+    let batch = checked.inspect_err(|refusal| {
+        tracing::warn!(
+            client = call.session.describe(),
+            topic = &*topic.name,
+            partition = partition.index,
+            error = refusal.code.name(),
+            "produce refused: {}",
+            refusal.detail
+        );
+    })?;
+    if batch.header.attributes.is_transactional() {
+        return Err(plain(ErrorCode::InvalidTxnState));
+    }
+    Ok(batch)
+}
+
+/// A refusal with Kafka's standard text.
+fn plain(code: ErrorCode) -> Refusal {
+    Refusal { code, message: None, record_errors: Vec::new(), detail: String::new() }
+}
+
+/// What is needed to answer when the ticket is done.
+struct Answer {
+    responder: Responder,
+    ticket: Arc<AppendTicket>,
+    acks: i16,
+    topics: Vec<AnswerTopic>,
+}
+
+struct AnswerTopic {
+    name: StrBytes,
+    id: TopicId,
+    partitions: Vec<(i32, Option<Box<Refusal>>)>,
+}
+
+impl Answer {
+    fn outcome(self) -> Outcome {
+        if self.acks != 0 {
+            let partitions: usize = self.topics.iter().map(|topic| topic.partitions.len()).sum();
+            return self.responder.reply_with(64 * self.topics.len() + 48 * partitions, |w| self.write(w));
+        }
+        let slots = self.topics.iter().map(|topic| topic.partitions.len()).sum();
+        let failed = (0..slots).any(|slot| matches!(self.ticket.result(slot), Some(Err(_))));
+        if failed { Outcome::Close } else { Outcome::Silent }
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        let version = self.responder.version;
+        let mut slot = 0;
+        w.array(self.topics.len());
+        for topic in &self.topics {
+            if version >= 13 {
+                w.topic_id(topic.id);
+            } else {
+                w.string(&topic.name);
+            }
+            w.array(topic.partitions.len());
+            for (index, refusal) in &topic.partitions {
+                let result = self.ticket.result(slot).unwrap_or(Err(ErrorCode::RequestTimedOut));
+                write_partition(w, version, *index, result, refusal.as_deref());
+                slot += 1;
+            }
+            w.end();
+        }
+        w.i32(0);
+        w.end();
+    }
+}
+
+fn write_partition(
+    w: &mut Writer<'_>,
+    version: i16,
+    index: i32,
+    result: AppendResult,
+    refusal: Option<&Refusal>,
+) {
+    const NOWHERE: Appended = Appended { base_offset: -1, log_append_time: -1, log_start: -1 };
+    let (error, at) = match result {
+        Ok(at) => (ErrorCode::None, at),
+        Err(error) => (error, NOWHERE),
+    };
+    w.i32(index);
+    w.i16(error.code());
+    w.i64(at.base_offset);
+    w.i64(at.log_append_time);
+    if version >= 5 {
+        w.i64(at.log_start);
+    }
+    if version >= 8 {
+        let record_errors = refusal.map_or(&[][..], |refusal| &refusal.record_errors);
+        w.array(record_errors.len());
+        for (index, message) in record_errors {
+            w.i32(*index);
+            w.nullable_string(message.as_deref());
+            w.end();
+        }
+        w.nullable_string(refusal.and_then(|refusal| refusal.message.as_deref()));
+    }
+    w.end();
 }

@@ -3,6 +3,13 @@
 //! v1 the throttle time; v3 static members; v4 the flexible form. A rebalance that prepares is answered with 27 and
 //! still counts as a sign of life; the other states are S70.
 
+use std::sync::Arc;
+
+use kafka_protocol::messages::HeartbeatResponse;
+
+use super::{ask, shared, shared_if_any};
+use crate::api::{Call, Started, waits};
+use crate::groups::{Command, Heartbeat};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
 /// Key, versions, form.
@@ -33,4 +40,20 @@ impl Request {
         r.end()?;
         Ok(request)
     }
+}
+
+/// Renews the member's session.
+pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
+    let request = Request::decode(&mut call.body, call.version)?;
+    let (api, responder) = (Arc::clone(call.api), call.responder);
+    Ok(waits(async move {
+        let command = Command::Heartbeat(Heartbeat {
+            group: shared(&request.group_id),
+            member_id: shared(&request.member_id),
+            instance_id: shared_if_any(request.group_instance_id.as_ref()),
+            generation: request.generation_id,
+        });
+        let error = ask(&api, &request.group_id, command).await.heartbeat().unwrap_or_else(|error| error);
+        responder.reply(&HeartbeatResponse::default().with_error_code(error.code()))
+    }))
 }

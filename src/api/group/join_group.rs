@@ -6,7 +6,16 @@
 //!
 //! The answer comes when the group's join phase ends (S62 to S68). Members' metadata are passed on byte for byte (S71).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use kafka_protocol::messages::JoinGroupResponse;
+use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
+
+use super::{ask, shared, shared_if_any, text};
+use crate::api::{Call, Started, waits};
+use crate::broker::random;
+use crate::groups::{self, Command, JoinGroup, JoinReply};
 
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
@@ -69,4 +78,66 @@ impl Protocol {
         r.end()?;
         Ok(protocol)
     }
+}
+
+/// From this version on a member without an id must come back with the one it is given (KIP-394).
+const MEMBER_ID_REQUIRED: i16 = 4;
+/// From this version on a leader may be told to leave the assignment as it is (KIP-814).
+const SKIP_ASSIGNMENT: i16 = 9;
+
+/// Joins the group and answers when its join phase ends.
+pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
+    let request = Request::decode(&mut call.body, call.version)?;
+    let (api, responder) = (Arc::clone(call.api), call.responder);
+    let command = JoinGroup {
+        group: shared(&request.group_id),
+        member_id: shared(&request.member_id),
+        instance_id: shared_if_any(request.group_instance_id.as_ref()),
+        client_id: shared(&call.session.client_id),
+        client_host: format!("/{}", call.session.peer.address.ip().to_canonical()).into(),
+        session_timeout_ms: request.session_timeout_ms,
+        rebalance_timeout_ms: request.rebalance_timeout_ms,
+        protocol_type: shared(&request.protocol_type),
+        protocols: request.protocols.iter().map(Protocol::to_command).collect(),
+        reason: shared_if_any(request.reason.as_ref()),
+        member_id_required: call.version >= MEMBER_ID_REQUIRED,
+        can_skip_assignment: call.version >= SKIP_ASSIGNMENT,
+        uuid: random::bytes(),
+    };
+    Ok(waits(async move {
+        let member_id = Arc::clone(&command.member_id);
+        let reply = ask(&api, &request.group_id, Command::Join(Box::new(command))).await;
+        let reply = reply.join().unwrap_or_else(|error| JoinReply::refusal(error, member_id));
+        responder.reply(&answer(reply, responder.version))
+    }))
+}
+
+impl Protocol {
+    fn to_command(&self) -> groups::Protocol {
+        // Metadata is kept for as long as the member is: it must not hold the frame.
+        groups::Protocol { name: shared(&self.name), metadata: Bytes::copy_from_slice(&self.metadata) }
+    }
+}
+
+fn answer(reply: JoinReply, version: i16) -> JoinGroupResponse {
+    let members = reply.members.into_iter().map(|member| {
+        JoinGroupResponseMember::default()
+            .with_member_id(text(&member.member_id))
+            .with_group_instance_id(member.instance_id.as_deref().map(text))
+            .with_metadata(member.metadata)
+    });
+    let protocol_name = match reply.protocol_name.as_deref() {
+        Some(name) => Some(text(name)),
+        None if version < 7 => Some(StrBytes::new()),
+        None => None,
+    };
+    JoinGroupResponse::default()
+        .with_error_code(reply.error.code())
+        .with_generation_id(reply.generation)
+        .with_protocol_type(reply.protocol_type.as_deref().map(text))
+        .with_protocol_name(protocol_name)
+        .with_leader(text(&reply.leader))
+        .with_skip_assignment(reply.skip_assignment && version >= SKIP_ASSIGNMENT)
+        .with_member_id(text(&reply.member_id))
+        .with_members(members.collect())
 }

@@ -3,6 +3,15 @@
 //! v1 the throttle time; v3 many members, each with its own error; v4 the flexible form; v5 the reason. An operator
 //! names a static member by its instance id with an empty member id (S72).
 
+use std::sync::Arc;
+
+use kafka_protocol::messages::LeaveGroupResponse;
+use kafka_protocol::messages::leave_group_response::MemberResponse;
+
+use super::{ask, shared, shared_if_any, text};
+use crate::api::{Call, Started, waits};
+use crate::groups::{Command, LeaveGroup, LeaveReply, Leaver};
+use crate::types::ErrorCode;
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
 /// Key, versions, form.
@@ -52,4 +61,44 @@ impl Member {
         r.end()?;
         Ok(member)
     }
+}
+
+/// From this version on several members may leave at once, each with its own error.
+const MANY_MEMBERS: i16 = 3;
+
+/// Takes members out of the group.
+pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
+    let request = Request::decode(&mut call.body, call.version)?;
+    let (api, responder) = (Arc::clone(call.api), call.responder);
+    Ok(waits(async move {
+        let leaver = |member: &Member| Leaver {
+            member_id: shared(&member.member_id),
+            instance_id: shared_if_any(member.group_instance_id.as_ref()),
+            reason: shared_if_any(member.reason.as_ref()),
+        };
+        let command = Command::Leave(LeaveGroup {
+            group: shared(&request.group_id),
+            members: request.members.iter().map(leaver).collect(),
+        });
+        let reply = ask(&api, &request.group_id, command).await.leave();
+        let reply = reply.unwrap_or_else(|error| LeaveReply { error, members: Vec::new() });
+        responder.reply(&answer(reply, responder.version))
+    }))
+}
+
+fn answer(reply: LeaveReply, version: i16) -> LeaveGroupResponse {
+    if version < MANY_MEMBERS {
+        let error = match reply.error {
+            ErrorCode::None => reply.members.first().map_or(ErrorCode::None, |member| member.error),
+            error => error,
+        };
+        return LeaveGroupResponse::default().with_error_code(error.code());
+    }
+    let members = reply.members.into_iter().map(|member| {
+        MemberResponse::default()
+            .with_member_id(text(&member.member_id))
+            .with_group_instance_id(member.instance_id.as_deref().map(text))
+            .with_error_code(member.error.code())
+    });
+    LeaveGroupResponse::default().with_error_code(reply.error.code()).with_members(members.collect())
 }

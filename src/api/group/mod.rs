@@ -11,3 +11,32 @@ pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
 pub mod sync_group;
+
+use std::sync::Arc;
+
+use super::Api;
+use crate::groups::{Command, Reply};
+use crate::wire::StrBytes;
+
+/// Asks the shard that owns a group.
+async fn ask(api: &Api, group: &str, command: Command) -> Reply {
+    match api.broker.group_shard(group).await {
+        Ok(shard) => shard.call(command).await,
+        Err(error) => Reply::Refused(error),
+    }
+}
+
+/// A text that outlives its request's frame.
+fn shared(text: &StrBytes) -> Arc<str> {
+    Arc::from(&**text)
+}
+
+/// As [`shared`], for a text that may be missing.
+fn shared_if_any(text: Option<&StrBytes>) -> Option<Arc<str>> {
+    text.map(shared)
+}
+
+/// A text for an answer.
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}

@@ -4,6 +4,11 @@
 //! members of KIP-848 groups; v10 topic ids in place of names. Who may commit is S73; an answer comes when the offsets
 //! are in the log.
 
+use std::sync::Arc;
+
+use super::{ask, shared, shared_if_any, text};
+use crate::api::{Call, Started, waits};
+use crate::groups::{Command, CommitOffsets, CommitPartition, CommitTopic, CommittedTopic, TopicKey};
 use crate::types::offset::NO_EPOCH;
 use crate::types::{ErrorCode, TopicId};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes, Writer};
@@ -133,5 +138,72 @@ impl Response {
             w.end();
         }
         w.end();
+    }
+}
+
+/// The first version whose clients know GROUP_ID_NOT_FOUND; those before get ILLEGAL_GENERATION (S73).
+const GROUP_ID_NOT_FOUND: i16 = 9;
+/// From this version on topics go by their ids.
+const TOPIC_IDS: i16 = 10;
+
+/// Commits the offsets.
+pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
+    let request = Request::decode(&mut call.body, call.version)?;
+    let (api, responder) = (Arc::clone(call.api), call.responder);
+    Ok(waits(async move {
+        let version = responder.version;
+        let command = Command::Commit(request.to_command(version));
+        let topics = match ask(&api, &request.group_id, command).await.commit() {
+            Ok(reply) => reply.topics.into_iter().map(|topic| outcome(topic, version)).collect(),
+            Err(error) => request.topics.into_iter().map(|topic| topic.refused(error)).collect(),
+        };
+        let response = Response { throttle_time_ms: 0, topics };
+        responder.reply_with(128, |w| response.write(w, version))
+    }))
+}
+
+impl Request {
+    fn to_command(&self, version: i16) -> CommitOffsets {
+        let partition = |p: &Partition| CommitPartition {
+            partition: p.index,
+            offset: p.committed_offset,
+            leader_epoch: p.committed_leader_epoch,
+            metadata: shared_if_any(p.committed_metadata.as_ref()),
+        };
+        let topic = |topic: &Topic| CommitTopic {
+            topic: if version >= TOPIC_IDS {
+                TopicKey::Id(topic.id)
+            } else {
+                TopicKey::Name(shared(&topic.name))
+            },
+            partitions: topic.partitions.iter().map(partition).collect(),
+        };
+        CommitOffsets {
+            group: shared(&self.group_id),
+            member_id: shared(&self.member_id),
+            instance_id: shared_if_any(self.group_instance_id.as_ref()),
+            generation: self.generation_id_or_member_epoch,
+            retention_ms: Some(self.retention_time_ms).filter(|ms| *ms >= 0),
+            topics: self.topics.iter().map(topic).collect(),
+        }
+    }
+}
+
+impl Topic {
+    fn refused(self, error: ErrorCode) -> TopicOutcome {
+        let partitions = self.partitions.iter().map(|partition| (partition.index, error)).collect();
+        TopicOutcome { name: self.name, id: self.id, partitions }
+    }
+}
+
+fn outcome(topic: CommittedTopic, version: i16) -> TopicOutcome {
+    let known = |error| match error {
+        ErrorCode::GroupIdNotFound if version < GROUP_ID_NOT_FOUND => ErrorCode::IllegalGeneration,
+        error => error,
+    };
+    TopicOutcome {
+        name: text(&topic.name),
+        id: topic.id,
+        partitions: topic.partitions.into_iter().map(|(index, error)| (index, known(error))).collect(),
     }
 }

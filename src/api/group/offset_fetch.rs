@@ -5,6 +5,11 @@
 //! in place of names. What was never committed is offset -1, epoch -1, empty metadata and no error; neither is an
 //! unknown group one (S74).
 
+use std::sync::Arc;
+
+use super::{ask, shared, text};
+use crate::api::{Call, Started, waits};
+use crate::groups::{Command, FetchOffsets, FetchTopic, FetchedOffset, FetchedTopic, TopicKey};
 use crate::types::{ErrorCode, TopicId};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes, Writer};
 
@@ -186,5 +191,81 @@ fn write_topics(topics: &[TopicOffsets], w: &mut Writer<'_>, version: i16) {
             w.end();
         }
         w.end();
+    }
+}
+
+/// From this version on topics go by their ids.
+const TOPIC_IDS: i16 = 10;
+
+/// Answers with committed offsets, one group after the other.
+pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
+    let request = Request::decode(&mut call.body, call.version)?;
+    let (api, responder) = (Arc::clone(call.api), call.responder);
+    Ok(waits(async move {
+        let version = responder.version;
+        let mut groups = Vec::with_capacity(request.groups.len());
+        for group in request.groups {
+            let command = Command::Fetch(group.to_command(version, request.require_stable));
+            groups.push(match ask(&api, &group.group_id, command).await.fetch() {
+                Ok(reply) => GroupOffsets {
+                    group_id: group.group_id,
+                    error: ErrorCode::None,
+                    topics: reply.topics.into_iter().map(offsets).collect(),
+                },
+                Err(error) => group.refused(error),
+            });
+        }
+        let response = Response { throttle_time_ms: 0, groups };
+        responder.reply_with(256, |w| response.write(w, version))
+    }))
+}
+
+impl Group {
+    fn to_command(&self, version: i16, require_stable: bool) -> FetchOffsets {
+        let topic = |topic: &Topic| FetchTopic {
+            topic: if version >= TOPIC_IDS {
+                TopicKey::Id(topic.id)
+            } else {
+                TopicKey::Name(shared(&topic.name))
+            },
+            partitions: topic.partitions.clone(),
+        };
+        FetchOffsets {
+            group: shared(&self.group_id),
+            topics: self.topics.as_ref().map(|topics| topics.iter().map(topic).collect()),
+            require_stable,
+        }
+    }
+
+    /// The error at the top, and in every partition for versions that have no top.
+    fn refused(self, error: ErrorCode) -> GroupOffsets {
+        let partition = |index: i32| PartitionOffset {
+            index,
+            committed_offset: -1,
+            committed_leader_epoch: -1,
+            metadata: Some(StrBytes::new()),
+            error,
+        };
+        let topics = self.topics.into_iter().flatten().map(|topic| TopicOffsets {
+            name: topic.name,
+            id: topic.id,
+            partitions: topic.partitions.into_iter().map(partition).collect(),
+        });
+        GroupOffsets { group_id: self.group_id, error, topics: topics.collect() }
+    }
+}
+
+fn offsets(topic: FetchedTopic) -> TopicOffsets {
+    let partition = |offset: FetchedOffset| PartitionOffset {
+        index: offset.partition,
+        committed_offset: offset.offset,
+        committed_leader_epoch: offset.leader_epoch,
+        metadata: Some(text(offset.metadata.as_deref().unwrap_or_default())),
+        error: offset.error,
+    };
+    TopicOffsets {
+        name: text(&topic.name),
+        id: topic.id,
+        partitions: topic.partitions.into_iter().map(partition).collect(),
     }
 }

@@ -3,7 +3,15 @@
 //! v1 the throttle time; v3 static members; v4 the flexible form; v5 the protocol's type and name, which must be given
 //! and be the group's. Followers wait for the leader; rules and errors are S69.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use kafka_protocol::messages::SyncGroupResponse;
+
+use super::{ask, shared, shared_if_any, text};
+use crate::api::{Call, Started, waits};
+use crate::groups::{Command, SyncGroup, SyncReply};
+use crate::types::ErrorCode;
 
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
@@ -60,5 +68,46 @@ impl Assignment {
         let assignment = Self { member_id: r.string()?, assignment: r.bytes()? };
         r.end()?;
         Ok(assignment)
+    }
+}
+
+/// Hands the assignments around.
+pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
+    let request = Request::decode(&mut call.body, call.version)?;
+    let (api, responder) = (Arc::clone(call.api), call.responder);
+    Ok(waits(async move {
+        let reply = match responder.version >= PROTOCOL_REQUIRED
+            && (request.protocol_type.is_none() || request.protocol_name.is_none())
+        {
+            true => SyncReply::refusal(ErrorCode::InconsistentGroupProtocol),
+            false => {
+                let reply = ask(&api, &request.group_id, request.to_command()).await;
+                reply.sync().unwrap_or_else(SyncReply::refusal)
+            }
+        };
+        let response = SyncGroupResponse::default()
+            .with_error_code(reply.error.code())
+            .with_protocol_type(reply.protocol_type.as_deref().map(text))
+            .with_protocol_name(reply.protocol_name.as_deref().map(text))
+            .with_assignment(reply.assignment);
+        responder.reply(&response)
+    }))
+}
+
+/// From this version on a member must say which protocol it means.
+const PROTOCOL_REQUIRED: i16 = 5;
+
+impl Request {
+    fn to_command(&self) -> Command {
+        let assignment = |a: &Assignment| (shared(&a.member_id), Bytes::copy_from_slice(&a.assignment));
+        Command::Sync(Box::new(SyncGroup {
+            group: shared(&self.group_id),
+            member_id: shared(&self.member_id),
+            instance_id: shared_if_any(self.group_instance_id.as_ref()),
+            generation: self.generation_id,
+            protocol_type: shared_if_any(self.protocol_type.as_ref()),
+            protocol_name: shared_if_any(self.protocol_name.as_ref()),
+            assignments: self.assignments.iter().map(assignment).collect(),
+        }))
     }
 }

@@ -5,6 +5,11 @@
 //! from the first 8 bytes of the header alone: the body is not read (S3). A software name or version that is not
 //! alphanumeric with inner `-` and `.` is refused with 42 (S6). The response lists what the API table offers.
 
+use kafka_protocol::messages::ApiVersionsResponse;
+use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
+
+use crate::api::{Call, Outcome, Responder, Started, done, table};
+use crate::types::ErrorCode;
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
 /// Key, versions, form.
@@ -30,5 +35,79 @@ impl Request {
         }
         r.end()?;
         Ok(request)
+    }
+}
+
+/// The metadata level that clients see: what UIs read as "Kafka 4.3" (4.3-IV0).
+const METADATA_VERSION: i16 = 30;
+/// The lowest metadata level that Kafka 4 knows.
+const METADATA_VERSION_MIN: i16 = 7;
+
+/// Tells what this broker speaks, from the table.
+pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
+    let request = Request::decode(&mut call.body, call.version)?;
+    if call.version >= 3 {
+        if !is_software_name(&request.client_software_name)
+            || !is_software_name(&request.client_software_version)
+        {
+            let refusal = ApiVersionsResponse::default().with_error_code(ErrorCode::InvalidRequest.code());
+            return Ok(done(call.responder.reply(&refusal)));
+        }
+        let own = |text: &StrBytes| StrBytes::from_string(text.to_string());
+        call.session.software =
+            Some((own(&request.client_software_name), own(&request.client_software_version)));
+    }
+    let keys = table::TABLE.iter().map(|row| key(row.spec.key, row.offered_min, row.spec.max)).collect();
+    let mut response = ApiVersionsResponse::default().with_api_keys(keys);
+    if call.version >= 3 {
+        let name = StrBytes::from_static_str("metadata.version");
+        let supported = SupportedFeatureKey::default()
+            .with_name(name.clone())
+            .with_min_version(METADATA_VERSION_MIN)
+            .with_max_version(METADATA_VERSION);
+        let finalized = FinalizedFeatureKey::default()
+            .with_name(name)
+            .with_min_version_level(METADATA_VERSION)
+            .with_max_version_level(METADATA_VERSION);
+        response = response
+            .with_supported_features(vec![supported])
+            .with_finalized_features_epoch(0)
+            .with_finalized_features(vec![finalized]);
+    }
+    Ok(done(call.responder.reply(&response)))
+}
+
+/// The answer to a version that this broker does not know: in version 0, with the one key that the client must look
+/// at (S3).
+pub(crate) fn unsupported(correlation_id: i32) -> Outcome {
+    let response = ApiVersionsResponse::default()
+        .with_error_code(ErrorCode::UnsupportedVersion.code())
+        .with_api_keys(vec![key(SPEC.key, SPEC.min, SPEC.max)]);
+    Responder { spec: &SPEC, version: 0, correlation_id }.reply(&response)
+}
+
+fn key(api_key: i16, min: i16, max: i16) -> ApiVersion {
+    ApiVersion::default().with_api_key(api_key).with_min_version(min).with_max_version(max)
+}
+
+/// Letters and digits, with `-` and `.` between them (S6).
+fn is_software_name(text: &str) -> bool {
+    let ends = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric());
+    ends && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s6_software_names_begin_and_end_alphanumeric() {
+        for good in ["a", "librdkafka", "apache-kafka-java", "2.16.0", "4-SNAPSHOT"] {
+            assert!(is_software_name(good), "{good}");
+        }
+        for bad in ["", "-a", "a-", ".a", "a b", "a_b", "naïve"] {
+            assert!(!is_software_name(bad), "{bad}");
+        }
     }
 }

@@ -4,6 +4,16 @@
 //! and settings; v7 the answer tells the topic's id. Each topic is answered for itself; what is refused with which
 //! code is S84. The answer means that the topic serves every API.
 
+use std::sync::Arc;
+
+use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
+use kafka_protocol::messages::{CreateTopicsResponse, TopicName};
+use uuid::Uuid;
+
+use crate::api::{Api, Call, Started, waits};
+use crate::broker::random;
+use crate::catalog::{Command, NewTopic, Reply, TopicOutcome};
+use crate::types::ErrorCode;
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
 /// Key, versions, form.
@@ -91,4 +101,68 @@ impl Config {
         r.end()?;
         Ok(config)
     }
+}
+
+/// Makes the topics and answers when they serve every API.
+pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
+    let request = Request::decode(&mut call.body, call.version)?;
+    let (api, responder) = (Arc::clone(call.api), call.responder);
+    Ok(waits(async move {
+        let names: Vec<StrBytes> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+        let topics = request.topics.into_iter().map(Topic::into_command).collect();
+        let command = Command::CreateTopics { topics, validate_only: request.validate_only };
+        let results = match api.broker.catalog().call(command).await {
+            Reply::Topics(outcomes) => outcomes.into_iter().map(|outcome| result(&api, outcome)).collect(),
+            Reply::Refused(error) => names.into_iter().map(|name| refused(name, error, None)).collect(),
+            _ => Vec::new(),
+        };
+        responder.reply(&CreateTopicsResponse::default().with_topics(results))
+    }))
+}
+
+impl Topic {
+    fn into_command(self) -> NewTopic {
+        let config = |config: Config| (config.name.to_string(), config.value.map(|value| value.to_string()));
+        NewTopic {
+            name: self.name.to_string(),
+            id: random::topic_id(),
+            partitions: self.num_partitions,
+            replication_factor: self.replication_factor,
+            assignments: self.assignments.into_iter().map(|a| (a.partition_index, a.broker_ids)).collect(),
+            configs: self.configs.into_iter().map(config).collect(),
+        }
+    }
+}
+
+fn result(api: &Api, outcome: TopicOutcome) -> CreatableTopicResult {
+    let topic = match outcome.result {
+        Ok(topic) => topic,
+        Err(error) => {
+            let name = outcome.name.as_deref().unwrap_or_default();
+            return refused(StrBytes::from_string(name.to_owned()), error.code, error.message);
+        }
+    };
+    let configs = api.broker.config().topic_defaults.entries(&topic.overrides);
+    let configs = configs.into_iter().map(|entry| {
+        CreatableTopicConfigs::default()
+            .with_name(StrBytes::from_string(entry.name.to_string()))
+            .with_value(entry.value.map(StrBytes::from_string))
+            .with_read_only(entry.read_only)
+            .with_config_source(entry.source.code())
+            .with_is_sensitive(entry.sensitive)
+    });
+    CreatableTopicResult::default()
+        .with_name(TopicName(StrBytes::from_string(topic.name.to_string())))
+        .with_topic_id(Uuid::from_bytes(*topic.id.as_bytes()))
+        .with_error_message(None)
+        .with_num_partitions(topic.partitions)
+        .with_replication_factor(1)
+        .with_configs(Some(configs.collect()))
+}
+
+fn refused(name: StrBytes, error: ErrorCode, message: Option<String>) -> CreatableTopicResult {
+    CreatableTopicResult::default()
+        .with_name(TopicName(name))
+        .with_error_code(error.code())
+        .with_error_message(message.map(StrBytes::from_string))
 }

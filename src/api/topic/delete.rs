@@ -3,7 +3,16 @@
 //! v4 the flexible form; v5 messages with the errors; v6 topics by name or by id. Unknown names give 3, unknown ids
 //! 100; `delete.topic.enable` = false gives 73 (S89). The answer means that the topic is gone and its name is free.
 
-use crate::types::TopicId;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
+use kafka_protocol::messages::{DeleteTopicsResponse, TopicName};
+use uuid::Uuid;
+
+use crate::api::{Call, Started, waits};
+use crate::catalog::{Command, Reply, TopicOutcome, TopicRef};
+use crate::types::{ErrorCode, TopicId};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
 /// Key, versions, form.
@@ -47,4 +56,50 @@ impl Topic {
         r.end()?;
         Ok(topic)
     }
+}
+
+/// Deletes the topics and answers when they are gone.
+pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
+    let request = Request::decode(&mut call.body, call.version)?;
+    let (api, responder) = (Arc::clone(call.api), call.responder);
+    let mut request = request;
+    // What is asked twice is answered once.
+    let mut seen = HashSet::new();
+    request.topics.retain(|topic| seen.insert((topic.name.clone(), topic.id)));
+    Ok(waits(async move {
+        let refs = request.topics.iter().map(|topic| match &topic.name {
+            Some(name) => TopicRef::Name(name.to_string()),
+            None => TopicRef::Id(topic.id),
+        });
+        let results = match api.broker.catalog().call(Command::DeleteTopics(refs.collect())).await {
+            Reply::Topics(outcomes) => request
+                .topics
+                .into_iter()
+                .zip(outcomes)
+                .map(|(asked, outcome)| result(asked, outcome))
+                .collect(),
+            Reply::Refused(error) => {
+                request.topics.into_iter().map(|asked| refused(asked, error, None)).collect()
+            }
+            _ => Vec::new(),
+        };
+        responder.reply(&DeleteTopicsResponse::default().with_responses(results))
+    }))
+}
+
+fn result(asked: Topic, outcome: TopicOutcome) -> DeletableTopicResult {
+    match outcome.result {
+        Ok(topic) => DeletableTopicResult::default()
+            .with_name(Some(TopicName(StrBytes::from_string(topic.name.to_string()))))
+            .with_topic_id(Uuid::from_bytes(*topic.id.as_bytes())),
+        Err(error) => refused(asked, error.code, error.message),
+    }
+}
+
+fn refused(asked: Topic, error: ErrorCode, message: Option<String>) -> DeletableTopicResult {
+    DeletableTopicResult::default()
+        .with_name(asked.name.map(TopicName))
+        .with_topic_id(Uuid::from_bytes(*asked.id.as_bytes()))
+        .with_error_code(error.code())
+        .with_error_message(message.map(StrBytes::from_string))
 }

@@ -7,7 +7,19 @@
 //! An id or a null name before v12 is refused with 42; an unknown id gives 100; unknown names may create the topic,
 //! which is then in the answer (S83). Authorized operations that nobody asked for are the smallest `i32` (S97).
 
-use crate::types::TopicId;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{BrokerId, MetadataResponse, TopicName};
+use uuid::Uuid;
+
+use crate::api::{Api, Call, Outcome, Responder, Started, done, waits};
+use crate::broker::Endpoint;
+use crate::catalog::{CatalogImage, TopicImage, names};
+use crate::types::{ErrorCode, TopicId};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
 /// Key, versions, form.
@@ -68,4 +80,134 @@ impl Topic {
         r.end()?;
         Ok(topic)
     }
+}
+
+/// "Not asked for", where operations could stand (S97).
+pub(crate) const OPERATIONS_UNKNOWN: i32 = i32::MIN;
+
+/// Describes the cluster, after making the topics that the request may make.
+pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
+    let request = Request::decode(&mut call.body, call.version)?;
+    let (api, responder) = (Arc::clone(call.api), call.responder);
+    let endpoint = api.broker.endpoint(&call.session.peer);
+    let needs_creation = request.allow_auto_topic_creation
+        && api.broker.config().topics.auto_create
+        && request.topics.is_some();
+    if !needs_creation {
+        let topics = describe(&api, &request, call.version, &HashMap::new());
+        return Ok(done(answer(&api, responder, endpoint, topics)));
+    }
+    Ok(waits(async move {
+        let created = create_missing(&api, &request).await;
+        let topics = describe(&api, &request, responder.version, &created);
+        answer(&api, responder, endpoint, topics)
+    }))
+}
+
+/// Makes the topics that are asked for by name and do not exist; returns those that could not be made.
+async fn create_missing(api: &Api, request: &Request) -> HashMap<String, ErrorCode> {
+    let image = api.broker.image();
+    let mut missing: Vec<String> = Vec::new();
+    for name in request.topics.iter().flatten().filter_map(|topic| topic.name.as_ref()) {
+        if image.topic(name).is_none() && !missing.iter().any(|known| **known == **name) {
+            missing.push(name.to_string());
+        }
+    }
+    if missing.is_empty() {
+        return HashMap::new();
+    }
+    let outcomes = api.broker.auto_create(missing).await;
+    outcomes.into_iter().filter_map(|(name, outcome)| Some((name, outcome.err()?.code))).collect()
+}
+
+fn describe(
+    api: &Api,
+    request: &Request,
+    version: i16,
+    refused: &HashMap<String, ErrorCode>,
+) -> Result<Vec<MetadataResponseTopic>, ErrorCode> {
+    let image = api.broker.image();
+    let node = api.broker.node_id();
+    let Some(wanted) = &request.topics else {
+        return Ok(image.topics().map(|topic| found(&image, topic, node)).collect());
+    };
+    let early_form = wanted.iter().any(|topic| topic.name.is_none() || !topic.id.is_zero());
+    if (10..=11).contains(&version) && early_form {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    let mut topics = Vec::with_capacity(wanted.len());
+    for asked in wanted {
+        let topic = match &asked.name {
+            None => match image.topic_by_id(asked.id) {
+                Some(topic) => found(&image, topic, node),
+                None => absent(None, asked.id, ErrorCode::UnknownTopicId),
+            },
+            Some(name) => match image.topic(name) {
+                Some(topic) => found(&image, topic, node),
+                None => {
+                    let error = refused.get(&**name).copied().unwrap_or_else(|| unknown(name));
+                    absent(Some(name.clone()), TopicId::ZERO, error)
+                }
+            },
+        };
+        topics.push(topic);
+    }
+    Ok(topics)
+}
+
+/// Why a name is not found: it cannot exist, or it does not.
+fn unknown(name: &str) -> ErrorCode {
+    match names::check(name) {
+        Ok(()) => ErrorCode::UnknownTopicOrPartition,
+        Err(_) => ErrorCode::InvalidTopicException,
+    }
+}
+
+fn found(image: &CatalogImage, topic: &TopicImage, node: i32) -> MetadataResponseTopic {
+    let epoch = image.leader_epoch(topic);
+    let partitions = (0..topic.partitions).map(|index| {
+        MetadataResponsePartition::default()
+            .with_partition_index(index)
+            .with_leader_id(BrokerId(node))
+            .with_leader_epoch(epoch)
+            .with_replica_nodes(vec![BrokerId(node)])
+            .with_isr_nodes(vec![BrokerId(node)])
+    });
+    MetadataResponseTopic::default()
+        .with_name(Some(TopicName(StrBytes::from_string(topic.name.to_string()))))
+        .with_topic_id(Uuid::from_bytes(*topic.id.as_bytes()))
+        .with_is_internal(topic.internal)
+        .with_partitions(partitions.collect())
+        .with_topic_authorized_operations(OPERATIONS_UNKNOWN)
+}
+
+fn absent(name: Option<StrBytes>, id: TopicId, error: ErrorCode) -> MetadataResponseTopic {
+    MetadataResponseTopic::default()
+        .with_error_code(error.code())
+        .with_name(name.map(TopicName))
+        .with_topic_id(Uuid::from_bytes(*id.as_bytes()))
+        .with_topic_authorized_operations(OPERATIONS_UNKNOWN)
+}
+
+fn answer(
+    api: &Api,
+    responder: Responder,
+    endpoint: Endpoint,
+    topics: Result<Vec<MetadataResponseTopic>, ErrorCode>,
+) -> Outcome {
+    let broker = MetadataResponseBroker::default()
+        .with_node_id(BrokerId(api.broker.node_id()))
+        .with_host(StrBytes::from_string(endpoint.host))
+        .with_port(endpoint.port)
+        .with_rack(api.broker.config().rack.clone().map(StrBytes::from_string));
+    let mut response = MetadataResponse::default()
+        .with_brokers(vec![broker])
+        .with_cluster_id(Some(StrBytes::from_string(api.broker.cluster_id().to_owned())))
+        .with_controller_id(BrokerId(api.broker.node_id()))
+        .with_cluster_authorized_operations(OPERATIONS_UNKNOWN);
+    match topics {
+        Ok(topics) => response = response.with_topics(topics),
+        Err(error) => response = response.with_error_code(error.code()),
+    }
+    responder.reply(&response)
 }

@@ -5,6 +5,12 @@
 //! always a fresh id with epoch 0; exactly one of id and epoch being -1 gives 42, and so does an empty transactional
 //! id (S50). Ids are never given twice, restarts included.
 
+use std::sync::Arc;
+
+use kafka_protocol::messages::{InitProducerIdResponse, ProducerId};
+
+use crate::api::{Api, Call, Started, waits};
+use crate::types::ErrorCode;
 use crate::types::offset::NO_PRODUCER_ID;
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
@@ -36,4 +42,34 @@ impl Request {
         r.end()?;
         Ok(request)
     }
+}
+
+/// Hands out a producer id.
+pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
+    let request = Request::decode(&mut call.body, call.version)?;
+    let (api, responder) = (Arc::clone(call.api), call.responder);
+    Ok(waits(async move {
+        let (error, id, epoch) = match hand_out(&api, &request).await {
+            Ok(id) => (ErrorCode::None, id, 0),
+            Err(error) => (error, NO_PRODUCER_ID, -1),
+        };
+        let response = InitProducerIdResponse::default()
+            .with_error_code(error.code())
+            .with_producer_id(ProducerId(id))
+            .with_producer_epoch(epoch);
+        responder.reply(&response)
+    }))
+}
+
+/// A fresh id, whatever the producer held before (S50).
+async fn hand_out(api: &Api, request: &Request) -> Result<i64, ErrorCode> {
+    if request.transactional_id.as_ref().is_some_and(|id| id.is_empty())
+        || (request.producer_id == NO_PRODUCER_ID) != (request.producer_epoch == -1)
+    {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    if request.transactional_id.is_some() {
+        return Err(ErrorCode::UnsupportedVersion);
+    }
+    api.broker.next_producer_id().await
 }

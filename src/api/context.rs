@@ -1,0 +1,178 @@
+//! What a handler sees: the broker, the connection's session, and the request at hand.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use kafka_protocol::protocol::Encodable;
+
+use super::data::fetch_session::FetchSessions;
+use super::data::places::Places;
+use super::{Outcome, Slice};
+use crate::broker::Broker;
+use crate::catalog::TopicImage;
+use crate::partition::{OpenFault, Partition};
+use crate::types::TopicPartition;
+use crate::wire::encode;
+use crate::wire::header::ApiSpec;
+use crate::wire::read::{Reader, StrBytes};
+use crate::wire::service::{Peer, Started as ServiceStarted};
+use crate::wire::write::Writer;
+
+/// Partitions that one connection remembers.
+const REMEMBERED_PARTITIONS_MAX: usize = 1024;
+
+/// Runs work that may take long on this thread, after handing the runtime's other tasks to another one.
+pub(crate) fn off_worker<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// What became of a request when it was started.
+pub(crate) type Started = ServiceStarted<Slice>;
+
+/// The Kafka front-end: everything that handlers share. Handlers hold no state between requests but what stands here
+/// and in the session.
+pub struct Api {
+    /// The broker.
+    pub(crate) broker: Arc<Broker>,
+    /// Incremental fetch sessions (KIP-227), over all connections.
+    pub(crate) fetch_sessions: FetchSessions,
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Api")
+    }
+}
+
+impl Api {
+    /// A front-end of this broker.
+    pub fn new(broker: Arc<Broker>) -> Arc<Self> {
+        let fetch_sessions = FetchSessions::new(broker.config().fetch.session_slots, broker.clock().clone());
+        Arc::new(Self { broker, fetch_sessions })
+    }
+}
+
+/// State of one connection.
+#[derive(Debug)]
+pub struct Session {
+    /// Who is at the other end.
+    pub(crate) peer: Peer,
+    /// What the client called itself in its last request.
+    pub(crate) client_id: StrBytes,
+    /// What the client said its software is (KIP-511).
+    pub(crate) software: Option<(StrBytes, StrBytes)>,
+    /// Whether it ever appended: then it is held back when the disk cannot follow.
+    pub(crate) has_produced: bool,
+    /// Partitions whose queues got something since the last settle.
+    pub(crate) touched: Vec<Arc<Partition>>,
+    /// Partitions that this connection used, as of one catalog version.
+    pub(super) partitions: HashMap<TopicPartition, Arc<Partition>>,
+    pub(super) catalog_version: u64,
+    /// Where this connection's last reads ended.
+    pub(crate) places: Arc<Places>,
+}
+
+impl Session {
+    pub(super) fn new(peer: Peer) -> Self {
+        Self {
+            peer,
+            client_id: StrBytes::default(),
+            software: None,
+            has_produced: false,
+            touched: Vec::new(),
+            partitions: HashMap::new(),
+            catalog_version: 0,
+            places: Arc::default(),
+        }
+    }
+
+    /// The partition, opened on this thread if nobody has: what was started on this connection before must not be
+    /// overtaken by what comes after, so the connection waits, while the runtime's other tasks move to another thread.
+    pub(crate) fn partition(
+        &mut self,
+        broker: &Broker,
+        topic: &TopicImage,
+        index: i32,
+    ) -> Result<Arc<Partition>, OpenFault> {
+        let version = broker.image_version();
+        if self.catalog_version != version {
+            self.partitions.clear();
+            self.catalog_version = version;
+        }
+        let id = TopicPartition { topic: topic.id, partition: index };
+        if let Some(known) = self.partitions.get(&id) {
+            return Ok(Arc::clone(known));
+        }
+        let partition = match broker.open_partition(id) {
+            Some(open) => open,
+            None => off_worker(|| broker.partition_blocking(topic, index))?,
+        };
+        if self.partitions.len() < REMEMBERED_PARTITIONS_MAX {
+            self.partitions.insert(id, Arc::clone(&partition));
+        }
+        Ok(partition)
+    }
+
+    /// Names the client for a log line: `"billing" (librdkafka 2.16) from 10.0.0.4:5123`.
+    pub(crate) fn describe(&self) -> String {
+        let software =
+            self.software.as_ref().map_or_else(String::new, |(name, version)| format!(" ({name} {version})"));
+        format!("{:?}{software} from {}", &*self.client_id, self.peer.address)
+    }
+}
+
+/// One request being started.
+pub(crate) struct Call<'a> {
+    pub(crate) api: &'a Arc<Api>,
+    pub(crate) session: &'a mut Session,
+    pub(crate) version: i16,
+    pub(crate) body: Reader<'a>,
+    pub(crate) responder: Responder,
+}
+
+/// Frames the answer to one request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Responder {
+    pub(crate) spec: &'static ApiSpec,
+    pub(crate) version: i16,
+    pub(crate) correlation_id: i32,
+}
+
+impl Responder {
+    /// An answer that the protocol crate encodes. One that its version cannot carry is a bug: it is logged, and the
+    /// connection closes, since an answer that is left out would shift all that follow.
+    pub(crate) fn reply<T: Encodable>(&self, body: &T) -> Outcome {
+        match encode::response(self.spec, self.version, self.correlation_id, body) {
+            Ok(frame) => Outcome::Reply(frame.into()),
+            Err(error) => {
+                tracing::error!(%error, "an answer could not be encoded; closing the connection");
+                Outcome::Close
+            }
+        }
+    }
+
+    /// An answer whose body is written by hand; `size` is a guess that spares growing the buffer.
+    pub(crate) fn reply_with(&self, size: usize, body: impl FnOnce(&mut Writer<'_>)) -> Outcome {
+        Outcome::Reply(encode::response_with(self.spec, self.version, self.correlation_id, size, body).into())
+    }
+}
+
+/// A request that is answered at once.
+pub(crate) fn done(outcome: Outcome) -> Started {
+    Started::Done(outcome)
+}
+
+/// A request whose answer takes time and that is carried out even if the peer goes away.
+pub(crate) fn waits(outcome: impl Future<Output = Outcome> + Send + 'static) -> Started {
+    Started::Waits(Box::pin(outcome))
+}
+
+/// A request that is given up when the peer goes away.
+pub(crate) fn waits_while_open(outcome: impl Future<Output = Outcome> + Send + 'static) -> Started {
+    Started::WaitsWhileOpen(Box::pin(outcome))
+}

@@ -1,0 +1,24 @@
+//! Faults to error codes: the one place where what broke becomes what a client is told.
+//!
+//! A disk that fails must look retriable (`KAFKA_STORAGE_ERROR`), never like `UNKNOWN_SERVER_ERROR`, which clients take
+//! as final (S32).
+
+use crate::partition::OpenFault;
+use crate::storage::log::ReadError;
+use crate::types::ErrorCode;
+
+/// What a client is told when a partition cannot be opened.
+pub(crate) fn open_fault(fault: &OpenFault) -> ErrorCode {
+    match fault {
+        OpenFault::Unknown => ErrorCode::UnknownTopicOrPartition,
+        OpenFault::Storage(_) => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// What a client is told when a log cannot be read.
+pub(crate) fn read_fault(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        _ => ErrorCode::KafkaStorageError,
+    }
+}
