@@ -1,0 +1,174 @@
+//! A broker under test: the built binary in a process of its own, on a free port, in a directory that goes with it.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long a broker may take to serve.
+const START_MAX: Duration = Duration::from_secs(30);
+/// How long a broker may take to stop when it is asked to.
+const STOP_MAX: Duration = Duration::from_secs(20);
+
+/// A running streamd.
+pub struct Broker {
+    dir: TempDir,
+    config: String,
+    child: Option<Child>,
+    address: String,
+    pub cluster_id: String,
+}
+
+impl Broker {
+    /// A broker with an empty `broker.toml`: the `prod` profile.
+    pub fn start() -> Self {
+        Self::with("")
+    }
+
+    /// A broker with these lines in its `broker.toml`.
+    pub fn with(config: &str) -> Self {
+        let dir = TempDir::new().expect("a temp dir");
+        let mut broker = Self {
+            dir,
+            config: config.to_owned(),
+            child: None,
+            address: String::new(),
+            cluster_id: String::new(),
+        };
+        broker.up();
+        broker
+    }
+
+    /// Starts the broker again, on another port but with the same data.
+    pub fn up(&mut self) {
+        self.up_at("127.0.0.1:0");
+    }
+
+    /// Starts the broker again at this address.
+    pub fn up_at(&mut self, listen: &str) {
+        assert!(self.child.is_none(), "it runs already");
+        fs::write(self.path("broker.toml"), &self.config).expect("the config can be written");
+        let ports = self.path("ports.json");
+        let _ = fs::remove_file(&ports);
+        let log = File::options().create(true).append(true).open(self.path("log")).expect("a log file");
+        let child = Command::new(env!("CARGO_BIN_EXE_streamd"))
+            .arg("--config")
+            .arg(self.path("broker.toml"))
+            .arg("--data-dir")
+            .arg(self.data())
+            .args(["--set", &format!("listen.kafka={listen}"), "--ports-file"])
+            .arg(&ports)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("streamd starts");
+        self.child = Some(child);
+        let began = Instant::now();
+        while !ports.exists() {
+            let ended = self.child.as_mut().expect("it was started").try_wait().expect("its state");
+            assert!(ended.is_none(), "streamd ended: {ended:?}\n{}", self.log());
+            assert!(began.elapsed() < START_MAX, "streamd does not serve\n{}", self.log());
+            thread::sleep(Duration::from_millis(2));
+        }
+        let said: serde_json::Value = serde_json::from_slice(&fs::read(&ports).expect("the ports file"))
+            .expect("the ports file is JSON");
+        self.address = said["kafka"][0].as_str().expect("an address").to_owned();
+        self.cluster_id = said["cluster"].as_str().expect("a cluster id").to_owned();
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Where its data lies.
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// A path in the broker's own directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Other lines for `broker.toml`, from the next start on.
+    pub fn set_config(&mut self, config: &str) {
+        config.clone_into(&mut self.config);
+    }
+
+    /// Stops it in order.
+    pub fn stop(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        signal(&child, "TERM");
+        let began = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().expect("its state") {
+                assert!(status.success(), "streamd stopped with {status}\n{}", self.log());
+                return;
+            }
+            assert!(began.elapsed() < STOP_MAX, "streamd does not stop\n{}", self.log());
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Kills it: no signal handler runs.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
+    }
+
+    /// Stops it in order and starts it again.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.up();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if thread::panicking() {
+            eprintln!("--- streamd's log ---\n{}", self.log());
+        }
+    }
+}
+
+/// Sends a signal by its name.
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
+    assert!(status.is_ok_and(|status| status.success()), "cannot send {name}");
+}
+
+/// Runs the built binary to its end and returns its exit code, standard output and standard error.
+pub fn streamd(args: &[&str], input: Option<&Path>) -> (i32, String, String) {
+    let stdin = input.map_or_else(Stdio::null, |path| File::open(path).expect("the input").into());
+    let output = Command::new(env!("CARGO_BIN_EXE_streamd"))
+        .args(args)
+        .env_clear()
+        .stdin(stdin)
+        .output()
+        .expect("streamd runs");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
