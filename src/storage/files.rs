@@ -64,6 +64,17 @@ impl FileCache {
         if ring.len() > 2 * open.max(RING_SLACK) {
             ring.retain(|weak| weak.upgrade().is_some_and(|segment| segment.is_open()));
         }
+        self.close_unused(&mut ring);
+    }
+
+    /// Closes files past the bound that could not be closed before, because they had unsynced bytes.
+    pub(super) fn trim(&self) {
+        if self.is_over() {
+            self.close_unused(&mut self.segments.lock());
+        }
+    }
+
+    fn close_unused(&self, ring: &mut VecDeque<Weak<Segment>>) {
         let mut steps = 2 * ring.len();
         while self.is_over() && steps > 0 {
             steps -= 1;

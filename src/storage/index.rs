@@ -209,6 +209,11 @@ impl IndexTail {
         self.noted = false;
     }
 
+    /// Whether the files hold no entry.
+    pub(super) fn is_all_pending(&self) -> bool {
+        self.loaded && self.offsets_written == 0
+    }
+
     /// The last entry in RAM for which `below` holds; `None` if the answer lies in the file.
     pub(super) fn floor_pending(&self, below: impl Fn(&OffsetEntry) -> bool) -> Option<OffsetEntry> {
         let count = self.offsets.partition_point(below);

@@ -161,15 +161,19 @@ impl Segment {
         if wait == Wait::Never {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let log = OpenOptions::new().read(true).write(true).open(self.path(FileKind::Log))?;
-        Ok(self.install(log, files))
+        Ok(self.install(self.open_log()?, files, false))
     }
 
-    /// Makes `log` the segment's file unless somebody was faster.
-    pub(super) fn install(self: &Arc<Self>, log: File, files: &FileCache) -> Arc<SegmentFile> {
+    fn open_log(&self) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(self.path(FileKind::Log))
+    }
+
+    /// Makes `log` the segment's file unless somebody was faster; with `writes`, for a write that begins.
+    fn install(self: &Arc<Self>, log: File, files: &FileCache, writes: bool) -> Arc<SegmentFile> {
         let file = {
             let mut slot = self.slot.lock();
             slot.used = true;
+            slot.writes += u64::from(writes);
             match &slot.file {
                 Some(file) => return file.clone(),
                 None => {
@@ -190,17 +194,21 @@ impl Segment {
 
     /// The open file, for a write: until [`Segment::mark_synced`] has seen its end, the descriptor stays.
     pub(super) fn begin_write(self: &Arc<Self>, files: &FileCache) -> io::Result<Arc<SegmentFile>> {
-        loop {
-            {
-                let mut slot = self.slot.lock();
-                if let Some(file) = slot.file.clone() {
-                    slot.used = true;
-                    slot.writes += 1;
-                    return Ok(file);
-                }
+        {
+            let mut slot = self.slot.lock();
+            if let Some(file) = slot.file.clone() {
+                slot.used = true;
+                slot.writes += 1;
+                return Ok(file);
             }
-            self.open(files, Wait::MayBlock)?;
         }
+        Ok(self.install(self.open_log()?, files, true))
+    }
+
+    /// Makes `log`, which was just created, the segment's file. That it exists is what is unsynced.
+    pub(super) fn begin_with(self: &Arc<Self>, log: File, files: &FileCache) {
+        self.install(log, files, true);
+        self.end_write();
     }
 
     /// The write that [`Segment::begin_write`] announced is over.
@@ -289,8 +297,12 @@ impl Segment {
         wait: Wait,
         below: impl Fn(&OffsetEntry) -> bool + Copy,
     ) -> io::Result<Option<OffsetEntry>> {
-        if let Some(entry) = self.facts.lock().index.floor_pending(below) {
-            return Ok(Some(entry));
+        {
+            let facts = self.facts.lock();
+            let pending = facts.index.floor_pending(below);
+            if pending.is_some() || facts.index.is_all_pending() {
+                return Ok(pending);
+            }
         }
         match file.index(|| self.path(FileKind::Index), files, wait)? {
             Some(index) => floor(index, wait, below),

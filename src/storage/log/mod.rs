@@ -240,3 +240,5 @@ impl LogMark {
 
 #[cfg(test)]
 mod log_tests;
+#[cfg(test)]
+mod read_tests;

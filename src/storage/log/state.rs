@@ -303,6 +303,7 @@ impl SyncTarget for Log {
             }
             moved
         };
+        self.files.trim();
         if let Some(tell) = self.tell.get().filter(|_| moved) {
             tell(end);
         }

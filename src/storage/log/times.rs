@@ -212,3 +212,7 @@ fn first_record(
 
 /// What the records of one batch may take once decompressed, in bytes.
 const RECORDS_BYTES_MAX: usize = 256 << 20;
+
+#[cfg(test)]
+#[path = "times_tests.rs"]
+mod tests;

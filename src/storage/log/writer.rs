@@ -318,10 +318,7 @@ impl LogWriter {
         let serial = self.log.state.lock().take_serial();
         let segment =
             Segment::new(self.end, serial, self.log.dir.clone(), 0, Facts::new(IndexTail::new(), now));
-        segment.install(file, &self.log.files);
-        // The file's own existence is what is unsynced.
-        segment.begin_write(&self.log.files).map_err(|error| self.fault(error, 0))?;
-        segment.end_write();
+        segment.begin_with(file, &self.log.files);
         let place = Place { offset: self.end, segment: self.end, position: 0, serial };
         let mut state = self.log.state.lock();
         state.segments.push(segment.clone());
