@@ -133,18 +133,24 @@ impl IndexTail {
         Self::default()
     }
 
+    /// The next batch begins at `position`; `last` is the last entry before it.
+    fn go_on_at(&mut self, position: u64, last: Option<OffsetEntry>) {
+        self.bytes_since_entry = position.saturating_sub(last.map_or(0, |last| u64::from(last.position)));
+    }
+
     /// Whether [`IndexTail::load`] is still to come.
     pub(super) fn is_loaded(&self) -> bool {
         self.loaded
     }
 
-    /// Looks up the files' lengths and the last time entry.
-    pub(super) fn load(&mut self, dir: &Path, base: i64) -> io::Result<()> {
+    /// Looks up where the files of a segment of `len` bytes end.
+    pub(super) fn load(&mut self, dir: &Path, base: i64, len: u64) -> io::Result<()> {
         if self.loaded {
             return Ok(());
         }
         if let Some(file) = open_existing(dir, base, FileKind::Index)? {
             self.offsets_written = whole_entries::<OffsetEntry>(file.metadata()?.len());
+            self.go_on_at(len, floor(&file, Wait::MayBlock, |_| true)?);
         }
         if let Some(file) = open_existing(dir, base, FileKind::TimeIndex)? {
             self.times_written = whole_entries::<TimeEntry>(file.metadata()?.len());
@@ -271,6 +277,7 @@ impl IndexTail {
                 entry.position > 0 && u64::from(entry.position) < position && entry.relative < relative
             })?;
             tail.offsets_written = kept.map_or(0, |(nth, _)| saturate_u32(nth + 1));
+            tail.go_on_at(position, kept.map(|(_, entry)| entry));
             file.set_len(u64::from(tail.offsets_written) * OffsetEntry::BYTES as u64)?;
         }
         if let Some(file) = open_existing(dir, base, FileKind::TimeIndex)? {

@@ -44,16 +44,16 @@ proptest! {
     #[test]
     fn entries_are_kafkas_wherever_flushes_and_restarts_fall(
         batches in prop::collection::vec((1..2_000_u64, 0..50_i64), 1..200),
-        flush_every in 1..40_usize,
+        flush_every in 1..40_u32,
     ) {
         let dir = tempfile::tempdir().unwrap();
         let mut tail = IndexTail::new();
         let (mut offsets, mut times) = (Vec::new(), Vec::<TimeEntry>::new());
         let (mut position, mut since, mut max) = (0_u32, 0, None::<TimeEntry>);
-        for (n, (len, timestamp)) in batches.iter().enumerate() {
-            let batch = OffsetEntry { relative: n as u32, position };
+        for (n, (len, timestamp)) in (0..).zip(&batches) {
+            let batch = OffsetEntry { relative: n, position };
             if max.is_none_or(|max| *timestamp > max.timestamp) {
-                max = Some(TimeEntry { timestamp: *timestamp, relative: n as u32 });
+                max = Some(TimeEntry { timestamp: *timestamp, relative: n });
             }
             // Kafka's LogSegment.append.
             if since > 1_000 {
@@ -80,7 +80,7 @@ proptest! {
         let found: Vec<TimeEntry> = read(FileKind::TimeIndex).chunks(12).map(TimeEntry::decode).collect();
         prop_assert_eq!(&found, &times);
         let mut reopened = IndexTail::unloaded();
-        reopened.load(dir.path(), 0).unwrap();
+        reopened.load(dir.path(), 0, 0).unwrap();
         prop_assert_eq!(reopened.last_time, times.last().copied());
         prop_assert_eq!(reopened.offsets_written as usize, offsets.len());
     }

@@ -33,7 +33,29 @@ pub(super) struct Segment {
     facts: Mutex<Facts>,
     /// Held while index files are written, so that the writer and a checkpoint do not write the same entries.
     index_io: Mutex<()>,
-    damage: OnceLock<(u64, &'static str)>,
+    bad: OnceLock<Bad>,
+}
+
+/// A stretch of a segment that is never served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bad {
+    pub(super) from: u64,
+    /// Where sound batches go on; `u64::MAX` if they do not.
+    pub(super) to: u64,
+    /// The offset at `to`.
+    pub(super) resume: i64,
+    pub(super) why: &'static str,
+}
+
+impl Bad {
+    /// Everything from a position on.
+    pub(super) fn rest(from: u64, why: &'static str) -> Self {
+        Self { from, to: u64::MAX, resume: i64::MAX, why }
+    }
+
+    pub(super) fn holds(&self, position: u64) -> bool {
+        (self.from..self.to).contains(&position)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +128,7 @@ impl Segment {
             slot: Mutex::default(),
             facts: Mutex::new(facts),
             index_io: Mutex::new(()),
-            damage: OnceLock::new(),
+            bad: OnceLock::new(),
         })
     }
 
@@ -143,14 +165,19 @@ impl Segment {
         crate::types::offset::saturate_u32((offset - self.base).max(0))
     }
 
-    /// The byte from which the file cannot be served, and why.
-    pub(super) fn damage(&self) -> Option<(u64, &'static str)> {
-        self.damage.get().copied()
+    /// The stretch of the file that cannot be served, if there is one.
+    pub(super) fn bad(&self) -> Option<Bad> {
+        self.bad.get().copied()
     }
 
-    /// From `position` on the file is never served again. The first word on it counts.
-    pub(super) fn set_damage(&self, position: u64, why: &'static str) {
-        let _ = self.damage.set((position, why));
+    /// Never serves this stretch. The first word on it counts.
+    pub(super) fn set_bad(&self, bad: Bad) {
+        let _ = self.bad.set(bad);
+    }
+
+    /// How far batches can be read from the file's begin, of `size` bytes.
+    pub(super) fn sound(&self, size: u64) -> u64 {
+        self.bad().map_or(size, |bad| bad.from.min(size))
     }
 
     /// The open file, opened if need be and if the caller may wait.
@@ -264,7 +291,7 @@ impl Segment {
             return Ok(());
         }
         let mut index = IndexTail::unloaded();
-        index.load(&self.dir, self.base)?;
+        index.load(&self.dir, self.base, self.len())?;
         let mut facts = self.facts.lock();
         if !facts.index.is_loaded() {
             if let Some(last) = index.last_time()

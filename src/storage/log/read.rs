@@ -12,7 +12,7 @@ use super::{Log, LogSlice, Place, ReadBatches, ReadError};
 use crate::record::batch::BatchHeader;
 use crate::storage::layout::FileKind;
 use crate::storage::pread::Wait;
-use crate::storage::segment::{Segment, SegmentFile};
+use crate::storage::segment::{Bad, Segment, SegmentFile};
 use crate::storage::walk::{Step, Walk, WalkFault};
 use crate::types::offset::saturate_u32;
 
@@ -132,26 +132,36 @@ fn read_stretch(
 ) -> Result<Option<Stop>, ReadError> {
     let segment = &stretch.segment;
     let wait = request.wait;
-    let damage = segment.damage();
-    if let Some((0, why)) = damage {
-        return Err(ReadError::damaged(segment, 0, why));
+    let bad = segment.bad();
+    let damaged = |bad: Bad| ReadError::damaged(segment, bad.from, bad.why);
+    if let Some(bad) = bad.filter(|bad| bad.from == 0 && bad.to == u64::MAX) {
+        return Err(damaged(bad));
     }
     let file = segment.open(&log.files, wait).map_err(|error| ReadError::io(segment, error))?;
-    let size = damage.map_or(stretch.size, |(position, _)| position.min(stretch.size));
-    let start = match stretch.start {
-        Some(start) => Some(start),
-        None => Finder { log, segment, file: &file, size, wait }.start_of(from)?,
+    let finder = Finder { log, segment, file: &file, size: stretch.size, wait };
+    let start = match (stretch.start, bad) {
+        (Some(start), _) => Some(start),
+        (None, None) => finder.start_of(from, 0)?,
+        (None, Some(bad)) if from >= bad.resume => finder.start_of(from, bad.to)?,
+        // Not found before the bad stretch is in it.
+        (None, Some(bad)) => {
+            let before = Finder { size: bad.from.min(stretch.size), ..finder };
+            Some(before.start_of(from, 0)?.ok_or_else(|| damaged(bad))?)
+        }
     };
-    let Some(start) = start.filter(|start| *start < size) else {
-        return match damage {
-            Some((position, why)) => Err(ReadError::damaged(segment, position, why)),
-            // Offsets at the segment's end that hold no batch: the next segment goes on.
-            None => Ok(Some(Stop { position: stretch.size, offset: stretch.next, is_end: true })),
-        };
+    if let Some(bad) = bad.filter(|bad| start.is_some_and(|start| bad.holds(start))) {
+        return Err(damaged(bad));
+    }
+    let Some(start) = start.filter(|start| *start < stretch.size) else {
+        // Offsets at the segment's end that hold no batch: the next segment goes on.
+        return Ok(Some(Stop { position: stretch.size, offset: stretch.next, is_end: true }));
     };
+    // A damaged stretch has no end that is known: what lies behind it is not what follows on.
+    let is_cut = bad.is_some_and(|bad| start < bad.from);
+    let size = if is_cut { segment.sound(stretch.size) } else { stretch.size };
+    let finder = Finder { size, ..finder };
     let room = request.max_bytes.saturating_sub(out.bytes);
-    // A damaged stretch has no end that is known: what follows it is not what follows on.
-    let known = stretch.stop.filter(|stop| damage.is_none() && *stop > start);
+    let known = stretch.stop.filter(|stop| !is_cut && *stop > start);
     let mut stop = match known {
         Some(stop) if stop - start <= room as u64 => {
             let offset = if stop == stretch.size { stretch.next.min(upper) } else { upper };
@@ -159,11 +169,10 @@ fn read_stretch(
         }
         _ => {
             let first = request.at_least_one && out.slices.is_empty();
-            let finder = Finder { log, segment, file: &file, size, wait };
             finder.stop_behind(start, from, upper, room as u64, first)?
         }
     };
-    stop.is_end = stop.position == stretch.size && damage.is_none();
+    stop.is_end = stop.position == stretch.size && !is_cut;
     if stop.position == start {
         if out.slices.is_empty() {
             out.next = stretch.place(from, start);
@@ -190,10 +199,11 @@ pub(super) struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// Where the batch begins that holds `offset`, or the first one behind it; `None` at the segment's end.
-    fn start_of(&self, offset: i64) -> Result<Option<u64>, ReadError> {
+    /// Where the batch begins that holds `offset`, or the first one behind it; `None` at the segment's end. It lies at
+    /// or behind `floor`.
+    fn start_of(&self, offset: i64, floor: u64) -> Result<Option<u64>, ReadError> {
         let relative = self.segment.relative(offset);
-        let near = self.near(|entry| entry <= relative)?;
+        let near = self.near(|entry| entry <= relative)?.max(floor);
         let step = self.first(near, |header| header.last_offset() >= offset)?;
         Ok(step.map(|step| step.position))
     }

@@ -90,7 +90,7 @@ impl LogReader {
                 let next = state.next_of(nth);
                 let size = if is_last { state.end.position } else { segment.len() };
                 Searched {
-                    size: segment.damage().map_or(size, |(position, _)| position.min(size)),
+                    size: segment.sound(size),
                     segment: segment.clone(),
                     next: next.min(upper),
                     is_cut: upper < next,

@@ -14,7 +14,7 @@ use super::{Recovery, set_aside};
 use crate::storage::index::{IndexTail, OffsetEntry};
 use crate::storage::layout::{FileKind, segment_file_in};
 use crate::storage::log::Replay;
-use crate::storage::segment::{Facts, Segment};
+use crate::storage::segment::{Bad, Facts, Segment};
 use crate::types::offset::{NO_EPOCH, non_negative, saturate_u32};
 
 /// Where reading forward goes on after a segment.
@@ -54,7 +54,7 @@ impl Recovery<'_> {
         facts.max_timestamp = self.checkpoint.max_timestamp;
         let segment = Segment::new(base, serial, self.spec.dir.clone(), len, facts);
         let why = if log.is_none() { "the file is missing" } else { "the file is shorter than it was" };
-        self.damage(&segment, len, why);
+        self.damage(&segment, Bad::rest(len, why));
         self.segments.push(segment);
         self.last_is_active = false;
         Ok(self.next_segment(base, self.end))
@@ -82,8 +82,12 @@ impl Recovery<'_> {
             exact: self.spec.row.is_some() || is_last,
             epoch: self.epochs.last().unwrap_or(NO_EPOCH),
         };
-        if position > 0 && !self.lands_on_checkpoint(&segment, &file)? {
-            self.damage(&segment, 0, "no batch ends at the checkpoint");
+        if base == self.checkpoint.segment
+            && let Some(bad) = self.misses_checkpoint(&segment, &file)?
+        {
+            let at = self.checkpoint;
+            let why = "a batch that was durable is not there";
+            self.damage(&segment, Bad { from: bad, to: at.position, resume: at.offset, why });
         }
         let scanned = self.scan_segment(&segment, &file, position, log.len, rules, replay)?;
         segment.commit(scanned.end);
@@ -168,7 +172,7 @@ impl Recovery<'_> {
         // Without a manifest nobody knows what was durable: bad bytes that a valid segment follows are damage.
         match self.valid_segment_behind(segment.base()) {
             Some(next) => {
-                self.damage(segment, scanned.end, why);
+                self.damage(segment, Bad::rest(scanned.end, why));
                 segment.commit(scanned.end);
                 After::Segment(next)
             }

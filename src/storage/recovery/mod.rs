@@ -27,7 +27,7 @@ use super::log::{Damage, OpenError, OpenSpec, RecoveryReport, Replay};
 use super::manifest::Checkpoint;
 use super::pread::Wait;
 use super::put::put;
-use super::segment::Segment;
+use super::segment::{Bad, Segment};
 use super::walk::Walk;
 use listing::Listing;
 
@@ -200,15 +200,8 @@ impl<'a> Recovery<'a> {
 
     /// The segments, or parts of them, that the checkpoint vouches for.
     fn below_checkpoint(&self) -> Vec<(Arc<Segment>, u64)> {
-        let sound = |segment: &Arc<Segment>| {
-            let len = segment.len();
-            segment.damage().map_or(len, |(position, _)| position.min(len))
-        };
-        self.segments
-            .iter()
-            .map(|segment| (segment.clone(), sound(segment)))
-            .filter(|(_, size)| *size > 0)
-            .collect()
+        let parts = self.segments.iter().map(|segment| (segment.clone(), segment.sound(segment.len())));
+        parts.filter(|(_, size)| *size > 0).collect()
     }
 
     fn next_serial(&mut self) -> u32 {
@@ -216,9 +209,9 @@ impl<'a> Recovery<'a> {
         self.serial
     }
 
-    fn damage(&mut self, segment: &Segment, position: u64, why: &'static str) {
-        segment.set_damage(position, why);
-        let file = segment.path(FileKind::Log);
+    fn damage(&mut self, segment: &Segment, bad: Bad) {
+        segment.set_bad(bad);
+        let (file, position, why) = (segment.path(FileKind::Log), bad.from, bad.why);
         tracing::error!(file = %file.display(), position, why, "damage below what was durable: kept, and not served");
         self.report.damage.push(Damage { file, position, why });
     }

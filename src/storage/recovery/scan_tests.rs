@@ -84,7 +84,7 @@ fn zeros_behind_the_log_are_no_batches() {
 
 #[test]
 fn offsets_follow_exactly_or_rise_as_the_rules_say() {
-    let mut batches = vec![plain(0, 2, 50).to_vec(), plain(2, 1, 50).to_vec()];
+    let mut batches = [plain(0, 2, 50).to_vec(), plain(2, 1, 50).to_vec()];
     stamp(&mut batches[0], 0, 1);
     let first = batches[0].len() as u64;
     let mut ends = |base: i64, epoch: i32, rules: Rules| {
@@ -114,7 +114,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
     fn a_flipped_bit_ends_the_log_before_its_batch(at in 0..400_usize, bit in 0..8_u8) {
-        let mut batches = vec![plain(0, 1, 50).to_vec(), plain(1, 2, 50).to_vec(), plain(3, 1, 50).to_vec()];
+        let mut batches = [plain(0, 1, 50).to_vec(), plain(1, 2, 50).to_vec(), plain(3, 1, 50).to_vec()];
         for (batch, base) in batches.iter_mut().zip([0, 1, 3]) {
             stamp(batch, base, 1);
         }

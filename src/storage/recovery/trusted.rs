@@ -13,7 +13,7 @@ use crate::storage::layout::{FileKind, LEADER_EPOCHS, segment_file_in};
 use crate::storage::log::OpenError;
 use crate::storage::manifest::{PartitionRow, SegmentRow};
 use crate::storage::pread::Wait;
-use crate::storage::segment::{Facts, Segment};
+use crate::storage::segment::{Bad, Facts, Segment};
 use crate::storage::walk::Walk;
 
 impl Recovery<'_> {
@@ -88,7 +88,7 @@ impl Recovery<'_> {
         let serial = self.next_serial();
         let Some(file) = self.listing.logs.get(&listed.base).copied() else {
             let segment = self.segment_of(listed, serial, 0);
-            self.damage(&segment, 0, "the file is missing");
+            self.damage(&segment, Bad::rest(0, "the file is missing"));
             self.segments.push(segment);
             return Ok(None);
         };
@@ -113,30 +113,32 @@ impl Recovery<'_> {
             return Ok(Some(scanned.next));
         }
         let position = scanned.end.min(file.len);
-        self.damage(&segment, position, "the file does not have the length that was durable");
+        self.damage(&segment, Bad::rest(position, "the file does not have the length that was durable"));
         Ok(None)
     }
 
-    /// Whether a batch ends at the checkpoint, as the row says: else this is not the file that it speaks of.
-    pub(super) fn lands_on_checkpoint(&self, segment: &Arc<Segment>, file: &File) -> io::Result<bool> {
+    /// Where the way to the checkpoint is not as the row says: a batch has to end there, with the offset before it.
+    pub(super) fn misses_checkpoint(&self, segment: &Arc<Segment>, file: &File) -> io::Result<Option<u64>> {
         let (position, offset) = (self.checkpoint.position, self.checkpoint.offset);
         if position == 0 {
-            return Ok(true);
+            return Ok(None);
         }
         let opened = segment.open(&self.spec.files, Wait::MayBlock)?;
         let near = segment.floor(&opened, &self.spec.files, Wait::MayBlock, |entry| {
             entry.position > 0 && u64::from(entry.position) < position
         })?;
+        let mut reached = 0;
         for from in [near.map_or(0, |entry| u64::from(entry.position)), 0] {
             let mut walk = Walk::new(file, from, position, Wait::MayBlock);
-            let mut last = None;
+            let mut next = 0;
+            reached = from;
             while let Ok(Some(step)) = walk.next() {
-                last = Some(step);
+                (reached, next) = (step.end(), step.header.next_offset());
             }
-            if last.is_some_and(|step| step.end() == position && step.header.next_offset() <= offset) {
-                return Ok(true);
+            if reached == position && next <= offset {
+                return Ok(None);
             }
         }
-        Ok(false)
+        Ok(Some(reached))
     }
 }
