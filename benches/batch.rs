@@ -41,6 +41,7 @@ fn batches() -> Vec<(String, Bytes)> {
     ];
     for codec in [Codec::Snappy, Codec::Lz4, Codec::Zstd, Codec::Gzip] {
         batches.push((format!("64 x 1 KiB {codec}"), batch(codec, 64, 1000)));
+        batches.push((format!("10 x 100 B {codec}"), batch(codec, 10, 100)));
     }
     batches
 }

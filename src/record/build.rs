@@ -12,6 +12,9 @@ use crate::types::offset::{NO_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE};
 use crate::types::time::NO_TIMESTAMP;
 use crate::types::{Codec, Timestamp};
 
+/// Keys and values up to this size are gathered before they are handed on, in bytes.
+const SMALL_BYTES: usize = 256;
+
 /// A record to put into a batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NewRecord<'a> {
@@ -35,7 +38,7 @@ pub struct BatchBuilder {
     compression: Compression,
     /// Made with the first record; its output begins with room for the header.
     body: Option<Deflate>,
-    /// The bytes of the record being written, up to its key.
+    /// Bytes of the record being written: its numbers and what is small. Larger keys and values go past it.
     scratch: Vec<u8>,
     failed: Option<BatchError>,
 }
@@ -136,7 +139,7 @@ impl BatchBuilder {
                 builder.put_bytes(Some(header.key))?;
                 builder.put_bytes(header.value)?;
             }
-            Ok(())
+            builder.flush()
         });
     }
 
@@ -144,6 +147,7 @@ impl BatchBuilder {
     pub(super) fn push_tail(&mut self, timestamp: Timestamp, tail: usize, source: &mut Inflate<'_>) {
         self.write(|builder| {
             builder.put_head(timestamp, tail)?;
+            builder.flush()?;
             let body = Self::body(&mut builder.body, builder.compression)?;
             source.copy(tail, body)
         });
@@ -217,7 +221,6 @@ impl BatchBuilder {
         self.scratch.push(0);
         put_varint(&mut self.scratch, timestamp_delta);
         put_varint(&mut self.scratch, i64::from(offset_delta));
-        self.flush()?;
         self.header.last_offset_delta = offset_delta;
         self.header.records_count = count;
         if !self.header.attributes.is_log_append_time() {
@@ -229,16 +232,21 @@ impl BatchBuilder {
     fn put_bytes(&mut self, bytes: Option<&[u8]>) -> Result<(), BatchError> {
         let Some(bytes) = bytes else {
             put_varint(&mut self.scratch, -1);
-            return self.flush();
+            return Ok(());
         };
         self.put_number(bytes.len())?;
+        if bytes.len() <= SMALL_BYTES {
+            self.scratch.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.flush()?;
         Self::body(&mut self.body, self.compression)?.write(bytes)
     }
 
     fn put_number(&mut self, n: usize) -> Result<(), BatchError> {
         let n = i32::try_from(n).map_err(|_| too_large())?;
         put_varint(&mut self.scratch, i64::from(n));
-        self.flush()
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), BatchError> {
@@ -250,9 +258,16 @@ impl BatchBuilder {
     fn body(body: &mut Option<Deflate>, compression: Compression) -> Result<&mut Deflate, BatchError> {
         match body {
             Some(body) => Ok(body),
-            None => Ok(body.insert(Deflate::new(compression, vec![0; HEADER_LEN])?)),
+            None => Ok(body.insert(Deflate::new(compression, header_room())?)),
         }
     }
+}
+
+/// Room for the header, in a buffer that does not grow at once.
+fn header_room() -> Vec<u8> {
+    let mut room = Vec::with_capacity(1024);
+    room.resize(HEADER_LEN, 0);
+    room
 }
 
 /// Bytes of a record from the length of its key on.

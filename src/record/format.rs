@@ -4,8 +4,41 @@
 //! A record is: length, attributes, timestamp delta, offset delta, key, value, headers (KIP-98). All numbers but the
 //! attributes are zigzag varints. Iteration ([`super::iter`]) needs the keys and values; the produce-time check needs
 //! to walk past them without holding them. [`Source`] is what the two have in common.
+//!
+//! The readers are inlined by force: out of line, the source goes through memory at every number, and the walk over
+//! small records takes three times as long (`benches/batch.rs`).
 
 use super::batch::BatchError;
+
+/// How a record breaks the format. One byte, so that the readers here, which run for every record, answer in a register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Flaw {
+    EndsEarly,
+    EndsLate,
+    TooWide,
+    NegativeLength,
+    BelowNull,
+    NegativeHeaderCount,
+    NullHeaderKey,
+    /// Not the record: its source failed, and knows why.
+    Source,
+}
+
+impl From<Flaw> for BatchError {
+    #[cold]
+    fn from(flaw: Flaw) -> Self {
+        Self::Record(match flaw {
+            Flaw::EndsEarly => "it ends early",
+            Flaw::EndsLate => "its length is not that of its fields",
+            Flaw::TooWide => "a number in it is too wide",
+            Flaw::NegativeLength => "its length is negative",
+            Flaw::BelowNull => "a length in it is below -1",
+            Flaw::NegativeHeaderCount => "its header count is negative",
+            Flaw::NullHeaderKey => "a header's key is null",
+            Flaw::Source => "its bytes cannot be had",
+        })
+    }
+}
 
 /// Bytes being read from the front.
 pub(super) trait Source {
@@ -13,25 +46,25 @@ pub(super) trait Source {
     type Span;
 
     /// The next byte.
-    fn byte(&mut self) -> Result<u8, BatchError>;
+    fn byte(&mut self) -> Result<u8, Flaw>;
 
     /// The next `len` bytes.
-    fn span(&mut self, len: usize) -> Result<Self::Span, BatchError>;
+    fn span(&mut self, len: usize) -> Result<Self::Span, Flaw>;
 }
 
 impl<'a> Source for &'a [u8] {
     type Span = &'a [u8];
 
-    #[inline]
-    fn byte(&mut self) -> Result<u8, BatchError> {
-        let (&byte, rest) = self.split_first().ok_or(ENDS_EARLY)?;
+    #[inline(always)]
+    fn byte(&mut self) -> Result<u8, Flaw> {
+        let (&byte, rest) = self.split_first().ok_or(Flaw::EndsEarly)?;
         *self = rest;
         Ok(byte)
     }
 
-    #[inline]
-    fn span(&mut self, len: usize) -> Result<&'a [u8], BatchError> {
-        let (span, rest) = self.split_at_checked(len).ok_or(ENDS_EARLY)?;
+    #[inline(always)]
+    fn span(&mut self, len: usize) -> Result<&'a [u8], Flaw> {
+        let (span, rest) = self.split_at_checked(len).ok_or(Flaw::EndsEarly)?;
         *self = rest;
         Ok(span)
     }
@@ -53,14 +86,14 @@ pub(super) struct Run<S> {
 }
 
 /// Reads a record's length: the bytes that follow the length itself.
-#[inline]
-pub(super) fn read_length<S: Source>(source: &mut S) -> Result<usize, BatchError> {
-    usize::try_from(read_varint(source)?).map_err(|_| BatchError::Record("its length is negative"))
+#[inline(always)]
+pub(super) fn read_length<S: Source>(source: &mut S) -> Result<usize, Flaw> {
+    usize::try_from(read_varint(source)?).map_err(|_| Flaw::NegativeLength)
 }
 
 /// Reads a record from its attributes to its header count.
-#[inline]
-pub(super) fn read_fields<S: Source>(source: &mut S) -> Result<Fields<S::Span>, BatchError> {
+#[inline(always)]
+pub(super) fn read_fields<S: Source>(source: &mut S) -> Result<Fields<S::Span>, Flaw> {
     // Attributes: no bit of them has a meaning yet.
     source.byte()?;
     let timestamp_delta = read_varlong(source)?;
@@ -69,22 +102,22 @@ pub(super) fn read_fields<S: Source>(source: &mut S) -> Result<Fields<S::Span>, 
     let value = read_bytes(source)?;
     let headers = read_varint(source)?;
     if headers < 0 {
-        return Err(BatchError::Record("its header count is negative"));
+        return Err(Flaw::NegativeHeaderCount);
     }
     Ok(Fields { timestamp_delta, offset_delta, key, value, headers })
 }
 
 /// Reads one header: its key, which may not be null, and its value.
 #[inline]
-pub(super) fn read_header<S: Source>(source: &mut S) -> Result<(S::Span, Option<S::Span>), BatchError> {
-    let key = read_bytes(source)?.ok_or(BatchError::Record("a header's key is null"))?;
+pub(super) fn read_header<S: Source>(source: &mut S) -> Result<(S::Span, Option<S::Span>), Flaw> {
+    let key = read_bytes(source)?.ok_or(Flaw::NullHeaderKey)?;
     let value = read_bytes(source)?;
     Ok((key.span, value.map(|value| value.span)))
 }
 
 /// Reads past `count` headers. A header takes two bytes at least, so the bytes bound the work, whatever the count.
 #[inline]
-pub(super) fn skip_headers<S: Source>(source: &mut S, count: i32) -> Result<(), BatchError> {
+pub(super) fn skip_headers<S: Source>(source: &mut S, count: i32) -> Result<(), Flaw> {
     for _ in 0..count {
         read_header(source)?;
     }
@@ -92,45 +125,54 @@ pub(super) fn skip_headers<S: Source>(source: &mut S, count: i32) -> Result<(), 
 }
 
 /// Reads a length and that many bytes; -1 is null.
-#[inline]
-fn read_bytes<S: Source>(source: &mut S) -> Result<Option<Run<S::Span>>, BatchError> {
+#[inline(always)]
+fn read_bytes<S: Source>(source: &mut S) -> Result<Option<Run<S::Span>>, Flaw> {
     match read_varint(source)? {
         -1 => Ok(None),
         len => {
-            let len = usize::try_from(len).map_err(|_| BatchError::Record("a length in it is below -1"))?;
+            let len = usize::try_from(len).map_err(|_| Flaw::BelowNull)?;
             Ok(Some(Run { len, span: source.span(len)? }))
         }
     }
 }
 
 /// Reads a zigzag number of at most 32 bits.
-#[inline]
-pub(super) fn read_varint<S: Source>(source: &mut S) -> Result<i32, BatchError> {
-    let first = source.byte()?;
-    let raw = if first < 0x80 { u64::from(first) } else { read_long_form(source, first, 32)? };
-    // Fits: the long form has been held to 32 bits.
-    let raw = u32::try_from(raw).map_err(|_| TOO_WIDE)?;
+#[inline(always)]
+pub(super) fn read_varint<S: Source>(source: &mut S) -> Result<i32, Flaw> {
+    // Fits: it has been held to 32 bits.
+    let raw = u32::try_from(read_unsigned(source, 32)?).map_err(|_| Flaw::TooWide)?;
     Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
 }
 
 /// Reads a zigzag number of at most 64 bits.
-#[inline]
-pub(super) fn read_varlong<S: Source>(source: &mut S) -> Result<i64, BatchError> {
-    let first = source.byte()?;
-    let raw = if first < 0x80 { u64::from(first) } else { read_long_form(source, first, 64)? };
+#[inline(always)]
+pub(super) fn read_varlong<S: Source>(source: &mut S) -> Result<i64, Flaw> {
+    let raw = read_unsigned(source, 64)?;
     Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
 }
 
-/// The rest of a varint of more than one byte. Refused: more bytes than `bits` can need, and bits beyond `bits`
-/// (Kafka drops those in silence, other readers do not). Zeros at the top are legal, if wasteful.
-fn read_long_form<S: Source>(source: &mut S, first: u8, bits: u32) -> Result<u64, BatchError> {
-    let mut raw = u64::from(first & 0x7f);
-    let mut shift = 7;
+/// Reads a varint of at most `bits` bits. Refused: more bytes than `bits` can need, and bits beyond `bits` (Kafka drops
+/// those in silence, other readers do not). Zeros at the top are legal, if wasteful.
+#[inline(always)]
+fn read_unsigned<S: Source>(source: &mut S, bits: u32) -> Result<u64, Flaw> {
+    // Most numbers in a record take one byte or two.
+    let first = source.byte()?;
+    if first < 0x80 {
+        return Ok(u64::from(first));
+    }
+    let second = source.byte()?;
+    let raw = u64::from(first & 0x7f) | u64::from(second & 0x7f) << 7;
+    if second < 0x80 { Ok(raw) } else { read_long_form(source, raw, bits) }
+}
+
+/// The rest of a varint of which two bytes have been read.
+fn read_long_form<S: Source>(source: &mut S, mut raw: u64, bits: u32) -> Result<u64, Flaw> {
+    let mut shift = 14;
     loop {
         let byte = source.byte()?;
         let part = u64::from(byte & 0x7f);
         if shift + 7 > bits && part >> (bits - shift) != 0 {
-            return Err(TOO_WIDE);
+            return Err(Flaw::TooWide);
         }
         raw |= part << shift;
         if byte < 0x80 {
@@ -138,7 +180,7 @@ fn read_long_form<S: Source>(source: &mut S, first: u8, bits: u32) -> Result<u64
         }
         shift += 7;
         if shift >= bits {
-            return Err(TOO_WIDE);
+            return Err(Flaw::TooWide);
         }
     }
 }
@@ -166,21 +208,18 @@ fn zigzag(n: i64) -> u64 {
     ((n << 1) ^ (n >> 63)).cast_unsigned()
 }
 
-const ENDS_EARLY: BatchError = BatchError::Record("it ends early");
-const TOO_WIDE: BatchError = BatchError::Record("a number in it is too wide");
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn varlong(bytes: &[u8]) -> Result<(i64, usize), BatchError> {
+    fn varlong(bytes: &[u8]) -> Result<(i64, usize), Flaw> {
         let mut rest = bytes;
         read_varlong(&mut rest).map(|n| (n, bytes.len() - rest.len()))
     }
 
-    fn varint(bytes: &[u8]) -> Result<(i32, usize), BatchError> {
+    fn varint(bytes: &[u8]) -> Result<(i32, usize), Flaw> {
         let mut rest = bytes;
         read_varint(&mut rest).map(|n| (n, bytes.len() - rest.len()))
     }
@@ -210,14 +249,14 @@ mod tests {
 
     #[test]
     fn numbers_that_are_too_wide_are_refused() {
-        assert_eq!(varint(&[0xff, 0xff, 0xff, 0xff, 0x1f]), Err(TOO_WIDE), "33 bits");
-        assert_eq!(varint(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x00]), Err(TOO_WIDE), "6 bytes");
-        assert_eq!(varlong(&[0xff; 10]), Err(TOO_WIDE), "70 bits");
+        assert_eq!(varint(&[0xff, 0xff, 0xff, 0xff, 0x1f]), Err(Flaw::TooWide), "33 bits");
+        assert_eq!(varint(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x00]), Err(Flaw::TooWide), "6 bytes");
+        assert_eq!(varlong(&[0xff; 10]), Err(Flaw::TooWide), "70 bits");
         let mut eleven = [0x80; 11];
         eleven[10] = 0;
-        assert_eq!(varlong(&eleven), Err(TOO_WIDE), "11 bytes");
-        assert_eq!(varint(&[0x80, 0x80]), Err(ENDS_EARLY));
-        assert_eq!(varint(&[]), Err(ENDS_EARLY));
+        assert_eq!(varlong(&eleven), Err(Flaw::TooWide), "11 bytes");
+        assert_eq!(varint(&[0x80, 0x80]), Err(Flaw::EndsEarly));
+        assert_eq!(varint(&[]), Err(Flaw::EndsEarly));
     }
 
     #[test]
@@ -236,7 +275,7 @@ mod tests {
                 prop_assert_eq!(varlong(&out), Ok((n, out.len())));
                 match i32::try_from(n) {
                     Ok(narrow) => prop_assert_eq!(varint(&out), Ok((narrow, out.len()))),
-                    Err(_) => prop_assert_eq!(varint(&out), Err(TOO_WIDE)),
+                    Err(_) => prop_assert_eq!(varint(&out), Err(Flaw::TooWide)),
                 }
             }
         }

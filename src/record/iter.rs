@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::batch::{BatchError, BatchHeader, BatchView};
 use super::compress::inflate;
-use super::format::{Source, read_fields, read_header, read_length, skip_headers};
+use super::format::{Flaw, Source, read_fields, read_header, read_length, skip_headers};
 use crate::types::{Codec, Timestamp};
 
 /// A batch's records, decompressed. Iterate over `&records`.
@@ -73,7 +73,7 @@ impl<'r> Iterator for RecordIter<'r> {
         if left > 0 {
             let record = RecordView::read(&mut self.rest, &self.header);
             self.left = record.is_ok().then_some(left - 1);
-            return Some(record);
+            return Some(record.map_err(BatchError::from));
         }
         self.left = None;
         if left < 0 {
@@ -107,14 +107,14 @@ pub struct RecordView<'r> {
 impl<'r> RecordView<'r> {
     /// Reads the record at the front of `rest` to its last byte, headers included.
     #[inline]
-    fn read(rest: &mut &'r [u8], header: &BatchHeader) -> Result<Self, BatchError> {
+    fn read(rest: &mut &'r [u8], header: &BatchHeader) -> Result<Self, Flaw> {
         let length = read_length(rest)?;
         let mut body = rest.span(length)?;
         let fields = read_fields(&mut body)?;
         let headers = Headers { bytes: body, left: fields.headers };
         skip_headers(&mut body, fields.headers)?;
         if !body.is_empty() {
-            return Err(BatchError::Record("it is shorter than its length"));
+            return Err(Flaw::EndsLate);
         }
         Ok(Self {
             offset: header.base_offset.saturating_add(i64::from(fields.offset_delta)),

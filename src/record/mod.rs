@@ -2,7 +2,8 @@
 //!
 //! A batch is 61 bytes of header and then its records, compressed as one block or not. It travels from the producer's
 //! request to the disk and from there to the consumer's answer as it is; this module is what may look into it. Nothing
-//! here does I/O, reads a clock or keeps state, and whatever the bytes say, memory follows the bytes that are there.
+//! here does I/O, reads a clock or keeps state (but for the decompressors' scratch memory, one per thread), and whatever
+//! the bytes say, memory follows the bytes that are there.
 
 pub mod batch;
 pub mod build;

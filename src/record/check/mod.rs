@@ -3,9 +3,9 @@
 //!
 //! This is the hot path, outside any lock. What it costs, and why it cannot cost less:
 //!
-//! - *Header*: a few comparisons ([`frame`]).
+//! - *Header*: a few comparisons (`frame`).
 //! - *CRC*: one pass over the bytes.
-//! - *Records*: one walk ([`walk`]). Kafka's rules speak of every record: its time must lie in the window, its key must
+//! - *Records*: one walk (`walk`). Kafka's rules speak of every record: its time must lie in the window, its key must
 //!   be there if the topic is compacted, its fields must fill its length, there must be as many as the header counts
 //!   and nothing behind them; and the batch's largest timestamp, which indexes and time lookups trust, must be true. So
 //!   each record's numbers are read and its bytes stepped over: nothing is copied or allocated, keys, values and
@@ -14,7 +14,7 @@
 //!   through a window of memory and stops at [`CheckRules::inflated_max_bytes`].
 //!
 //! The bytes then go on as they came, except that the batch is copied to correct its header (log append time; a wrong
-//! largest timestamp), or made anew ([`rebuild`]) when the topic has another codec or its offset deltas do not count
+//! largest timestamp), or made anew (`rebuild`) when the topic has another codec or its offset deltas do not count
 //! 0, 1, 2.
 //!
 //! Where this differs from Kafka on purpose:

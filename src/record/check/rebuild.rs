@@ -5,10 +5,10 @@ use bytes::{Bytes, BytesMut};
 
 use super::{CheckRules, Refusal};
 use crate::config::topic::Compression;
-use crate::record::batch::{Attributes, BatchError, BatchView, HEADER_LEN, seal};
+use crate::record::batch::{Attributes, BatchHeader, BatchView, seal};
 use crate::record::build::BatchBuilder;
 use crate::record::compress::Inflate;
-use crate::record::format::{Source, read_length, read_varint, read_varlong};
+use crate::record::format::{Flaw, Source, read_length, read_varint, read_varlong};
 use crate::types::offset::non_negative;
 use crate::types::{Codec, ErrorCode, Timestamp};
 
@@ -62,13 +62,7 @@ pub(super) fn rebuild(
     }
     let mut source = Inflate::new(codec, batch.payload(), rules.inflated_max_bytes())?;
     for _ in 0..header.records_count {
-        let length = read_length(&mut source)?;
-        let start = source.position();
-        source.byte()?;
-        let timestamp = header.timestamp_of(read_varlong(&mut source)?);
-        read_varint(&mut source)?;
-        let tail =
-            length.checked_sub(source.position() - start).ok_or(BatchError::Record("it is too short"))?;
+        let (timestamp, tail) = read_head(header, &mut source).map_err(|flaw| source.explain(flaw))?;
         let certain = if compression.codec == Codec::None { tail } else { 0 };
         if builder.produced_len() + certain > max {
             return Err(too_large(rules));
@@ -79,8 +73,18 @@ pub(super) fn rebuild(
         }
     }
     let bytes = builder.build()?;
-    debug_assert!(bytes.len() >= HEADER_LEN);
     if bytes.len() > max { Err(too_large(rules)) } else { Ok(bytes) }
+}
+
+/// Reads a record up to its key: its time, and the bytes that follow.
+fn read_head(header: &BatchHeader, source: &mut Inflate<'_>) -> Result<(Timestamp, usize), Flaw> {
+    let length = read_length(source)?;
+    let start = source.position();
+    source.byte()?;
+    let timestamp = header.timestamp_of(read_varlong(source)?);
+    read_varint(source)?;
+    let tail = length.checked_sub(source.position() - start).ok_or(Flaw::EndsLate)?;
+    Ok((timestamp, tail))
 }
 
 fn too_large(rules: &CheckRules<'_>) -> Refusal {

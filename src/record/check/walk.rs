@@ -3,10 +3,9 @@
 use std::fmt::Write;
 
 use super::{CheckRules, RECORD_ERRORS_MAX, Refusal};
-use crate::record::batch::{BatchError, BatchView};
+use crate::record::batch::{BatchError, BatchHeader, BatchView};
 use crate::record::compress::Inflate;
-use crate::record::format::{read_fields, read_length, skip_headers};
-use crate::record::iter::RecordIter;
+use crate::record::format::{Fields, Flaw, Source, read_fields, read_length, skip_headers};
 use crate::types::time::NO_TIMESTAMP;
 use crate::types::{Codec, ErrorCode, Timestamp};
 
@@ -30,19 +29,27 @@ pub(super) fn walk(
 ) -> Result<Walked, Refusal> {
     let mut judge = Judge::new(batch, codec, rules, now);
     if codec == Codec::None {
-        for record in RecordIter::new(*batch.header(), batch.payload()) {
-            let record = record?;
-            judge.see(Seen {
-                timestamp: record.timestamp,
-                offset_delta: record.offset_delta,
-                key_len: record.key.map(<[u8]>::len),
-                value_len: record.value.map(<[u8]>::len),
-            });
-        }
+        walk_uncompressed(batch, &mut judge)?;
     } else {
         walk_compressed(batch, codec, rules, &mut judge)?;
     }
     judge.verdict()
+}
+
+fn walk_uncompressed(batch: &BatchView<'_>, judge: &mut Judge<'_>) -> Result<(), BatchError> {
+    let header = batch.header();
+    let mut rest = batch.payload();
+    for _ in 0..header.records_count {
+        let length = read_length(&mut rest)?;
+        let mut body = rest.span(length)?;
+        let fields = read_fields(&mut body)?;
+        skip_headers(&mut body, fields.headers)?;
+        if !body.is_empty() {
+            return Err(Flaw::EndsLate.into());
+        }
+        judge.see(&Seen::new(header, &fields));
+    }
+    if rest.is_empty() { Ok(()) } else { Err(BatchError::Surplus) }
 }
 
 /// The same over what comes out of the decompressor, without holding a record.
@@ -52,24 +59,25 @@ fn walk_compressed(
     rules: &CheckRules<'_>,
     judge: &mut Judge<'_>,
 ) -> Result<(), BatchError> {
-    let header = batch.header();
     let mut source = Inflate::new(codec, batch.payload(), rules.inflated_max_bytes())?;
-    for _ in 0..header.records_count {
-        let length = read_length(&mut source)?;
-        let start = source.position();
-        let fields = read_fields(&mut source)?;
-        skip_headers(&mut source, fields.headers)?;
-        if source.position() - start != length {
-            return Err(BatchError::Record("its length is not that of its fields"));
+    for _ in 0..batch.header().records_count {
+        match next_compressed(batch.header(), &mut source) {
+            Ok(record) => judge.see(&record),
+            Err(flaw) => return Err(source.explain(flaw)),
         }
-        judge.see(Seen {
-            timestamp: header.timestamp_of(fields.timestamp_delta),
-            offset_delta: fields.offset_delta,
-            key_len: fields.key.map(|key| key.len),
-            value_len: fields.value.map(|value| value.len),
-        });
     }
     if source.at_end()? { Ok(()) } else { Err(BatchError::Surplus) }
+}
+
+fn next_compressed(header: &BatchHeader, source: &mut Inflate<'_>) -> Result<Seen, Flaw> {
+    let length = read_length(source)?;
+    let start = source.position();
+    let fields = read_fields(source)?;
+    skip_headers(source, fields.headers)?;
+    if source.position() - start != length {
+        return Err(Flaw::EndsLate);
+    }
+    Ok(Seen::new(header, &fields))
 }
 
 /// What the rules ask about one record.
@@ -80,10 +88,25 @@ struct Seen {
     value_len: Option<usize>,
 }
 
+impl Seen {
+    #[inline]
+    fn new<S>(header: &BatchHeader, fields: &Fields<S>) -> Self {
+        Self {
+            timestamp: header.timestamp_of(fields.timestamp_delta),
+            offset_delta: fields.offset_delta,
+            key_len: fields.key.as_ref().map(|key| key.len),
+            value_len: fields.value.as_ref().map(|value| value.len),
+        }
+    }
+}
+
 /// Holds record after record against the rules.
 struct Judge<'a> {
     rules: &'a CheckRules<'a>,
     now: Timestamp,
+    keys_wanted: bool,
+    /// Records keep their own times, which must lie in the topic's window.
+    create_time: bool,
     /// The batch claims that the broker has set its time.
     claims_append_time: bool,
     /// What Java calls a record that it does not hold in memory.
@@ -103,6 +126,8 @@ impl<'a> Judge<'a> {
         Self {
             rules,
             now,
+            keys_wanted: rules.settings.compact,
+            create_time: !rules.settings.log_append_time,
             claims_append_time: batch.header().attributes.is_log_append_time(),
             class: if partial { "PartialDefaultRecord" } else { "DefaultRecord" },
             index: 0,
@@ -115,21 +140,21 @@ impl<'a> Judge<'a> {
     }
 
     #[inline]
-    fn see(&mut self, record: Seen) {
+    fn see(&mut self, record: &Seen) {
         self.in_order &= record.offset_delta == self.index;
         self.max_timestamp = self.max_timestamp.max(record.timestamp);
-        let settings = self.rules.settings;
-        if settings.compact && record.key_len.is_none() {
+        if self.keys_wanted && record.key_len.is_none() {
             self.refuse_key();
-        } else if !settings.log_append_time && record.timestamp != NO_TIMESTAMP {
+        } else if self.create_time && record.timestamp != NO_TIMESTAMP {
             // Kafka's arithmetic, which wraps.
             let age = self.now.wrapping_sub(record.timestamp);
+            let settings = self.rules.settings;
             if age > settings.timestamp_before_max_ms || age.wrapping_neg() > settings.timestamp_after_max_ms
             {
-                self.refuse_time(&record);
+                self.refuse_time(record);
             }
         } else if self.claims_append_time {
-            self.refuse_type(&record);
+            self.refuse_type(record);
         }
         self.index = self.index.wrapping_add(1);
     }

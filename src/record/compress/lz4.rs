@@ -32,7 +32,9 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn fill(&mut self, window: &mut Vec<u8>) -> io::Result<usize> {
-        window.resize(WINDOW_BYTES, 0);
+        if window.len() < WINDOW_BYTES {
+            window.resize(WINDOW_BYTES, 0);
+        }
         let read = self.decoder.read(window)?;
         // A block of nothing looks like the end to the decoder, and is an error to Java.
         if read == 0 && !self.decoder.get_ref().is_empty() {

@@ -8,22 +8,32 @@
 
 mod lz4;
 mod snappy;
+mod zstd;
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 
+use ::zstd::stream::write::Encoder as ZstdEncoder;
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use lz4_flex::frame::FrameEncoder;
 
 use super::batch::BatchError;
-use super::format::Source;
+use super::format::{Flaw, Source};
 use crate::config::topic::Compression;
 use crate::types::Codec;
 
 /// Decompressed bytes held at a time, where the codec lets us choose.
 const WINDOW_BYTES: usize = 32 * 1024;
+/// A window up to this size is kept for the thread's next payload, in bytes.
+const WINDOW_KEPT_MAX_BYTES: usize = 256 * 1024;
 /// Bytes gathered before they are handed to a compressor; snappy's block size in Java's framing.
 const CHUNK_BYTES: usize = 32 * 1024;
+
+thread_local! {
+    /// The last payload's window: to make and clear one costs as much as a small batch.
+    static WINDOW: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Decompresses all of `payload`, to `max_bytes` at most.
 pub(super) fn inflate(codec: Codec, payload: &[u8], max_bytes: usize) -> Result<Vec<u8>, BatchError> {
@@ -46,6 +56,8 @@ pub(super) struct Inflate<'a> {
     /// Bytes that have come out, `end` included.
     produced: usize,
     max_bytes: usize,
+    /// Why there is no more, when a [`Source`] method has said [`Flaw::Source`].
+    failed: Option<BatchError>,
 }
 
 enum Decoder<'a> {
@@ -53,7 +65,7 @@ enum Decoder<'a> {
     Gzip(Box<MultiGzDecoder<&'a [u8]>>),
     Snappy(snappy::Reader<'a>),
     Lz4(lz4::Reader<'a>),
-    Zstd(zstd::stream::read::Decoder<'static, &'a [u8]>),
+    Zstd(zstd::Reader<'a>),
 }
 
 impl<'a> Inflate<'a> {
@@ -65,14 +77,20 @@ impl<'a> Inflate<'a> {
             Codec::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(payload))),
             Codec::Snappy => Decoder::Snappy(snappy::Reader::new(payload)),
             Codec::Lz4 => Decoder::Lz4(lz4::Reader::new(payload).map_err(failed)?),
-            Codec::Zstd => Decoder::Zstd(zstd::stream::read::Decoder::with_buffer(payload).map_err(failed)?),
+            Codec::Zstd => Decoder::Zstd(zstd::Reader::new(payload).map_err(failed)?),
         };
-        Ok(Self { decoder, codec, window: Vec::new(), at: 0, end: 0, produced: 0, max_bytes })
+        let window = WINDOW.try_with(Cell::take).unwrap_or_default();
+        Ok(Self { decoder, codec, window, at: 0, end: 0, produced: 0, max_bytes, failed: None })
     }
 
     /// Bytes read so far.
     pub(super) fn position(&self) -> usize {
         self.produced - (self.end - self.at)
+    }
+
+    /// What stands behind a flaw in what was read from here.
+    pub(super) fn explain(&mut self, flaw: Flaw) -> BatchError {
+        self.failed.take().unwrap_or_else(|| flaw.into())
     }
 
     /// Whether everything has been read. Decompresses on to find out.
@@ -83,7 +101,10 @@ impl<'a> Inflate<'a> {
     /// Moves the next `len` bytes into `out`.
     pub(super) fn copy(&mut self, mut len: usize, out: &mut Deflate) -> Result<(), BatchError> {
         while len > 0 {
-            let piece = self.piece(len)?;
+            let piece = match self.piece(len) {
+                Ok(piece) => piece,
+                Err(flaw) => return Err(self.explain(flaw)),
+            };
             out.write(piece)?;
             len -= piece.len();
         }
@@ -91,9 +112,16 @@ impl<'a> Inflate<'a> {
     }
 
     /// The next bytes, at least one and at most `len`.
-    fn piece(&mut self, len: usize) -> Result<&[u8], BatchError> {
-        if self.at == self.end && !self.refill()? {
-            return Err(BatchError::Record("it ends early"));
+    fn piece(&mut self, len: usize) -> Result<&[u8], Flaw> {
+        if self.at == self.end {
+            match self.refill() {
+                Ok(true) => {}
+                Ok(false) => return Err(Flaw::EndsEarly),
+                Err(error) => {
+                    self.failed = Some(error);
+                    return Err(Flaw::Source);
+                }
+            }
         }
         let from = self.at;
         self.at += len.min(self.end - from);
@@ -107,7 +135,7 @@ impl<'a> Inflate<'a> {
         let read = match &mut self.decoder {
             Decoder::Plain(rest) => fill(rest, &mut self.window),
             Decoder::Gzip(decoder) => fill(decoder.as_mut(), &mut self.window),
-            Decoder::Zstd(decoder) => fill(decoder, &mut self.window),
+            Decoder::Zstd(decoder) => decoder.fill(&mut self.window),
             Decoder::Lz4(decoder) => decoder.fill(&mut self.window),
             Decoder::Snappy(decoder) => match decoder.next_len() {
                 Ok(len) if len > room => return Err(bomb),
@@ -130,16 +158,17 @@ impl<'a> Inflate<'a> {
 impl Source for Inflate<'_> {
     type Span = ();
 
-    fn byte(&mut self) -> Result<u8, BatchError> {
+    #[inline]
+    fn byte(&mut self) -> Result<u8, Flaw> {
         if let Some(&byte) = self.window.get(..self.end).and_then(|window| window.get(self.at)) {
             self.at += 1;
             return Ok(byte);
         }
         let piece = self.piece(1)?;
-        piece.first().copied().ok_or(BatchError::Record("it ends early"))
+        piece.first().copied().ok_or(Flaw::EndsEarly)
     }
 
-    fn span(&mut self, mut len: usize) -> Result<(), BatchError> {
+    fn span(&mut self, mut len: usize) -> Result<(), Flaw> {
         while len > 0 {
             len -= self.piece(len)?.len();
         }
@@ -147,8 +176,19 @@ impl Source for Inflate<'_> {
     }
 }
 
+impl Drop for Inflate<'_> {
+    fn drop(&mut self) {
+        if self.window.len() <= WINDOW_KEPT_MAX_BYTES {
+            // Fails when the thread is ending; then it goes with it.
+            let _ = WINDOW.try_with(|slot| slot.set(std::mem::take(&mut self.window)));
+        }
+    }
+}
+
 fn fill(decoder: &mut impl Read, window: &mut Vec<u8>) -> io::Result<usize> {
-    window.resize(WINDOW_BYTES, 0);
+    if window.len() < WINDOW_BYTES {
+        window.resize(WINDOW_BYTES, 0);
+    }
     decoder.read(window)
 }
 
@@ -166,7 +206,7 @@ enum Encoder {
     Gzip(GzEncoder<Vec<u8>>),
     Snappy(Box<snappy::Writer>),
     Lz4(Box<FrameEncoder<Vec<u8>>>),
-    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
+    Zstd(ZstdEncoder<'static, Vec<u8>>),
 }
 
 impl Deflate {
@@ -178,7 +218,7 @@ impl Deflate {
             Codec::Snappy => Encoder::Snappy(Box::new(snappy::Writer::new(prefix))),
             Codec::Lz4 => Encoder::Lz4(Box::new(lz4::writer(prefix))),
             Codec::Zstd => {
-                let encoder = zstd::stream::write::Encoder::new(prefix, compression.level);
+                let encoder = ZstdEncoder::new(prefix, compression.level);
                 Encoder::Zstd(encoder.map_err(build_error)?)
             }
         };
