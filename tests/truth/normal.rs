@@ -2,6 +2,7 @@
 //! throughout a script, and lists that have no order of their own are sorted. README.md lists the rules.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use streamd::types::ErrorCode;
 
@@ -47,6 +48,8 @@ pub(crate) fn identity(element: &Tree) -> Option<String> {
 /// The names given so far in one script.
 #[derive(Debug)]
 pub(crate) struct Names {
+    /// Where the broker was reached, which is where it must say that it is.
+    address: SocketAddr,
     /// The script's clock at its start, in milliseconds.
     started: i64,
     /// Only topics and groups whose name begins so are the script's own.
@@ -56,8 +59,14 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    pub(crate) fn new(started: i64, prefix: &str) -> Self {
-        Self { started, prefix: prefix.to_owned(), by_value: BTreeMap::new(), counts: BTreeMap::new() }
+    pub(crate) fn new(address: SocketAddr, started: i64, prefix: &str) -> Self {
+        Self {
+            address,
+            started,
+            prefix: prefix.to_owned(),
+            by_value: BTreeMap::new(),
+            counts: BTreeMap::new(),
+        }
     }
 
     /// An answer in its comparable form.
@@ -174,7 +183,7 @@ impl Names {
     fn number(&mut self, name: &str, number: i64, answer: bool) -> Tree {
         match name {
             "error_code" | "topic_config_error_code" => error_name(number),
-            "port" if answer && number > 0 => Tree::symbol("port"),
+            "port" if answer && number == i64::from(self.address.port()) => Tree::symbol("port"),
             "session_id" if number != 0 => match answer {
                 true => Tree::symbol(self.name_of("session", &number.to_string(), "session")),
                 false => self.known("session", &number.to_string()).unwrap_or(Tree::Int(number)),
@@ -198,9 +207,9 @@ impl Names {
     /// Times near the script's own are told by their distance, in minutes.
     fn time(&self, time: i64) -> Tree {
         const MINUTE: i64 = 60_000;
-        match time - self.started {
+        match time.saturating_sub(self.started) {
             -60_000..120_000 => Tree::symbol("now"),
-            off if off.abs() < 24 * 60 * MINUTE => {
+            off if off.unsigned_abs() < 24 * 60 * MINUTE.unsigned_abs() => {
                 Tree::symbol(format!("now {:+} min", (off + MINUTE / 2).div_euclid(MINUTE)))
             }
             _ => Tree::Int(time),
@@ -217,7 +226,7 @@ impl Names {
                 true => Tree::symbol(self.name_of("topic-id", text, "topic-id")),
                 false => self.known("topic-id", text).unwrap_or_else(|| Tree::Text(text.to_owned())),
             },
-            "host" if answer && !text.is_empty() => Tree::symbol("host"),
+            "host" if answer && text == self.address.ip().to_string() => Tree::symbol("host"),
             "client_host" if answer && !text.is_empty() => Tree::symbol("client host"),
             "cluster_id" if answer => Tree::symbol("cluster id"),
             _ => Tree::Text(self.mask(text)),

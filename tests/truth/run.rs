@@ -63,7 +63,14 @@ pub(crate) fn run(address: SocketAddr, scripts: &[&Script]) -> BTreeMap<&'static
 fn run_one(address: SocketAddr, script: &Script) -> Outcome {
     let session = Session::new(address, script.name);
     let ended = catch_unwind(AssertUnwindSafe(|| (script.run)(&session)));
-    Outcome { exchanges: session.into_exchanges(), failure: ended.err().map(reason) }
+    let exchanges = session.into_exchanges();
+    let failure = ended.err().map(|panic| {
+        let last = exchanges
+            .last()
+            .map(|e| format!("{} ({} v{}): {}", e.label, e.api, e.version, e.answer.inline()));
+        format!("{}\n  after {}", reason(panic), last.unwrap_or_default())
+    });
+    Outcome { exchanges, failure }
 }
 
 fn reason(panic: Box<dyn Any + Send>) -> String {
@@ -71,7 +78,7 @@ fn reason(panic: Box<dyn Any + Send>) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default()
 }
 
-/// Waits until every group coordinator answers, so that no script meets a broker that is still starting.
+/// Waits until every group coordinator answers and producers get ids, so that no script meets a broker that is still starting.
 fn warm_up(address: SocketAddr) {
     let session = Session::new(address, "warm/up");
     let ready = |api: &str, version: i16, request: Value, groups: &str| {
@@ -85,9 +92,11 @@ fn warm_up(address: SocketAddr) {
     // Enough groups to meet every partition of the offsets topic.
     let groups: Vec<Value> =
         (0..500).map(|i| json!({"group_id": format!("warm-{i}"), "topics": null})).collect();
+    let id = json!({"transactional_id": null, "transaction_timeout_ms": 1000});
     for _ in 0..600 {
         if ready("FindCoordinator", 4, json!({"coordinator_keys": ["warm"]}), "coordinators")
             && ready("OffsetFetch", 8, json!({"groups": groups}), "groups")
+            && session.connect().quiet("InitProducerId", 4, id.clone()).int("error_code") == 0
         {
             return;
         }

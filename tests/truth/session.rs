@@ -56,7 +56,7 @@ pub(crate) struct Topic {
 impl Session {
     pub(crate) fn new(address: SocketAddr, script: &str) -> Self {
         let prefix = script.replace(['/', '_'], "-");
-        let names = Names::new(clock::wall_ms(), &prefix);
+        let names = Names::new(address, clock::wall_ms(), &format!("{prefix}."));
         let transcript = Transcript { names, exchanges: Vec::new() };
         Self { address, prefix, transcript: Rc::new(RefCell::new(transcript)) }
     }
@@ -67,7 +67,7 @@ impl Session {
 
     /// A name for a topic or group that no other script uses.
     pub(crate) fn name(&self, suffix: &str) -> String {
-        format!("{}-{suffix}", self.prefix)
+        format!("{}.{suffix}", self.prefix)
     }
 
     pub(crate) fn connect(&self) -> Connection {
@@ -258,16 +258,7 @@ impl Connection {
 
     /// Sends a request that is not recorded.
     pub(crate) fn quiet(&self, api: &str, version: i16, fields: Value) -> Answer {
-        let pending = self.send("", api, version, fields);
-        let received = self.receive();
-        let tree = match &received {
-            Received::Frame(frame) => pending.read(frame),
-            Received::Closed => Err("closed".to_owned()),
-            Received::Silence => Err("silence".to_owned()),
-        };
-        let tree = tree.unwrap_or_else(|e| panic!("{api} v{version} on the way: {e}"));
-        pending.learn(&tree);
-        Answer { tree }
+        self.send("", api, version, fields).quiet()
     }
 
     /// Waits for answers no longer than this: for requests that Kafka does not answer.
@@ -407,6 +398,18 @@ impl Pending<'_> {
     pub(crate) fn answer(self) -> Answer {
         let received = self.connection.receive();
         self.settle(received, None)
+    }
+
+    /// Waits for the answer without recording it; there must be one.
+    pub(crate) fn quiet(self) -> Answer {
+        let tree = match self.connection.receive() {
+            Received::Frame(frame) => self.read(&frame),
+            Received::Closed => Err("closed".to_owned()),
+            Received::Silence => Err("silence".to_owned()),
+        };
+        let tree = tree.unwrap_or_else(|e| panic!("{} v{} on the way: {e}", self.api.name, self.version));
+        self.learn(&tree);
+        Answer { tree }
     }
 
     fn settle(self, received: Received, when: Option<&str>) -> Answer {

@@ -1,11 +1,21 @@
 //! The scripts, one family a module.
 
 mod ask;
+mod commits;
+mod configs;
 mod connection;
 mod fetch;
+mod group_admin;
+mod groups;
+mod idempotence;
+mod member;
 mod metadata;
+mod offsets;
 mod produce;
+mod rebalances;
 mod records;
+mod sessions;
+mod static_members;
 mod topics;
 mod versions;
 
@@ -21,6 +31,15 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Script> {
         produce::SCRIPTS,
         records::SCRIPTS,
         fetch::SCRIPTS,
+        sessions::SCRIPTS,
+        offsets::SCRIPTS,
+        idempotence::SCRIPTS,
+        groups::SCRIPTS,
+        rebalances::SCRIPTS,
+        static_members::SCRIPTS,
+        commits::SCRIPTS,
+        group_admin::SCRIPTS,
+        configs::SCRIPTS,
     ];
     families.into_iter().flatten()
 }
