@@ -30,6 +30,9 @@ const IDENTITIES: [&str; 14] = [
 /// Lists whose order is part of the answer.
 const ORDERED: [&str; 3] = ["records", "headers", "record_errors"];
 
+/// The lists of partitions in the entries of topics.
+const PARTITIONS: [&str; 2] = ["partitions", "partition_responses"];
+
 /// Texts for people.
 const MESSAGES: [&str; 3] = ["error_message", "batch_index_error_message", "documentation"];
 
@@ -151,7 +154,25 @@ impl Names {
             // Before names are given, so that ids get theirs in an order that does not depend on their value.
             items.sort_by_cached_key(|item| self.sort_key(item));
         }
-        Tree::List(items.into_iter().map(|item| self.value(name, item, answer)).collect())
+        let items: Vec<Tree> = items.into_iter().map(|item| self.value(name, item, answer)).collect();
+        Tree::List(if answer { self.merge_topics(items) } else { items })
+    }
+
+    /// Makes one entry of the entries for one topic: brokers may group partitions as they like.
+    fn merge_topics(&self, items: Vec<Tree>) -> Vec<Tree> {
+        let mut merged: Vec<Tree> = Vec::new();
+        for mut item in items {
+            let head = head_of(&item);
+            let before = merged.iter_mut().find(|m| head.is_some() && head_of(m) == head);
+            match (before.and_then(partitions_of), partitions_of(&mut item)) {
+                (Some(all), Some(more)) => {
+                    all.append(more);
+                    all.sort_by_cached_key(|item| self.sort_key(item));
+                }
+                _ => merged.push(item),
+            }
+        }
+        merged
     }
 
     fn sort_key(&self, item: &Tree) -> (bool, String) {
@@ -272,6 +293,22 @@ impl Names {
         }
         out + rest
     }
+}
+
+/// What a topic's entry says besides its partitions.
+fn head_of(item: &Tree) -> Option<Vec<(String, Tree)>> {
+    let Tree::Struct(fields) = item else { return None };
+    let plain = |(name, _): &&(String, Tree)| !PARTITIONS.contains(&name.as_str());
+    let head: Vec<_> = fields.iter().filter(plain).cloned().collect();
+    (head.len() + 1 == fields.len()).then_some(head)
+}
+
+fn partitions_of(item: &mut Tree) -> Option<&mut Vec<Tree>> {
+    let Tree::Struct(fields) = item else { return None };
+    fields.iter_mut().find_map(|(name, value)| match value {
+        Tree::List(items) if PARTITIONS.contains(&name.as_str()) => Some(items),
+        _ => None,
+    })
 }
 
 fn error_name(code: i64) -> Tree {

@@ -12,6 +12,16 @@ pub(crate) enum Profile {
 impl Profile {
     pub(crate) const ALL: [Self; 2] = [Self::Plain, Self::Strict];
 
+    /// The same properties in streamd's own file.
+    pub(crate) fn toml(self) -> String {
+        let plain = |value: &str| value.parse::<i64>().is_ok() || value.parse::<bool>().is_ok();
+        let line = |(name, value): &(&str, &str)| match plain(value) {
+            true => format!("\"{name}\" = {value}\n"),
+            false => format!("\"{name}\" = \"{value}\"\n"),
+        };
+        "[kafka]\n".to_owned() + &self.properties().iter().map(line).collect::<String>()
+    }
+
     /// Broker properties by their Kafka names.
     pub(crate) fn properties(self) -> &'static [(&'static str, &'static str)] {
         match self {
