@@ -19,7 +19,7 @@ async fn a_topic_is_made_described_grown_and_deleted() {
     assert_eq!(refused, [Err(("t".to_owned(), RDKafkaErrorCode::TopicAlreadyExists))]);
 
     let configs = admin.describe_configs([&ResourceSpecifier::Topic("t")], &options).await.unwrap();
-    let retention = configs[0].as_ref().unwrap().get("retention.ms").unwrap().clone();
+    let retention = configs[0].as_ref().unwrap().get("retention.ms").unwrap();
     assert_eq!((retention.value.as_deref(), retention.is_default), (Some("12345"), false));
 
     admin.create_partitions([&NewPartitions::new("t", 5)], &options).await.unwrap()[0].as_ref().unwrap();
