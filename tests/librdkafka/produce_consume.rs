@@ -121,8 +121,14 @@ async fn s37_ten_megabytes_pass_where_they_are_allowed_and_nowhere_else() {
         .map(|sent| (sent.partition, sent.offset))
         .expect("acknowledged");
     assert_eq!((partition, offset), (0, 0));
-    let consumer =
-        consumer(&broker, &[("fetch.message.max.bytes", "1000"), ("fetch.max.bytes", "11000000"), ("receive.message.max.bytes", "12000000")]);
+    let consumer = consumer(
+        &broker,
+        &[
+            ("fetch.message.max.bytes", "1000"),
+            ("fetch.max.bytes", "11000000"),
+            ("receive.message.max.bytes", "12000000"),
+        ],
+    );
     assert_eq!(value(&read(&consumer, "large", 0, Offset::Beginning, 1)[0]), payload);
     let refused = producer.send(FutureRecord::<(), _>::to("small").payload(&payload), PATIENCE).await;
     let error = refused.expect_err("ten megabytes are too many").0;
