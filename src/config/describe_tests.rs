@@ -1,3 +1,5 @@
+//! DescribeConfigs entries: sources, synonyms, secrets.
+
 use super::*;
 use crate::config::Config;
 use crate::config::load::{Flag, Sources, load};

@@ -1,3 +1,5 @@
+//! Listener and advertised addresses: what is read and what is refused.
+
 use super::*;
 
 const KAFKAS_MAP: &str = "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT";

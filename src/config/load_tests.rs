@@ -1,3 +1,5 @@
+//! Layers, origins and error texts.
+
 use super::*;
 use crate::config::{Advertise, Fsync, HostPort};
 

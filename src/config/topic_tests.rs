@@ -1,3 +1,5 @@
+//! Topic settings: overrides over defaults, and what a value may be.
+
 use super::*;
 use crate::config::load::{Flag, Sources, load};
 

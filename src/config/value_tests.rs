@@ -1,3 +1,5 @@
+//! Values: types, ranges and units.
+
 use super::*;
 use crate::config::keys::{self, Scope};
 

@@ -1,3 +1,5 @@
+//! Idempotent producers: S47 to S49, and their snapshots.
+
 use proptest::prelude::*;
 
 use super::*;

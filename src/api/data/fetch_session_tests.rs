@@ -1,3 +1,5 @@
+//! Fetch sessions: S24 to S26.
+
 use super::*;
 use crate::api::data::fetch::{ForgottenTopic, Topic};
 

@@ -1,3 +1,5 @@
+//! The key table against Kafka 4.3.1's own definitions.
+
 use std::collections::{BTreeMap, HashSet};
 
 use super::*;
