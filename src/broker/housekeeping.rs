@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::Broker;
 use crate::partition::Partition;
+use crate::storage::log::SegmentInfo;
+use crate::storage::manifest::PartitionRow;
 use crate::storage::retention;
 
 /// Removed segment files wait for their readers this many at most; more are unlinked at once.
@@ -61,6 +63,7 @@ impl Broker {
     /// soon as a checkpoint allows.
     fn retain(&self, unlinks: &mut Unlinks, now: Duration) -> bool {
         let mut again = false;
+        self.open_what_is_due();
         for partition in self.partitions.all() {
             if !partition.settings().delete || partition.is_closed() {
                 continue;
@@ -76,6 +79,26 @@ impl Broker {
             }
         }
         again
+    }
+
+    /// Opens the partitions that nobody has touched since the start and that hold segments to be dropped.
+    fn open_what_is_due(&self) {
+        let image = self.image();
+        for row in self.partitions.unopened() {
+            let Some(topic) = image.topic_by_id(row.id.topic) else { continue };
+            let plan = retention::plan(
+                &segments(&row),
+                &topic.settings,
+                row.log_start,
+                self.clock.now_ms(),
+                row.checkpoint.offset,
+            );
+            if plan.drop_before.is_some()
+                && let Err(error) = self.partition_blocking(topic, row.id.partition)
+            {
+                tracing::error!(topic = %topic.name, partition = row.id.partition, %error, "retention cannot open a partition");
+            }
+        }
     }
 
     fn retain_partition(
@@ -118,6 +141,22 @@ impl Broker {
             partition.expire_producers(before);
         }
     }
+}
+
+/// The segments that a row knows, as retention looks at them.
+fn segments(row: &PartitionRow) -> Vec<SegmentInfo> {
+    let ends = row.segments.iter().skip(1).map(|segment| segment.base).chain([row.checkpoint.offset]);
+    row.segments
+        .iter()
+        .zip(ends)
+        .map(|(segment, next)| SegmentInfo {
+            base: segment.base,
+            next,
+            bytes: segment.bytes,
+            max_timestamp: segment.max_timestamp,
+            appended_at: segment.appended_at,
+        })
+        .collect()
 }
 
 impl Unlinks {

@@ -9,7 +9,7 @@ use super::group_shards::GroupShards;
 use crate::catalog::{CatalogImage, Effect, RemovedTopic};
 use crate::groups;
 use crate::partition::table::PartitionTable;
-use crate::types::{ErrorCode, TopicPartition};
+use crate::types::TopicPartition;
 
 /// Deleted topics that may wait for their files to be removed. Losing one of them only means that its files go at the
 /// next start: the catalog keeps the removal until it hears of it.
@@ -55,7 +55,7 @@ impl Published {
         for topic in &topics {
             for partition in 0..topic.partitions {
                 let id = TopicPartition { topic: topic.id, partition };
-                self.partitions.close(id, ErrorCode::UnknownTopicOrPartition);
+                self.partitions.delete(id);
             }
             tracing::info!(topic = %topic.name, id = %topic.id, "topic deleted");
         }

@@ -7,11 +7,12 @@ use std::sync::{Arc, Weak};
 use super::{Broker, CONSUMER_OFFSETS};
 use crate::catalog::TopicImage;
 use crate::coord::task::LoadWhen;
-use crate::types::TopicPartition;
+use crate::types::{TopicId, TopicPartition};
 
 /// Opens what may be dirty, and starts the group coordinators that have something to load.
 pub(super) async fn run(broker: Weak<Broker>, clean: bool) {
     let Some(strong) = broker.upgrade() else { return };
+    forget_unknown_rows(&strong);
     load_groups(&strong).await;
     if clean {
         return;
@@ -66,6 +67,20 @@ pub(super) async fn run(broker: Weak<Broker>, clean: bool) {
         took_ms = (broker.clock.monotonic() - began).as_millis(),
         "recovered after an unclean stop"
     );
+}
+
+/// Drops the manifest's rows of topics that the catalog does not have (a crash can leave them behind a deletion), but
+/// not those of topics whose files are still being removed: that ends with their rows.
+fn forget_unknown_rows(broker: &Broker) {
+    let image = broker.image();
+    for row in broker.partitions.unopened() {
+        let topic = row.id.topic;
+        if topic != TopicId::METADATA && image.topic_by_id(topic).is_none() && image.removed(topic).is_none()
+        {
+            broker.partitions.delete(row.id);
+            broker.manifest.remove(row.id);
+        }
+    }
 }
 
 async fn load_groups(broker: &Arc<Broker>) {

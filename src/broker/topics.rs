@@ -49,7 +49,7 @@ impl Broker {
         let opened = self.partitions.get_or_open(&wanted, &|id| self.is_removed(id))?;
         // The topic may have been deleted between the look at the image and the opening.
         if self.published.image().topic_by_id(topic.id).is_none() {
-            self.partitions.close(id, ErrorCode::UnknownTopicOrPartition);
+            self.partitions.delete(id);
             return Err(OpenFault::Unknown);
         }
         Ok(opened)

@@ -1,6 +1,7 @@
 //! The partition as the committer and the checkpointer see it: its log, and the producer state that goes with it.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use super::Partition;
@@ -57,6 +58,9 @@ impl CheckpointTarget for Partition {
     }
 
     fn prepare(&self) -> io::Result<Option<CheckpointNote>> {
+        if self.deleted.load(Ordering::Acquire) {
+            return Ok(None);
+        }
         let (mark, producers) = {
             let writer = self.writer.lock();
             let producers = (!writer.producers.is_empty()).then(|| writer.producers.to_window_snapshot());

@@ -57,6 +57,8 @@ pub struct Partition {
     high_watermark: AtomicI64,
     visible: Mutex<Visible>,
     closed: AtomicBool,
+    /// Its topic was deleted: its files are not kept up any more.
+    deleted: AtomicBool,
 }
 
 /// State around the high watermark, under a lock that is never held across I/O.
@@ -175,6 +177,12 @@ impl Partition {
             }
         }
         wake();
+    }
+
+    /// As [`Partition::close`], for a partition whose topic is deleted.
+    pub fn delete(&self) {
+        self.deleted.store(true, Ordering::Release);
+        self.close(ErrorCode::UnknownTopicOrPartition);
     }
 
     /// Closes the partition: what waits is answered, appends and reads are refused from now on.

@@ -159,6 +159,7 @@ impl Environment {
             high_watermark: AtomicI64::new(end),
             visible: Mutex::new(Visible { high_watermark: end, ..Visible::default() }),
             closed: AtomicBool::new(false),
+            deleted: AtomicBool::new(false),
         })
     }
 

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use super::Partition;
 use super::open::{Environment, OpenFault, OpenPartition};
 use crate::storage::layout;
+use crate::storage::manifest::PartitionRow;
 use crate::types::{ErrorCode, TopicId, TopicPartition};
 
 /// All open partitions.
@@ -62,12 +63,18 @@ impl PartitionTable {
         outcome
     }
 
-    /// Takes a partition out and closes it: waiters are told `error`. For partitions of deleted topics.
-    pub fn close(&self, id: TopicPartition, error: ErrorCode) -> Option<Arc<Partition>> {
+    /// Takes a partition of a deleted topic out and closes it; what waits on it is told that it does not exist.
+    pub fn delete(&self, id: TopicPartition) {
         self.environment.rows.lock().remove(&id);
-        let partition = self.open.write().remove(&id)?;
-        partition.close(error);
-        Some(partition)
+        let taken = self.open.write().remove(&id);
+        if let Some(partition) = taken {
+            partition.delete();
+        }
+    }
+
+    /// The manifest's rows of partitions that nobody has opened yet.
+    pub fn unopened(&self) -> Vec<Arc<PartitionRow>> {
+        self.environment.rows.lock().values().cloned().collect()
     }
 
     /// Whether a partition that is not open may have files: opening it may then take long.

@@ -4,6 +4,7 @@ mod clients;
 mod groups;
 mod produce_consume;
 mod restarts;
+mod retention;
 #[path = "../support/mod.rs"]
 mod support;
 mod topics;
