@@ -1,0 +1,87 @@
+"""Runs the programs of the foreign clients against a broker and prints a table of what came of it."""
+
+import argparse
+import concurrent.futures
+import pathlib
+import shutil
+import signal
+import sys
+import tempfile
+import time
+
+import brokers
+import install
+import programs
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+JOBS = 2
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="tests/clients/run", description=__doc__)
+    broker = parser.add_mutually_exclusive_group()
+    broker.add_argument("--broker", metavar="BINARY", help="the streamd binary; the last one that was built, if not given")
+    broker.add_argument("--attach", metavar="HOST:PORT", help="a broker that runs already")
+    broker.add_argument("--kafka", action="store_true", help="Apache Kafka, from the jars of java/pom.xml, to compare with")
+    parser.add_argument("--only", metavar="NAME,...", help=f"some of: {', '.join(programs.NAMES)}")
+    parser.add_argument("--jobs", type=int, default=JOBS, help=f"programs at a time ({JOBS}); the clickstream runs alone")
+    parser.add_argument("--cache", type=pathlib.Path, default=ROOT / "target" / "clients", help="where clients are installed")
+    return parser.parse_args()
+
+
+def main():
+    asked = arguments()
+    # A stop by signal must still end the broker.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by a signal"))
+    chosen = programs.choose(asked.only)
+    logs = asked.cache / "logs"
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(parents=True)
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="streamd-clients-") as data:
+        installers = install.Installers(asked.cache, logs)
+        installers.debian({need for program in chosen for need in program.commands} | ({"java", "mvn"} if asked.kafka else set()))
+        with brokers.start(asked, ROOT, pathlib.Path(data), logs, installers) as broker:
+            print(f"{broker.name} at {broker.address}; {len(chosen)} clients; logs in {logs}", flush=True)
+            results = run_all(chosen, installers, broker, logs, asked.jobs)
+            faults = broker.stop()
+    print_table(results)
+    for fault in faults:
+        print(f"{broker.name}: {fault}")
+    failed = sum(not result.passed for result in results) + len(faults)
+    print(f"in {time.monotonic() - start:.0f} s")
+    print(f"{sum(result.passed for result in results)} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def run_all(chosen, installers, broker, logs, jobs):
+    """The programs' results in their order. Whatever measures something runs when all others are done."""
+    installers.begin({program.installer for program in chosen})
+
+    def one(program):
+        result = programs.run(program, installers, broker, logs)
+        print(f"  {result.program.name}: {result.outcome} after {result.seconds:.1f} s", flush=True)
+        return result
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        results = list(pool.map(one, [program for program in chosen if not program.alone]))
+    return results + [one(program) for program in chosen if program.alone]
+
+
+def print_table(results):
+    rows = [("client", "version", "result", "seconds", "")]
+    rows += [(r.program.name, r.version, r.outcome, f"{r.seconds:.1f}", r.note) for r in results]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    print()
+    for row in rows:
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[4]]).rstrip())
+    for result in results:
+        if not result.passed:
+            print(f"\n{result.program.name}: {result.reason}\n  last lines of {result.log}:")
+            for line in result.tail():
+                print(f"  | {line}")
+    print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""The programs, and how one of them is run."""
+
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import install
+
+CLIENTS = install.CLIENTS
+TIMEOUT_SECONDS = 150
+TAIL_LINES = 25
+
+
+@dataclasses.dataclass
+class Program:
+    """A client's program: what it needs, and the words that start it, given what is installed and the broker."""
+
+    name: str
+    installer: str | None
+    commands: tuple
+    start: object
+    alone: bool = False
+
+
+def in_venv(script):
+    return lambda installed, broker: [str(installed.python), str(CLIENTS / "python" / script), broker]
+
+
+def built_go(name):
+    return lambda installed, broker: [str(installed.go_programs / name), broker]
+
+
+def node(installed, broker):
+    return ["node", str(CLIENTS / "node" / "kafkajs.js"), broker]
+
+
+def java(installed, broker):
+    classpath = f"{installed.classes}:{installed.jars}/*"
+    log4j = CLIENTS / "java" / "log4j2.properties"
+    fast = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    return ["java", *fast, f"-Dlog4j2.configurationFile={log4j}", "-cp", classpath, "KafkaClients", broker]
+
+
+def plain_python(script):
+    return lambda installed, broker: [sys.executable, str(CLIENTS / "python" / script), broker]
+
+
+# In this order: those that are installed soonest come first.
+PROGRAMS = [
+    Program("kcat", None, ("kcat",), plain_python("kcat.py")),
+    Program("kafkajs", "node", ("node", "npm"), node),
+    Program("confluent-kafka", "python", ("venv",), in_venv("confluent.py")),
+    Program("kafka-python", "python", ("venv",), in_venv("kafka_python.py")),
+    Program("aiokafka", "python", ("venv",), in_venv("aio.py")),
+    Program("kafka-clients", "java", ("java", "javac", "mvn"), java),
+    Program("kafka-tools", "java", ("java", "javac", "mvn"), plain_python("kafka_tools.py")),
+    Program("franz-go", "go", ("go",), built_go("franz")),
+    Program("kafka-go", "go", ("go",), built_go("segmentio")),
+    Program("sarama", "go", ("go",), built_go("sarama")),
+    Program("clickstream", "python", ("venv",), in_venv("clickstream.py"), alone=True),
+]
+NAMES = [program.name for program in PROGRAMS]
+
+
+def choose(only):
+    """The programs asked for, all if none is named."""
+    if not only:
+        return PROGRAMS
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in NAMES]
+    if unknown or not wanted:
+        sys.exit(f"no such client: {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    return [program for program in PROGRAMS if program.name in wanted]
+
+
+@dataclasses.dataclass
+class Result:
+    """What came of a program."""
+
+    program: Program
+    outcome: str
+    seconds: float
+    log: pathlib.Path
+    reason: str = ""
+    version: str = "?"
+    note: str = ""
+
+    @property
+    def passed(self):
+        return self.outcome == "passed"
+
+    def tail(self):
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+        return text.splitlines()[-TAIL_LINES:]
+
+
+def run(program, installed, broker, logs):
+    """Runs the program to its end or its time limit."""
+    log = logs / f"{program.name}.log"
+    try:
+        installed.wait(program.installer)
+    except install.Failed as error:
+        return Result(program, "FAILED", 0.0, log, str(error))
+    environment = {
+        **os.environ,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "NODE_PATH": str(installed.node_modules),
+        "KAFKA_JARS": str(installed.jars),
+        "KAFKA_LOG4J": str(CLIENTS / "java" / "log4j2.properties"),
+        "CLIENTS_SETTLE_MS": str(broker.settle_ms),
+    }
+    start = time.monotonic()
+    with log.open("wb") as out:
+        code = finish(program.start(installed, broker.address), environment, out)
+    result = Result(program, "passed", time.monotonic() - start, log)
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    result.version = said(lines, "version: ") or "?"
+    result.note = said(lines, "note: ") or ""
+    if code is None:
+        result.outcome, result.reason = "TIMED OUT", f"still running after {TIMEOUT_SECONDS} s"
+    elif code != 0 or "PASS" not in lines:
+        result.outcome, result.reason = "FAILED", said(lines, "FAIL ") or f"exit code {code}"
+    if not broker.alive():
+        result.outcome, result.reason = "FAILED", result.reason + " (the broker is not running any more)"
+    return result
+
+
+def finish(command, environment, out):
+    """The exit code; None if it had to be killed, with all that it started."""
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+    )
+    try:
+        return process.wait(TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def said(lines, word):
+    """What follows this word on the last line that begins with it."""
+    return next((line[len(word) :] for line in reversed(lines) if line.startswith(word)), None)

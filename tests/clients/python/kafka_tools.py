@@ -1,0 +1,135 @@
+"""Apache Kafka's own command-line tools against a broker: kafka-topics, kafka-console-producer, kafka-console-consumer,
+kafka-get-offsets and kafka-consumer-groups, each as the process that Kafka's scripts start.
+
+KAFKA_JARS names the folder with Kafka's jars, KAFKA_LOG4J its logging configuration.
+"""
+
+import os
+import pathlib
+
+import check
+import process
+from check import expect, expect_true, step
+
+TOTAL = 60
+PACKAGE = "org.apache.kafka.tools"
+TOPICS = f"{PACKAGE}.TopicCommand"
+PRODUCER = f"{PACKAGE}.ConsoleProducer"
+CONSUMER = f"{PACKAGE}.consumer.ConsoleConsumer"
+GROUPS = f"{PACKAGE}.consumer.group.ConsumerGroupCommand"
+OFFSETS = f"{PACKAGE}.GetOffsetShell"
+
+
+def command(tool, broker, *arguments):
+    """What Kafka's script of that tool starts, with a heap and a compiler for programs that live a second."""
+    jars, log4j = os.environ["KAFKA_JARS"], os.environ["KAFKA_LOG4J"]
+    java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={log4j}"]
+    return [*java, "-cp", f"{jars}/*", tool, "--bootstrap-server", broker, *arguments]
+
+
+def tool(name, broker, *arguments, given=""):
+    return process.output(command(name, broker, *arguments), given)
+
+
+def line_of(n):
+    """Record `n` as the console producer reads it and, with the same separators, the consumer prints it."""
+    value = "NULL" if n % 20 == 15 else f"record {n} Zürich"
+    return f"n:{n},kind:click\tuser-{n % 7}\t{value}"
+
+
+def produce(broker, topic):
+    for codec in ("none", "zstd"):
+        step(f"kafka-console-producer, with {codec}")
+        properties = ["parse.key=true", "parse.headers=true", "null.marker=NULL"]
+        readers = [text for each in properties for text in ("--reader-property", each)]
+        half = range(TOTAL // 2) if codec == "none" else range(TOTAL // 2, TOTAL)
+        given = "".join(line_of(n) + "\n" for n in half)
+        tool(PRODUCER, broker, "--topic", topic, "--compression-codec", codec, *readers, given=given)
+
+
+def consume(broker, topic, group, count):
+    step(f"kafka-console-consumer, {count} records")
+    shown = ["print.headers=true", "print.key=true", "print.partition=true", "print.offset=true", "null.literal=NULL"]
+    formatters = [text for each in shown for text in ("--formatter-property", each)]
+    limits = ["--max-messages", str(count), "--timeout-ms", "20000"]
+    lines = tool(CONSUMER, broker, "--topic", topic, "--group", group, "--from-beginning", *limits, *formatters).splitlines()
+    expect("lines of the console consumer", count, len(lines))
+    return lines
+
+
+def check_lines(lines):
+    """Both halves together: every record once, offsets without a gap, and a user's records in order."""
+    next_offset, next_of_user = {}, {}
+    for line in lines:
+        partition, offset, rest = line.split("\t", 2)
+        expect_true("a line must begin with its partition", partition.startswith("Partition:"), line)
+        expect(f"offset in {partition}", f"Offset:{next_offset.get(partition, 0)}", offset)
+        next_offset[partition] = next_offset.get(partition, 0) + 1
+        user = rest.split("\t")[1]
+        n = next_of_user.get(user, int(user.removeprefix("user-")))
+        expect(f"next record of {user}", line_of(n), rest)
+        next_of_user[user] = n + 7
+    return {int(partition.removeprefix("Partition:")): end for partition, end in next_offset.items()}
+
+
+def columns(text, topic):
+    """The rows that `kafka-consumer-groups --describe` prints for a topic, by partition: (current, end, lag)."""
+    rows = [line.split() for line in text.splitlines() if topic in line.split()]
+    return {int(row[2]): (row[3], row[4], row[5]) for row in rows}
+
+
+def run(broker):
+    topic = check.fresh_name("kafka-tools")
+    group = f"{topic}-group"
+    step("kafka-topics: create, list, describe")
+    wanted = ["--create", "--topic", topic, "--partitions", str(check.PARTITIONS), "--config", "retention.ms=86400000"]
+    expect("words of kafka-topics --create", f"Created topic {topic}.", tool(TOPICS, broker, *wanted).strip())
+    check.settle()
+    again = process.run(command(TOPICS, broker, *wanted))
+    expect("exit code of creating a topic twice", 1, again.returncode)
+    expect_true("creating a topic twice must say that it exists", "already exists" in again.stdout, again.stdout + again.stderr)
+    expect_true("topic list must name the topic", topic in tool(TOPICS, broker, "--list").splitlines(), "")
+    described = tool(TOPICS, broker, "--describe", "--topic", topic)
+    for words in (f"PartitionCount: {check.PARTITIONS}", "ReplicationFactor: 1", "retention.ms=86400000"):
+        expect_true(f"description must say {words!r}", words in described, described)
+
+    produce(broker, topic)
+    lines = consume(broker, topic, group, TOTAL // 3)
+    lines += consume(broker, topic, group, TOTAL - TOTAL // 3)
+    ends = check_lines(lines)
+    step("kafka-get-offsets")
+    want = sorted(f"{topic}:{p}:{ends.get(p, 0)}" for p in range(check.PARTITIONS))
+    expect("lines of kafka-get-offsets", want, sorted(tool(OFFSETS, broker, "--topic", topic).split()))
+    inspect(broker, topic, group, ends)
+    reset(broker, topic, group, ends)
+    step("delete the group and the topic")
+    tool(GROUPS, broker, "--delete", "--group", group)
+    expect("deleted group still listed", False, group in tool(GROUPS, broker, "--list").splitlines())
+    tool(TOPICS, broker, "--delete", "--topic", topic)
+    check.settle()
+    expect("deleted topic still listed", False, topic in tool(TOPICS, broker, "--list").splitlines())
+
+
+def inspect(broker, topic, group, ends):
+    step("kafka-consumer-groups: list, describe")
+    expect_true("group list must name the group", group in tool(GROUPS, broker, "--list").splitlines(), "")
+    rows = columns(tool(GROUPS, broker, "--describe", "--group", group), topic)
+    want = {p: (str(end), str(end), "0") for p, end in ends.items()}
+    # Partitions without records have a committed offset of 0 too: the consumer commits all it owns.
+    expect("offsets and lag of the group", want, {p: row for p, row in rows.items() if p in ends})
+    state = tool(GROUPS, broker, "--describe", "--group", group, "--state")
+    expect_true("state of the group must be Empty", "Empty" in state.split(), state)
+
+
+def reset(broker, topic, group, ends):
+    step("kafka-consumer-groups: reset the offsets, and read again from there")
+    tool(GROUPS, broker, "--reset-offsets", "--group", group, "--topic", topic, "--to-earliest", "--execute")
+    rows = columns(tool(GROUPS, broker, "--describe", "--group", group), topic)
+    want = {p: ("0", str(end), str(end)) for p, end in ends.items()}
+    expect("offsets and lag after the reset", want, {p: row for p, row in rows.items() if p in ends})
+    expect("offsets read after the reset", ends, check_lines(consume(broker, topic, group, TOTAL)))
+
+
+if __name__ == "__main__":
+    jars = sorted(pathlib.Path(os.environ["KAFKA_JARS"]).glob("kafka-tools-[0-9]*.jar"))
+    check.main("kafka-tools", jars[0].stem.removeprefix("kafka-tools-"), run)

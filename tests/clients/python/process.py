@@ -1,0 +1,25 @@
+"""Runs a command-line client as a process, as a person would."""
+
+import subprocess
+
+import check
+
+WAIT = 60
+
+
+def run(command, given="", env=None):
+    """The finished process, with its output as text. A mismatch if it does not end in time."""
+    try:
+        return subprocess.run(command, input=given, capture_output=True, text=True, timeout=WAIT, env=env)
+    except subprocess.TimeoutExpired as late:
+        said = (late.stdout or b"").decode(errors="replace")[-300:]
+        raise check.Mismatch(f"{' '.join(command)}: still running after {WAIT} s, having printed {said!r}") from None
+
+
+def output(command, given="", env=None):
+    """What the command prints on standard output. A mismatch if it fails."""
+    done = run(command, given, env)
+    if done.returncode != 0:
+        said = (done.stderr + done.stdout).strip()[-600:]
+        raise check.Mismatch(f"{' '.join(command)}: exit code {done.returncode}: {said}")
+    return done.stdout
