@@ -23,7 +23,7 @@ func main() {
 func run(broker string) {
 	topic := check.FreshName(name)
 	group := topic + "-group"
-	admin := &kafka.Client{Addr: kafka.TCP(broker), Timeout: check.Wait}
+	admin := client(broker)
 	create(admin, topic)
 	sent := produce(broker, topic)
 	ledger := check.NewLedger()
@@ -37,7 +37,12 @@ func run(broker string) {
 	lookUp(broker, admin, topic, ledger)
 	inspectGroup(admin, topic, group, ledger)
 	share(broker, admin, topic, topic+"-shared")
-	remove(admin, topic, group, topic+"-shared")
+	remove(broker, admin, topic, group, topic+"-shared")
+}
+
+// client is a client with a transport of its own: that is where this library keeps metadata, for seconds.
+func client(broker string) *kafka.Client {
+	return &kafka.Client{Addr: kafka.TCP(broker), Timeout: check.Wait, Transport: &kafka.Transport{}}
 }
 
 func limited() (context.Context, context.CancelFunc) {
@@ -312,7 +317,7 @@ func share(broker string, admin *kafka.Client, topic, group string) {
 	check.OK("closing the second reader", second.Close())
 }
 
-func remove(admin *kafka.Client, topic string, groups ...string) {
+func remove(broker string, admin *kafka.Client, topic string, groups ...string) {
 	ctx, cancel := limited()
 	defer cancel()
 	check.Step("delete the groups and the topic")
@@ -326,7 +331,7 @@ func remove(admin *kafka.Client, topic string, groups ...string) {
 	check.OK("deleting the topic", err)
 	check.OK("deleting the topic", deleted.Errors[topic])
 	check.Settle()
-	for _, t := range metadata(ctx, admin).Topics {
+	for _, t := range metadata(ctx, client(broker)).Topics {
 		check.Expect("deleted topic still listed", false, t.Name == topic)
 	}
 }
