@@ -122,10 +122,10 @@ impl<T: Transport> Connection<T> {
             self.collect_finished();
             if !self.out.is_empty() {
                 self.out.write_to(&mut self.io, self.limits.idle_max).await?;
-                // The answers that left may have been what the next frames waited for.
-                if self.can_start(service) {
-                    continue;
-                }
+            }
+            // What is finished, answered or not, may have been what the next frames waited for.
+            if self.can_start(service) {
+                continue;
             }
             if self.is_over() || (drain.begun() && !self.owes_acknowledgements()) {
                 return Ok(());
