@@ -7,6 +7,7 @@
 mod context;
 mod dispatch;
 pub mod errors;
+pub(crate) mod operations;
 pub mod table;
 
 pub mod admin;

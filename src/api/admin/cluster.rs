@@ -6,7 +6,7 @@
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::{BrokerId, DescribeClusterResponse};
 
-use crate::api::topic::metadata::OPERATIONS_UNKNOWN;
+use crate::api::operations;
 use crate::api::{Call, Started, done};
 use crate::types::ErrorCode;
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
@@ -66,6 +66,9 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         .with_cluster_id(StrBytes::from_string(broker.cluster_id().to_owned()))
         .with_controller_id(BrokerId(broker.node_id()))
         .with_brokers(vec![node])
-        .with_cluster_authorized_operations(OPERATIONS_UNKNOWN);
+        .with_cluster_authorized_operations(operations::told(
+            request.include_cluster_authorized_operations,
+            operations::CLUSTER,
+        ));
     Ok(done(call.responder.reply(&response)))
 }

@@ -9,7 +9,7 @@ use kafka_protocol::messages::describe_groups_response::{DescribedGroup, Describ
 use kafka_protocol::messages::{DescribeGroupsResponse, GroupId};
 
 use super::{ask, shared, text};
-use crate::api::topic::metadata::OPERATIONS_UNKNOWN;
+use crate::api::operations;
 use crate::api::{Call, Started, waits};
 use crate::groups::{Command, DescribeReply, GroupState};
 use crate::types::ErrorCode;
@@ -50,7 +50,9 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         let mut groups = Vec::with_capacity(request.groups.len());
         for id in request.groups {
             let reply = ask(&api, &id, Command::Describe { group: shared(&id) }).await.describe();
-            groups.push(describe(id, reply, responder.version));
+            let group = describe(id, reply, responder.version);
+            let asked = request.include_authorized_operations && group.error_code == 0;
+            groups.push(group.with_authorized_operations(operations::told(asked, operations::GROUP)));
         }
         responder.reply(&DescribeGroupsResponse::default().with_groups(groups))
     }))
@@ -58,8 +60,7 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
 
 fn describe(id: StrBytes, reply: Result<DescribeReply, ErrorCode>, version: i16) -> DescribedGroup {
     let not_found = format!("Group {id} not found.");
-    let group =
-        DescribedGroup::default().with_group_id(GroupId(id)).with_authorized_operations(OPERATIONS_UNKNOWN);
+    let group = DescribedGroup::default().with_group_id(GroupId(id));
     let reply = match reply {
         Ok(reply) => reply,
         Err(error) => return group.with_error_code(error.code()),

@@ -8,7 +8,7 @@ use kafka_protocol::messages::describe_topic_partitions_response::{
 use kafka_protocol::messages::{BrokerId, DescribeTopicPartitionsResponse, TopicName};
 use uuid::Uuid;
 
-use super::metadata::OPERATIONS_UNKNOWN;
+use crate::api::operations;
 use crate::api::{Api, Call, Started, done};
 use crate::catalog::{CatalogImage, TopicImage, names};
 use crate::types::ErrorCode;
@@ -80,8 +80,16 @@ fn describe(api: &Api, image: &CatalogImage, request: &Request) -> DescribeTopic
     };
     names.sort_unstable();
     names.dedup();
+    let astray = |cursor: &Cursor| {
+        let listed = request.topics.is_empty() || request.topics.contains(&cursor.topic_name);
+        cursor.partition_index < 0 || !listed
+    };
+    if request.cursor.as_ref().is_some_and(astray) {
+        let refused = names.iter().map(|name| absent(name, ErrorCode::InvalidRequest));
+        return DescribeTopicPartitionsResponse::default().with_topics(refused.collect());
+    }
     let (first, mut from) = match &request.cursor {
-        Some(cursor) => (cursor.topic_name.to_string(), cursor.partition_index.max(0)),
+        Some(cursor) => (cursor.topic_name.to_string(), cursor.partition_index),
         None => (String::new(), 0),
     };
     names.retain(|name| *name >= first);
@@ -96,7 +104,7 @@ fn describe(api: &Api, image: &CatalogImage, request: &Request) -> DescribeTopic
             break;
         }
         let Some(topic) = image.topic(&name) else {
-            response.topics.push(absent(&name));
+            response.topics.push(absent(&name, unknown(&name)));
             continue;
         };
         let end = topic.partitions.min(from.saturating_add(left));
@@ -133,18 +141,24 @@ fn found(
         .with_topic_id(Uuid::from_bytes(*topic.id.as_bytes()))
         .with_is_internal(topic.internal)
         .with_partitions(partitions.collect())
-        .with_topic_authorized_operations(OPERATIONS_UNKNOWN)
+        .with_topic_authorized_operations(operations::TOPIC)
 }
 
-fn absent(name: &str) -> DescribeTopicPartitionsResponseTopic {
-    let error = match names::check(name) {
+/// Why a name is not found: it cannot exist, or it does not.
+fn unknown(name: &str) -> ErrorCode {
+    match names::check(name) {
         Ok(()) => ErrorCode::UnknownTopicOrPartition,
         Err(_) => ErrorCode::InvalidTopicException,
-    };
+    }
+}
+
+fn absent(name: &str, error: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
+    // A client may do all with a topic that is not there yet.
+    let may = operations::told(error == ErrorCode::UnknownTopicOrPartition, operations::TOPIC);
     DescribeTopicPartitionsResponseTopic::default()
         .with_error_code(error.code())
         .with_name(Some(TopicName(StrBytes::from_string(name.to_owned()))))
-        .with_topic_authorized_operations(OPERATIONS_UNKNOWN)
+        .with_topic_authorized_operations(may)
 }
 
 fn cursor(name: &str, partition: i32) -> NextCursor {

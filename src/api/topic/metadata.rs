@@ -7,7 +7,7 @@
 //! An id or a null name before v12 is refused with 42; an unknown id gives 100; unknown names may create the topic,
 //! which is then in the answer (S83). Authorized operations that nobody asked for are the smallest `i32` (S97).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kafka_protocol::messages::metadata_response::{
@@ -16,7 +16,7 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::{BrokerId, MetadataResponse, TopicName};
 use uuid::Uuid;
 
-use crate::api::{Api, Call, Outcome, Responder, Started, done, waits};
+use crate::api::{Api, Call, Outcome, Responder, Started, done, operations, waits};
 use crate::broker::Endpoint;
 use crate::catalog::{CatalogImage, TopicImage, names};
 use crate::types::{ErrorCode, TopicId};
@@ -82,9 +82,6 @@ impl Topic {
     }
 }
 
-/// "Not asked for", where operations could stand (S97).
-pub(crate) const OPERATIONS_UNKNOWN: i32 = i32::MIN;
-
 /// Describes the cluster, after making the topics that the request may make.
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let request = Request::decode(&mut call.body, call.version)?;
@@ -95,12 +92,12 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         && request.topics.is_some();
     if !needs_creation {
         let topics = describe(&api, &request, call.version, &HashMap::new());
-        return Ok(done(answer(&api, responder, endpoint, topics)));
+        return Ok(done(answer(&api, responder, endpoint, &request, topics)));
     }
     Ok(waits(async move {
         let created = create_missing(&api, &request).await;
         let topics = describe(&api, &request, responder.version, &created);
-        answer(&api, responder, endpoint, topics)
+        answer(&api, responder, endpoint, &request, topics)
     }))
 }
 
@@ -125,19 +122,22 @@ fn describe(
     request: &Request,
     version: i16,
     refused: &HashMap<String, ErrorCode>,
-) -> Result<Vec<MetadataResponseTopic>, ErrorCode> {
+) -> Vec<MetadataResponseTopic> {
     let image = api.broker.image();
     let node = api.broker.node_id();
     let Some(wanted) = &request.topics else {
-        return Ok(image.topics().map(|topic| found(&image, topic, node)).collect());
+        return image.topics().map(|topic| found(&image, topic, node)).collect();
     };
     let early_form = wanted.iter().any(|topic| topic.name.is_none() || !topic.id.is_zero());
     if (10..=11).contains(&version) && early_form {
-        return Err(ErrorCode::InvalidRequest);
+        // These versions have no error for the whole answer, and no null names.
+        let name = |asked: &Topic| asked.name.clone().or_else(|| Some(StrBytes::new()));
+        return wanted.iter().map(|asked| absent(name(asked), asked.id, ErrorCode::InvalidRequest)).collect();
     }
     let mut topics = Vec::with_capacity(wanted.len());
-    for asked in wanted {
-        let topic = match &asked.name {
+    let mut seen = HashSet::new();
+    for asked in wanted.iter().filter(|asked| seen.insert((asked.id, asked.name.as_ref()))) {
+        let topic = match asked.name.as_ref().filter(|_| asked.id.is_zero()) {
             None => match image.topic_by_id(asked.id) {
                 Some(topic) => found(&image, topic, node),
                 None => absent(None, asked.id, ErrorCode::UnknownTopicId),
@@ -152,7 +152,7 @@ fn describe(
         };
         topics.push(topic);
     }
-    Ok(topics)
+    topics
 }
 
 /// Why a name is not found: it cannot exist, or it does not.
@@ -178,7 +178,7 @@ fn found(image: &CatalogImage, topic: &TopicImage, node: i32) -> MetadataRespons
         .with_topic_id(Uuid::from_bytes(*topic.id.as_bytes()))
         .with_is_internal(topic.internal)
         .with_partitions(partitions.collect())
-        .with_topic_authorized_operations(OPERATIONS_UNKNOWN)
+        .with_topic_authorized_operations(operations::NOT_ASKED)
 }
 
 fn absent(name: Option<StrBytes>, id: TopicId, error: ErrorCode) -> MetadataResponseTopic {
@@ -186,28 +186,31 @@ fn absent(name: Option<StrBytes>, id: TopicId, error: ErrorCode) -> MetadataResp
         .with_error_code(error.code())
         .with_name(name.map(TopicName))
         .with_topic_id(Uuid::from_bytes(*id.as_bytes()))
-        .with_topic_authorized_operations(OPERATIONS_UNKNOWN)
+        .with_topic_authorized_operations(operations::NOT_ASKED)
 }
 
 fn answer(
     api: &Api,
     responder: Responder,
     endpoint: Endpoint,
-    topics: Result<Vec<MetadataResponseTopic>, ErrorCode>,
+    request: &Request,
+    mut topics: Vec<MetadataResponseTopic>,
 ) -> Outcome {
+    for topic in topics.iter_mut().filter(|topic| topic.error_code == 0) {
+        let asked = request.include_topic_authorized_operations;
+        topic.topic_authorized_operations = operations::told(asked, operations::TOPIC);
+    }
     let broker = MetadataResponseBroker::default()
         .with_node_id(BrokerId(api.broker.node_id()))
         .with_host(StrBytes::from_string(endpoint.host))
         .with_port(endpoint.port)
         .with_rack(api.broker.config().rack.clone().map(StrBytes::from_string));
-    let mut response = MetadataResponse::default()
+    let asked = request.include_cluster_authorized_operations;
+    let response = MetadataResponse::default()
         .with_brokers(vec![broker])
         .with_cluster_id(Some(StrBytes::from_string(api.broker.cluster_id().to_owned())))
         .with_controller_id(BrokerId(api.broker.node_id()))
-        .with_cluster_authorized_operations(OPERATIONS_UNKNOWN);
-    match topics {
-        Ok(topics) => response = response.with_topics(topics),
-        Err(error) => response = response.with_error_code(error.code()),
-    }
+        .with_topics(topics)
+        .with_cluster_authorized_operations(operations::told(asked, operations::CLUSTER));
     responder.reply(&response)
 }
