@@ -131,7 +131,8 @@ impl Partition {
     /// The log start as ListOffsets -2 answers it.
     pub fn earliest(&self) -> OffsetAt {
         let offset = self.log_start();
-        let leader_epoch = self.reader.epoch_at(offset).unwrap_or(NO_EPOCH);
+        let known = self.reader.epoch_at(offset).or_else(|| self.reader.last_epoch());
+        let leader_epoch = known.unwrap_or(self.leader_epoch);
         OffsetAt { offset, timestamp: NO_TIMESTAMP, leader_epoch }
     }
 

@@ -120,10 +120,10 @@ fn result(request: &Request, resource: &Resource, entries: Entries) -> DescribeC
         .with_resource_name(resource.resource_name.clone());
     match entries {
         Ok(entries) => {
-            let wanted = |entry: &ConfigEntry| match &resource.configuration_keys {
-                Some(keys) => keys.iter().any(|key| **key == *entry.name),
-                None => true,
-            };
+            // No names stand for all of them, as null does.
+            let keys = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
+            let wanted =
+                |entry: &ConfigEntry| keys.is_none_or(|keys| keys.iter().any(|key| **key == *entry.name));
             let configs = entries.into_iter().filter(wanted).map(|entry| config(request, entry));
             result.with_error_message(Some(StrBytes::new())).with_configs(configs.collect())
         }

@@ -159,6 +159,7 @@ mod special {
             EARLIEST_LOCAL => 8,
             LATEST_TIERED => 9,
             EARLIEST_PENDING_UPLOAD => 11,
+            i64::MIN..EARLIEST_PENDING_UPLOAD => i16::MAX,
             _ => 0,
         }
     }
@@ -188,10 +189,14 @@ async fn look_up(api: &Arc<Api>, request: &Request, version: i16) -> Response {
         }
     }
     let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
+    for topic in request.topics.iter().filter(|topic| !topic.partitions.is_empty()) {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
-            let result = if seen.get(&(&*topic.name, wanted.index)).is_some_and(|count| *count > 1) {
+            let times = seen.insert((&*topic.name, wanted.index), 0);
+            let result = if times == Some(0) {
+                // The answer for its first mention stands for all.
+                continue;
+            } else if times != Some(1) {
                 Err(ErrorCode::InvalidRequest)
             } else if version < special::since(wanted.timestamp) {
                 Err(ErrorCode::UnsupportedVersion)

@@ -109,7 +109,7 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     };
     let image = call.api.broker.image();
     let mut slot = 0;
-    for topic in request.topics {
+    for topic in request.topics.into_iter().filter(|topic| !topic.partitions.is_empty()) {
         let found = if call.version >= 13 { image.topic_by_id(topic.id) } else { image.topic(&topic.name) };
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions {

@@ -2,6 +2,7 @@
 //!
 //! v1 is v0; v2 the flexible form. A group with members gives 68, an unknown one 69 (S76).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
@@ -37,7 +38,8 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let (api, responder) = (Arc::clone(call.api), call.responder);
     Ok(waits(async move {
         let mut results = Vec::with_capacity(request.groups.len());
-        for id in request.groups {
+        let mut seen = HashSet::new();
+        for id in request.groups.into_iter().filter(|id| seen.insert(id.clone())) {
             let reply = ask(&api, &id, Command::DeleteGroup { group: shared(&id) }).await;
             let error = reply.delete_group().unwrap_or_else(|error| error);
             let result = DeletableGroupResult::default().with_group_id(GroupId(id));

@@ -1,9 +1,10 @@
 //! DeleteTopics (key 20), versions 1 to 6: deletes topics.
 //!
 //! v4 the flexible form; v5 messages with the errors; v6 topics by name or by id. Unknown names give 3, unknown ids
-//! 100; `delete.topic.enable` = false gives 73 (S89). The answer means that the topic is gone and its name is free.
+//! 100; `delete.topic.enable` = false gives 73, or 42 where clients do not know that (S89). What is named twice, in two
+//! ways or not at all gives 42. The answer means that the topic is gone and its name is free.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
@@ -11,7 +12,7 @@ use kafka_protocol::messages::{DeleteTopicsResponse, TopicName};
 use uuid::Uuid;
 
 use crate::api::{Call, Started, waits};
-use crate::catalog::{Command, Reply, TopicOutcome, TopicRef};
+use crate::catalog::{CatalogImage, Command, Reply, TopicOutcome, TopicRef};
 use crate::types::{ErrorCode, TopicId};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
@@ -28,7 +29,7 @@ pub struct Request {
 }
 
 /// One topic to delete.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Topic {
     /// Its name; `None` (from v6) when it is named by id.
     pub name: Option<StrBytes>,
@@ -62,29 +63,70 @@ impl Topic {
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let request = Request::decode(&mut call.body, call.version)?;
     let (api, responder) = (Arc::clone(call.api), call.responder);
-    let mut request = request;
-    // What is asked twice is answered once.
-    let mut seen = HashSet::new();
-    request.topics.retain(|topic| seen.insert((topic.name.clone(), topic.id)));
+    let (topics, mut results) = sort_out(&api.broker.image(), request.topics);
     Ok(waits(async move {
-        let refs = request.topics.iter().map(|topic| match &topic.name {
+        let refs = topics.iter().map(|topic| match &topic.name {
             Some(name) => TopicRef::Name(name.to_string()),
             None => TopicRef::Id(topic.id),
         });
-        let results = match api.broker.catalog().call(Command::DeleteTopics(refs.collect())).await {
-            Reply::Topics(outcomes) => request
-                .topics
-                .into_iter()
-                .zip(outcomes)
-                .map(|(asked, outcome)| result(asked, outcome))
-                .collect(),
-            Reply::Refused(error) => {
-                request.topics.into_iter().map(|asked| refused(asked, error, None)).collect()
+        match api.broker.catalog().call(Command::DeleteTopics(refs.collect())).await {
+            Reply::Topics(outcomes) => {
+                results
+                    .extend(topics.into_iter().zip(outcomes).map(|(asked, outcome)| result(asked, outcome)));
             }
-            _ => Vec::new(),
-        };
+            Reply::Refused(error) => {
+                results.extend(topics.into_iter().map(|asked| refused(asked, error, None)));
+            }
+            _ => {}
+        }
+        for result in results.iter_mut().filter(|_| responder.version < DELETION_DISABLED) {
+            if result.error_code == ErrorCode::TopicDeletionDisabled.code() {
+                result.error_code = ErrorCode::InvalidRequest.code();
+            }
+        }
         responder.reply(&DeleteTopicsResponse::default().with_responses(results))
     }))
+}
+
+/// From this version on clients know `TOPIC_DELETION_DISABLED`.
+const DELETION_DISABLED: i16 = 3;
+
+/// Tells the topics that are named once and in one way from the others, which are refused.
+fn sort_out(image: &CatalogImage, topics: Vec<Topic>) -> (Vec<Topic>, Vec<DeletableTopicResult>) {
+    let mut times: HashMap<Topic, u32> = HashMap::new();
+    topics.iter().for_each(|topic| *times.entry(topic.clone()).or_default() += 1);
+    let by_name = |id: TopicId| {
+        let name = image.topic_by_id(id).map(|topic| StrBytes::from_string(topic.name.to_string()))?;
+        times.contains_key(&Topic { name: Some(name.clone()), id: TopicId::ZERO }).then_some(name)
+    };
+    let by_id = |name: &StrBytes| {
+        let topic = image.topic(name).map(|topic| Topic { name: None, id: topic.id });
+        topic.is_some_and(|topic| times.contains_key(&topic))
+    };
+    let mut answered = HashSet::new();
+    let (mut taken, mut results) = (Vec::with_capacity(topics.len()), Vec::new());
+    for mut topic in topics {
+        let again = times.get(&topic).is_some_and(|times| *times > 1);
+        // One answer stands for all that name the same.
+        if !answered.insert(topic.clone()) || topic.id.is_zero() && topic.name.as_ref().is_some_and(by_id) {
+            continue;
+        }
+        let why = match (&topic.name, topic.id.is_zero()) {
+            (Some(_), false) => "give the topic's name or its id, not both",
+            (None, true) => "give the topic's name or its id",
+            _ if again => "the topic is in the request more than once",
+            (None, false) if by_name(topic.id).is_some() => {
+                topic.name = by_name(topic.id);
+                "the topic is in the request by its name and by its id"
+            }
+            _ => {
+                taken.push(topic);
+                continue;
+            }
+        };
+        results.push(refused(topic, ErrorCode::InvalidRequest, Some(why.to_owned())));
+    }
+    (taken, results)
 }
 
 fn result(asked: Topic, outcome: TopicOutcome) -> DeletableTopicResult {
