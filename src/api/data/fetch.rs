@@ -216,12 +216,17 @@ struct Fetch {
 struct Item {
     wanted: Wanted,
     found: Result<Arc<OpenPartition>, ErrorCode>,
+    /// There was no such partition when the fetch began.
+    unknown: bool,
     read: Option<PartitionRead>,
+    /// There is more to read, and what the whole answer may hold left no room for it.
+    cut: bool,
 }
 
 impl Item {
     fn new(wanted: Wanted) -> Self {
-        Self { wanted, found: Err(ErrorCode::UnknownTopicOrPartition), read: None }
+        let found = Err(ErrorCode::UnknownTopicOrPartition);
+        Self { wanted, found, unknown: false, read: None, cut: false }
     }
 
     fn bytes(&self) -> usize {
@@ -245,6 +250,8 @@ impl Fetch {
                     .await
                     .map_err(|fault| errors::open_fault(&fault)),
             };
+            item.unknown =
+                matches!(item.found, Err(ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId));
             if let Ok(partition) = &item.found
                 && let Err(error) = partition.check_epoch(item.wanted.partition.current_leader_epoch)
             {
@@ -278,8 +285,14 @@ impl Fetch {
                 at_least_one: nothing_yet,
                 isolation,
             };
+            item.cut = false;
             match read_partition(partition, request).await {
                 Ok(read) => {
+                    let end = match isolation {
+                        Isolation::ReadUncommitted => read.high_watermark,
+                        Isolation::ReadCommitted => read.last_stable_offset,
+                    };
+                    item.cut = left < non_negative(wanted.max_bytes) && read.batches.next.offset() < end;
                     left = left.saturating_sub(read.batches.bytes);
                     nothing_yet &= read.batches.bytes == 0;
                     item.read = Some(read);
@@ -292,9 +305,11 @@ impl Fetch {
         }
     }
 
-    /// Whether the answer may go (S18): enough bytes, or an error that the client must see.
+    /// Whether the answer may go (S18): enough bytes, as many as it may hold, or an error that the client must see.
+    /// Partitions that do not exist do not hurry the others: their client would ask again at once.
     fn is_enough(&self, min_bytes: usize) -> bool {
-        self.items.iter().any(|item| item.found.is_err())
+        self.items.iter().any(|item| item.cut || item.found.is_err() && !item.unknown)
+            || self.items.iter().all(|item| item.unknown)
             || self.items.iter().map(Item::bytes).sum::<usize>() >= min_bytes
     }
 
@@ -372,7 +387,10 @@ fn finish_item(
     let index = item.wanted.key.index;
     let (partition, read) = match (item.found, item.read) {
         (Ok(partition), Some(read)) => (partition, read),
-        (Err(error), _) => return (FetchedPartition::refused(index, error), None),
+        (Err(error), _) => {
+            let aborted = item.unknown.then(Vec::new);
+            return (FetchedPartition { aborted, ..FetchedPartition::refused(index, error) }, None);
+        }
         (Ok(_), None) => return (FetchedPartition::refused(index, ErrorCode::KafkaStorageError), None),
     };
     let place = (read.batches.bytes > 0).then_some(read.batches.next);
