@@ -64,7 +64,6 @@ fn record() {
 
 /// Plays the scripts against the built binary and compares with the recordings.
 #[test]
-#[ignore = "streamd still differs where it does not mean to"]
 fn streamd_answers_as_kafka_does() {
     let mut report = Report::default();
     for profile in Profile::ALL {

@@ -25,8 +25,14 @@ impl Profile {
     /// Broker properties by their Kafka names.
     pub(crate) fn properties(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Plain => &[("group.initial.rebalance.delay.ms", "0")],
+            Self::Plain => &[
+                ("node.id", "1"),
+                ("offsets.topic.replication.factor", "1"),
+                ("group.initial.rebalance.delay.ms", "0"),
+            ],
             Self::Strict => &[
+                ("node.id", "1"),
+                ("offsets.topic.replication.factor", "1"),
                 ("group.initial.rebalance.delay.ms", "1000"),
                 ("group.max.size", "2"),
                 ("group.min.session.timeout.ms", "1000"),

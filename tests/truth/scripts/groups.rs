@@ -81,7 +81,6 @@ fn join_refused(s: &Session) {
     let mut other = member.join_request();
     other["member_id"] = "nobody".into();
     c.every("an unknown member of a group that is there", "JoinGroup", |_| other.clone());
-    c.call("as a group that is not there", "DescribeGroups", 5, json!({"groups": [plain.group]}));
 }
 
 /// S62: sessions of 6 s to 30 min.
