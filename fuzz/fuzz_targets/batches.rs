@@ -1,0 +1,9 @@
+//! Fuzzes what a Produce request holds for one partition.
+
+#![no_main]
+
+#[path = "../../tests/fuzz/logs.rs"]
+#[allow(dead_code, reason = "each fuzzer runs one of them")]
+mod logs;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| logs::batches(input));
