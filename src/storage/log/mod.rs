@@ -194,7 +194,8 @@ fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Ope
         ends: Recent::new(end),
         durables: Recent::new(durable),
         dirty,
-        row: spec.row,
+        row: recovered.row,
+        has_hole: !recovered.last_is_active && last.is_some(),
         preparing: false,
         next_serial: recovered.next_serial,
     };
@@ -206,7 +207,11 @@ fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Ope
         indexed: false,
         segment,
     });
-    let writer = LogWriter::new(log.clone(), spec.settings, recovered.end, last_epoch, active);
+    let mut writer = LogWriter::new(log.clone(), spec.settings, recovered.end, last_epoch, active);
+    if let Err(error) = writer.begin_behind_hole(spec.clock.now_ms()) {
+        // The first append tries again; no checkpoint is made before.
+        tracing::warn!(dir = %log.dir.display(), %error, "cannot begin a segment behind what was lost");
+    }
     Opened { writer, reader: LogReader::new(log.clone()), log, report }
 }
 
@@ -239,6 +244,12 @@ impl LogMark {
 }
 
 #[cfg(test)]
+mod append_tests;
+#[cfg(test)]
 mod log_tests;
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod read_tests;
+#[cfg(test)]
+mod sync_tests;

@@ -57,6 +57,8 @@ pub(in crate::storage) struct State {
     pub(in crate::storage) dirty: Dirty,
     /// The last row that was put.
     pub(in crate::storage) row: Option<Arc<PartitionRow>>,
+    /// Whether the last segment does not reach `end`: what was durable there is gone.
+    pub(in crate::storage) has_hole: bool,
     /// Whether a checkpoint was prepared whose row is not durable yet.
     pub(super) preparing: bool,
     pub(in crate::storage) next_serial: u32,

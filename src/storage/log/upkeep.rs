@@ -42,7 +42,10 @@ impl Log {
                     && row.checkpoint.offset == mark.place.offset
                     && row.checkpoint.segment == mark.place.segment
             };
-            if segments.is_empty() || (producers.is_none() && row.as_ref().is_some_and(is_there)) {
+            if segments.is_empty()
+                || state.has_hole
+                || (producers.is_none() && row.as_ref().is_some_and(is_there))
+            {
                 return Ok(None);
             }
             state.preparing = true;

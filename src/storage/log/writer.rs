@@ -303,6 +303,15 @@ impl LogWriter {
         Ok(())
     }
 
+    /// Begins a segment if the last one does not reach the log's end, because more was known to be durable than was
+    /// found: no batch may follow on one that it does not follow.
+    pub(super) fn begin_behind_hole(&mut self, now: Timestamp) -> Result<(), AppendError> {
+        if self.active.is_none() && !self.log.state.lock().segments.is_empty() {
+            self.begin(now)?;
+        }
+        Ok(())
+    }
+
     /// Makes the segment for the next offset and makes it the active one. Returns the one that was.
     fn begin(&mut self, now: Timestamp) -> Result<Option<Active>, AppendError> {
         let dirty = self.make_dir().map_err(|error| self.fault(error, 0))?;
@@ -322,6 +331,7 @@ impl LogWriter {
         let place = Place { offset: self.end, segment: self.end, position: 0, serial };
         let mut state = self.log.state.lock();
         state.segments.push(segment.clone());
+        state.has_hole = false;
         state.dirty.active = false;
         state.dirty.add(dirty.files, dirty.dirs);
         state.publish(place, &segment);

@@ -79,7 +79,7 @@ impl Recovery<'_> {
         let rules = Rules {
             base,
             next: self.end.max(base),
-            exact: self.spec.row.is_some() || is_last,
+            exact: self.row.is_some() || is_last,
             epoch: self.epochs.last().unwrap_or(NO_EPOCH),
         };
         if base == self.checkpoint.segment
@@ -166,7 +166,7 @@ impl Recovery<'_> {
     /// Where the log goes on behind what was read of a segment.
     fn after(&mut self, segment: &Arc<Segment>, scanned: &Scanned) -> After {
         let Some(why) = scanned.stop else { return self.next_segment(segment.base(), scanned.next) };
-        if self.spec.row.is_some() {
+        if self.row.is_some() {
             return After::End;
         }
         // Without a manifest nobody knows what was durable: bad bytes that a valid segment follows are damage.
@@ -180,12 +180,14 @@ impl Recovery<'_> {
         }
     }
 
-    /// The segment that begins at `next`; without a manifest also one that begins behind it, for what lies in between
-    /// may have been compacted away.
+    /// The segment that begins at `next`. One further on counts if all in between lies below the log's start or the
+    /// checkpoint: there an earlier recovery went on, since more was known to be durable than was found. Without a
+    /// manifest any counts, for what lies in between may have been compacted away.
     fn next_segment(&self, base: i64, next: i64) -> After {
+        let known = self.known_end();
         let mut behind = self.listing.logs.range(next.max(base + 1)..).map(|(base, _)| *base);
         match behind.next() {
-            Some(found) if found == next || self.spec.row.is_none() => After::Segment(found),
+            Some(found) if found == next || found <= known || self.row.is_none() => After::Segment(found),
             _ => After::End,
         }
     }

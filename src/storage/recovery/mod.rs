@@ -24,7 +24,7 @@ use super::layout::{
     read_partition_metadata,
 };
 use super::log::{Damage, OpenError, OpenSpec, RecoveryReport, Replay};
-use super::manifest::Checkpoint;
+use super::manifest::{Checkpoint, PartitionRow};
 use super::pread::Wait;
 use super::put::put;
 use super::segment::{Bad, Segment};
@@ -45,6 +45,8 @@ pub(super) struct Recovered {
     pub(super) durable: i64,
     pub(super) epochs: Epochs,
     pub(super) epochs_unwritten: bool,
+    /// The row that was believed.
+    pub(super) row: Option<Arc<PartitionRow>>,
     /// Offsets of the `.producers` files.
     pub(super) producers: Vec<i64>,
     /// Segments that were read and not synced.
@@ -79,6 +81,8 @@ pub(super) fn recover(
 /// Recovery under way.
 struct Recovery<'a> {
     spec: &'a OpenSpec,
+    /// The manifest's row. One that survived a damaged manifest speaks of no segment, and so of no file.
+    row: Option<Arc<PartitionRow>>,
     listing: Listing,
     report: RecoveryReport,
     segments: Vec<Arc<Segment>>,
@@ -99,13 +103,15 @@ struct Recovery<'a> {
 
 impl<'a> Recovery<'a> {
     fn new(spec: &'a OpenSpec) -> Self {
+        let row = spec.row.clone().filter(|row| !row.segments.is_empty());
         Self {
             spec,
+            checkpoint: row.as_ref().map_or(Checkpoint::NONE, |row| row.checkpoint),
+            row,
             listing: Listing::default(),
             report: RecoveryReport::default(),
             segments: Vec::new(),
             serial: 0,
-            checkpoint: spec.row.as_ref().map_or(Checkpoint::NONE, |row| row.checkpoint),
             end: 0,
             last_is_active: false,
             epochs: Epochs::default(),
@@ -130,13 +136,13 @@ impl<'a> Recovery<'a> {
         };
         self.check_owner()?;
         if self.listing.logs.is_empty() {
-            if self.spec.row.as_ref().is_some_and(|row| !row.segments.is_empty()) {
+            if self.row.is_some() {
                 return Err(OpenError::FilesGone { dir: self.dir().to_path_buf() });
             }
             self.end = self.spec.log_start.max(0);
             return Ok(());
         }
-        if self.spec.row.is_none() {
+        if self.row.is_none() {
             let first = self.listing.logs.keys().next().copied().unwrap_or(0);
             self.checkpoint = Checkpoint {
                 offset: first,
@@ -237,14 +243,25 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
+    /// The first readable offset, as far as something vouches for it.
+    fn log_start(&self) -> i64 {
+        self.spec.row.as_ref().map_or(0, |row| row.log_start).max(self.spec.log_start)
+    }
+
+    /// Below here offsets were given, whatever the files still hold.
+    fn known_end(&self) -> i64 {
+        let checkpoint = if self.row.is_some() { self.checkpoint.offset } else { 0 };
+        checkpoint.max(self.log_start())
+    }
+
     fn finish(mut self) -> Result<Recovered, OpenError> {
-        let row_start = self.spec.row.as_ref().map_or(0, |row| row.log_start);
         let first = self.segments.first().map_or(0, |segment| segment.base());
-        let start = row_start.max(self.spec.log_start).max(first);
-        let known = if self.spec.row.is_some() { self.checkpoint.offset } else { 0 };
+        let start = self.log_start().max(first);
+        let known = self.known_end();
         let end = self.end.max(known).max(start);
         self.last_is_active &= end == self.end;
-        let mut durable = if self.report.clean || self.segments.is_empty() { end } else { known.max(first) };
+        let mut durable =
+            if self.report.clean || self.segments.is_empty() { end } else { known.clamp(first, end) };
         if self.spec.sync_on_open {
             self.sync(&self.spec.health).map_err(|error| self.fault(error))?;
             durable = end;
@@ -256,6 +273,7 @@ impl<'a> Recovery<'a> {
             epochs_unwritten: self.epochs != self.epochs_on_disk,
             epochs: self.epochs,
             segments: self.segments,
+            row: self.row,
             start,
             end,
             last_is_active: self.last_is_active,

@@ -21,7 +21,7 @@ impl Recovery<'_> {
     ) -> Result<(), OpenError> {
         let checkpoint = self.checkpoint.offset;
         self.replay_from = checkpoint;
-        if self.spec.row.as_ref().is_some_and(|row| !row.producers) {
+        if self.row.as_ref().is_some_and(|row| !row.producers) {
             return Ok(());
         }
         if self.report.clean {

@@ -195,9 +195,20 @@ fn an_offset_that_was_durable_is_never_given_twice() {
     let (rig, _opened) = log_of(5, None);
     let mut image = rig.image();
     image.log_start = 30;
-    let opened = image.open();
+    let mut opened = image.open();
     assert_eq!((opened.reader.start(), opened.reader.end()), (30, 30));
-    goes_on(&image, opened);
+    append(&mut opened.writer, &[plain(30, 2, 10)]);
+    // The next recovery finds the records behind the hole, with a row from before the loss and without one.
+    let removal = opened.log.advance_start(30);
+    let row = removal.row().unwrap();
+    assert_eq!(row.as_ref().unwrap().checkpoint.offset, 0);
+    for row in [row, None] {
+        let mut again = image.image();
+        again.row = row;
+        let opened = again.open();
+        assert_eq!((opened.reader.start(), opened.reader.end(), read_all(&opened.reader).len()), (30, 32, 1));
+        goes_on(&again, opened);
+    }
 }
 
 #[test]
@@ -334,7 +345,7 @@ fn without_a_manifest_sealed_segments_may_have_gaps_and_the_last_one_may_not() {
     assert_eq!(image.open().reader.end(), last + 2);
 }
 
-fn row_at_start(rig: &Rig) -> Arc<super::super::manifest::PartitionRow> {
+fn row_at_start(rig: &Rig) -> Arc<PartitionRow> {
     let image = rig.image();
     let opened = image.open();
 

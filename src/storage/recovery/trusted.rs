@@ -20,7 +20,7 @@ impl Recovery<'_> {
     /// After a clean stop the row tells everything: one look at the active file, and one at the epochs. `false` if they
     /// do not fit the row; then it is not the stop it claims to be.
     pub(super) fn take_row(&mut self) -> Result<bool, OpenError> {
-        let Some(row) = self.spec.row.clone() else { return Ok(false) };
+        let Some(row) = self.row.clone() else { return Ok(false) };
         let Some(active) = row.segments.last() else { return Ok(false) };
         let at = row.checkpoint;
         let len =
@@ -30,7 +30,8 @@ impl Recovery<'_> {
         let fits = active.base == at.segment && len.is_ok_and(|len| len == at.position) && !rolled;
         let epochs = read_epochs(&self.dir().join(LEADER_EPOCHS));
         let Ok(epochs) = epochs.map(Option::unwrap_or_default) else { return Ok(false) };
-        let has_epochs = !epochs.is_empty() || at.offset == row.segments[0].base;
+        let first = row.segments.first().map_or(0, |first| first.base);
+        let has_epochs = !epochs.is_empty() || at.offset <= row.log_start.max(first);
         if !fits || !has_epochs {
             tracing::warn!(dir = %self.dir().display(), "the files do not fit a clean stop: recovering");
             return Ok(false);
@@ -57,7 +58,7 @@ impl Recovery<'_> {
     /// Takes the segments below the checkpoint's from the row, drops files that it no longer lists, and reports what it
     /// lists and is not there.
     pub(super) fn take_below_checkpoint(&mut self) -> io::Result<()> {
-        let Some(row) = self.spec.row.clone() else { return Ok(()) };
+        let Some(row) = self.row.clone() else { return Ok(()) };
         let at = self.checkpoint.segment;
         let stale: Vec<i64> = self
             .listing
