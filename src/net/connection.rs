@@ -27,6 +27,10 @@ use crate::wire::service::{Outcome, Peer, Pending, Service, Started};
 
 /// A connection that was silent for this long holds no receive buffer.
 const QUIET_AFTER: Duration = Duration::from_secs(1);
+/// How long a client may stop in the middle of a request while request memory is short.
+const STALL_MAX: Duration = Duration::from_secs(5);
+/// The silence timer goes off no more often than this.
+const SILENCE_TICK_MIN: Duration = Duration::from_millis(100);
 
 /// Bounds of one connection.
 #[derive(Debug, Clone)]
@@ -64,13 +68,14 @@ pub async fn serve_connection<T: Transport, S: Service<Slice = LogSlice>>(
         muted_until: None,
         ending: None,
         overflow: None,
+        counted_pending: 0,
         silence: Box::pin(tokio::time::sleep(QUIET_AFTER)),
         last_heard: Instant::now(),
         quiet: false,
     };
     let mut session = session;
     let result = connection.run(&*service, &mut session, drain).await;
-    connection.limits.budget.give(connection.held_bytes as u64);
+    connection.limits.budget.give((connection.held_bytes + connection.counted_pending) as u64);
     service.close(session);
     result
 }
@@ -104,6 +109,8 @@ struct Connection<T> {
     muted_until: Option<Instant>,
     ending: Option<Ending>,
     overflow: Option<Admission>,
+    /// Bytes of a frame that is not whole yet, as the budget counts them.
+    counted_pending: usize,
     /// Goes off when a connection that is owed nothing has been silent: first its buffer goes, then the connection.
     silence: Pin<Box<Sleep>>,
     last_heard: Instant,
@@ -242,10 +249,14 @@ impl<T: Transport> Connection<T> {
             && self.held_bytes + self.frames.pending() < self.limits.inflight_bytes_max
             && self.inbox.len() + self.waiting.len() < self.limits.inflight_requests_max
             || self.reads_on();
-        if may_read && self.overflow.is_none() && !self.limits.budget.has_room() {
-            self.overflow = Some(self.limits.budget.admit().await);
-        }
-        let Self { io, frames, waiting, muted_until, silence, .. } = self;
+        let heeds_silence = heeds_silence || self.frames.pending() > 0;
+        let Self { io, frames, waiting, muted_until, silence, overflow, limits, .. } = self;
+        let received = async {
+            if overflow.is_none() && !limits.budget.has_room() {
+                *overflow = Some(limits.budget.admit().await);
+            }
+            receive(io, frames, |context| service.poll_room(session, context)).await
+        };
         tokio::select! {
             biased;
             outcome = head(waiting), if !waiting.is_empty() => {
@@ -256,7 +267,7 @@ impl<T: Transport> Connection<T> {
                 *muted_until = None;
                 Ok(false)
             }
-            received = receive(io, frames, |context| service.poll_room(session, context)), if may_read => {
+            received = received, if may_read => {
                 let received = match received {
                     Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
                     other => other?,
@@ -266,6 +277,7 @@ impl<T: Transport> Connection<T> {
                 }
                 self.last_heard = Instant::now();
                 self.quiet = false;
+                self.count_pending();
                 Ok(received > 0)
             }
             () = drain.wait(), if !draining => Ok(false),
@@ -279,7 +291,16 @@ impl<T: Transport> Connection<T> {
     /// The silence timer went off. It is not set anew with every receive, so it may be early.
     fn heard_nothing(&mut self) {
         let silent = self.last_heard.elapsed();
-        if self.limits.idle_max.is_some_and(|max| silent >= max) {
+        if self.frames.pending() > 0 && silent >= STALL_MAX && !self.limits.budget.has_room() {
+            tracing::warn!(
+                pending_bytes = self.frames.pending(),
+                "closing a connection that stopped in the middle of a request while request memory is short"
+            );
+            self.ending = Some(Ending::Close);
+            return;
+        }
+        let owes_nothing = self.waiting.is_empty() && self.inbox.is_empty();
+        if owes_nothing && self.limits.idle_max.is_some_and(|max| silent >= max) {
             self.ending = Some(Ending::Close);
             return;
         }
@@ -287,9 +308,13 @@ impl<T: Transport> Connection<T> {
         if self.quiet {
             self.frames.shrink();
         }
-        let next = if self.quiet { self.limits.idle_max.unwrap_or(QUIET_AFTER) } else { QUIET_AFTER };
+        let next = if self.quiet && self.frames.pending() == 0 {
+            self.limits.idle_max.unwrap_or(QUIET_AFTER)
+        } else {
+            QUIET_AFTER
+        };
         let next = next.min(self.limits.idle_max.unwrap_or(next));
-        self.silence.as_mut().reset(self.last_heard + next);
+        self.silence.as_mut().reset((self.last_heard + next).max(Instant::now() + SILENCE_TICK_MIN));
     }
 
     /// A frame that has begun is read to its end even over the connection's own bound: it could never start otherwise.
@@ -309,7 +334,10 @@ impl<T: Transport> Connection<T> {
                     self.overflow = None;
                     self.inbox.push_back(frame);
                 }
-                Ok(None) => return,
+                Ok(None) => {
+                    self.count_pending();
+                    return;
+                }
                 Err(error) => {
                     if let Some(parting) = service.bad_frame(session, &error) {
                         self.out.push_bytes(parting);
@@ -320,6 +348,17 @@ impl<T: Transport> Connection<T> {
                 }
             }
         }
+    }
+
+    /// Counts the bytes of a frame that is not whole yet: many halves of large frames are memory, too.
+    fn count_pending(&mut self) {
+        let pending = self.frames.pending();
+        let budget = &self.limits.budget;
+        match pending.checked_sub(self.counted_pending) {
+            Some(more) => budget.take(more as u64),
+            None => budget.give((self.counted_pending - pending) as u64),
+        }
+        self.counted_pending = pending;
     }
 
     fn release(&mut self, frame_bytes: usize) {
@@ -360,3 +399,7 @@ async fn receive<T: Transport>(
     })
     .await
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

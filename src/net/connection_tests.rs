@@ -1,0 +1,184 @@
+//! Connections over an in-memory stream, with a service that does as its frames say.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::net::{ShutdownHandle, shutdown};
+use crate::wire::frame::FrameError;
+
+/// Answers each frame with its last byte. Frames of API key 0 overlap; a frame whose second last byte is 1 waits until
+/// [`Echo::gate`] opens.
+#[derive(Default)]
+struct Echo {
+    started: AtomicUsize,
+    settled: AtomicUsize,
+    gate: Arc<Notify>,
+}
+
+impl Service for Echo {
+    type Session = ();
+    type Slice = LogSlice;
+
+    fn open(&self, _peer: &Peer) {}
+
+    fn poll_room(&self, _session: &(), _context: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    fn overlaps(&self, frame: &[u8]) -> bool {
+        frame[..2] == [0, 0]
+    }
+
+    fn start(&self, _session: &mut (), frame: Bytes) -> Started<LogSlice> {
+        self.started.fetch_add(1, Ordering::SeqCst);
+        let answer = Outcome::Reply(frame.slice(frame.len() - 1..).into());
+        if frame[frame.len() - 2] == 0 {
+            return Started::Done(answer);
+        }
+        let gate = Arc::clone(&self.gate);
+        Started::Waits(Box::pin(async move {
+            gate.notified().await;
+            answer
+        }))
+    }
+
+    fn settle(&self, _session: &mut ()) {
+        self.settled.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn bad_frame(&self, _session: &mut (), error: &FrameError) -> Option<Bytes> {
+        error.parting_words()
+    }
+
+    fn close(&self, _session: ()) {}
+}
+
+struct Rig {
+    echo: Arc<Echo>,
+    budget: Arc<ByteBudget>,
+    shutdown: ShutdownHandle,
+    drain: Drain,
+}
+
+impl Rig {
+    fn new(budget_bytes: u64) -> Self {
+        let (shutdown, drain) = shutdown();
+        Self { echo: Arc::default(), budget: ByteBudget::new(budget_bytes), shutdown, drain }
+    }
+
+    fn connect(&self) -> (DuplexStream, JoinHandle<io::Result<()>>) {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let peer = Peer { address, listener: 0, local: address };
+        let limits = ConnectionLimits {
+            frame: FrameLimits { frame_bytes_max: 1 << 20, other_bytes_max: 1 << 20 },
+            inflight_bytes_max: 1 << 20,
+            inflight_requests_max: 100,
+            idle_max: Some(Duration::from_secs(600)),
+            budget: Arc::clone(&self.budget),
+        };
+        let served = serve_connection(theirs, Arc::clone(&self.echo), peer, limits, self.drain.clone());
+        (ours, tokio::spawn(served))
+    }
+}
+
+/// A frame of this API key that waits or not and is answered with `answer`.
+fn frame(key: u16, waits: bool, answer: u8) -> BytesMut {
+    let mut frame = BytesMut::new();
+    frame.put_u32(10);
+    frame.put_u16(key);
+    frame.put_bytes(0, 6);
+    frame.put_slice(&[u8::from(waits), answer]);
+    frame
+}
+
+async fn read(stream: &mut DuplexStream, count: usize) -> Vec<u8> {
+    let mut answers = vec![0; count];
+    stream.read_exact(&mut answers).await.unwrap();
+    answers
+}
+
+async fn until(what: impl Fn() -> bool) {
+    while !what() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s7_answers_leave_in_the_order_of_the_requests() {
+    let rig = Rig::new(1 << 20);
+    let (mut client, _served) = rig.connect();
+    let burst = [frame(0, true, b'a'), frame(0, false, b'b'), frame(3, false, b'c'), frame(0, false, b'd')];
+    client.write_all(&burst.concat()).await.unwrap();
+    until(|| rig.echo.started.load(Ordering::SeqCst) == 2).await;
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        rig.echo.started.load(Ordering::SeqCst),
+        2,
+        "what does not overlap waits for what is before it"
+    );
+    assert_eq!(rig.echo.settled.load(Ordering::SeqCst), 1, "what came together is settled together");
+    rig.echo.gate.notify_one();
+    assert_eq!(read(&mut client, 4).await, *b"abcd");
+}
+
+#[tokio::test(start_paused = true)]
+async fn halves_of_frames_count_and_who_stops_there_makes_room() {
+    let rig = Rig::new(1000);
+    let (mut slow, slow_served) = rig.connect();
+    let half = [&4000_u32.to_be_bytes()[..], &[0; 1500]].concat();
+    slow.write_all(&half).await.unwrap();
+    until(|| rig.budget.used() == 1504).await;
+    let (mut other, _served) = rig.connect();
+    other.write_all(&frame(3, false, b'x')).await.unwrap();
+    assert_eq!(read(&mut other, 1).await, *b"x", "one connection at a time goes on over the limit");
+    assert!(slow_served.await.unwrap().is_ok(), "the one that stopped is closed");
+    assert_eq!(rig.budget.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_is_closed_but_not_one_that_is_owed_an_answer() {
+    let rig = Rig::new(1 << 20);
+    let (_silent, silent_served) = rig.connect();
+    let (mut waiting, waiting_served) = rig.connect();
+    waiting.write_all(&frame(3, true, b'w')).await.unwrap();
+    until(|| rig.echo.started.load(Ordering::SeqCst) == 1).await;
+    assert!(silent_served.await.unwrap().is_ok());
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert!(!waiting_served.is_finished());
+    rig.echo.gate.notify_one();
+    assert_eq!(read(&mut waiting, 1).await, *b"w");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_answers_what_overlaps_and_closes() {
+    let rig = Rig::new(1 << 20);
+    let (mut client, served) = rig.connect();
+    client.write_all(&frame(0, true, b'a')).await.unwrap();
+    until(|| rig.echo.started.load(Ordering::SeqCst) == 1).await;
+    rig.shutdown.begin();
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!served.is_finished(), "an acknowledgement is owed");
+    rig.echo.gate.notify_one();
+    assert_eq!(read(&mut client, 1).await, *b"a");
+    assert!(served.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn s1_a_bad_length_closes_the_connection() {
+    let rig = Rig::new(1 << 20);
+    let (mut client, served) = rig.connect();
+    client.write_all(&(-5_i32).to_be_bytes()).await.unwrap();
+    assert!(served.await.unwrap().is_ok());
+    assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+}
