@@ -2,6 +2,9 @@
 
 use serde_json::json;
 
+use super::ask;
+use crate::batch::Batch;
+
 use crate::run::{Script, plain, strict};
 use crate::schema;
 use crate::session::{As, Connection, Session};
@@ -14,6 +17,8 @@ pub(super) const SCRIPTS: &[Script] = &[
     plain("connection/foreign_protocols", foreign_protocols),
     plain("connection/headers", headers),
     plain("connection/order", order),
+    plain("connection/pipeline", pipeline),
+    plain("connection/closed_behind", closed_behind),
     plain("connection/bodies", bodies),
     plain("connection/tags", tags),
 ];
@@ -159,6 +164,37 @@ fn order(s: &Session) {
         c.write(&[byte]);
     }
     c.raw_answer("byte by byte", "Metadata v1", 1, As::Answer("Metadata", 1));
+}
+
+/// S7: produces that were sent together are appended and answered in their order, and what follows sees them all.
+fn pipeline(s: &Session) {
+    let (topic, c) = (s.topic("a", 2), s.connect());
+    let produce = |i: usize, acks: i16| {
+        let mut request = ask::produce(&topic, &Batch::of(&format!("{i}")));
+        request["acks"] = acks.into();
+        c.send(&format!("produce {i}, acks {acks}"), "Produce", 9, request)
+    };
+    let mut sent: Vec<_> =
+        [-1, 1, -1, -1].into_iter().enumerate().map(|(i, acks)| produce(i, acks)).collect();
+    let other =
+        json!([{"name": topic.name, "partition_data": [{"index": 1, "records": Batch::many(3).value()}]}]);
+    let request = json!({"acks": -1, "timeout_ms": 30_000, "topic_data": other});
+    sent.push(c.send("to another partition", "Produce", 9, request));
+    sent.push(c.send("the end", "ListOffsets", 7, ask::list_offset(&topic, -1)));
+    sent.push(c.send("all of it", "Fetch", 12, ask::fetch(&topic, 0)));
+    sent.into_iter().for_each(|pending| drop(pending.answer()));
+}
+
+/// S8: what was asked before a failed acks=0 is answered, what was asked behind it is not.
+fn closed_behind(s: &Session) {
+    let (topic, c) = (s.topic("a", 1), s.connect());
+    let before = c.send("before", "Produce", 9, ask::produce(&topic, &Batch::of("x")));
+    let mut broken = ask::produce(&topic, &Batch::of("y").edit(17, &[1, 2, 3, 4]));
+    broken["acks"] = 0.into();
+    drop(c.send("broken", "Produce", 9, broken));
+    let behind = c.send("behind", "Metadata", 1, json!({"topics": []}));
+    before.answer();
+    behind.answer();
 }
 
 /// Bodies that do not parse close the connection; what follows a body is not looked at.
