@@ -32,14 +32,13 @@ fn functions(lines: &[&str]) -> Vec<(usize, usize)> {
             continue;
         }
         let close = format!("{}}}", " ".repeat(indent));
-        let ends = |line: &&str| {
-            **line == close
-                || line.trim_end().ends_with(';') && line.len() - line.trim_start().len() == indent
+        let ends = |line: &str| {
+            line == close || line.trim_end().ends_with(';') && line.len() - line.trim_start().len() == indent
         };
         if line.trim_end().ends_with(['}', ';']) {
             continue;
         }
-        if let Some(len) = lines[start + 1..].iter().position(|line| ends(&line)) {
+        if let Some(len) = lines[start + 1..].iter().position(|line| ends(line)) {
             found.push((start, len + 2));
         }
     }
