@@ -157,7 +157,8 @@ public final class KafkaClients {
                 "auto.offset.reset", "earliest",
                 "enable.auto.commit", false,
                 "heartbeat.interval.ms", 300,
-                "session.timeout.ms", 10_000,
+                // Longer than this program waits for anything: a member that leaves must say so.
+                "session.timeout.ms", 45_000,
                 "max.partition.fetch.bytes", 20_000,
                 "max.poll.records", 50,
                 "key.deserializer", ByteArrayDeserializer.class,

@@ -98,7 +98,8 @@ function consumerOf(kafka, group) {
   return kafka.consumer({
     groupId: group,
     heartbeatInterval: 300,
-    sessionTimeout: 10_000,
+    // Longer than this program waits for anything: a member that leaves must say so.
+    sessionTimeout: 45_000,
     maxBytesPerPartition: 20_000,
     maxWaitTimeInMs: 500,
     retry: { retries: 5 },

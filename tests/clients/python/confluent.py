@@ -119,7 +119,8 @@ def consumer_of(broker, group):
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "heartbeat.interval.ms": 300,
-            "session.timeout.ms": 10000,
+            # Longer than this program waits for anything: a member that leaves must say so.
+            "session.timeout.ms": 45000,
             "topic.metadata.refresh.interval.ms": 500,
             # Small answers, so that the first half does not come with the second.
             "max.partition.fetch.bytes": 20000,

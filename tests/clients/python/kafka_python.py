@@ -90,7 +90,8 @@ def consumer_of(broker, group, **more):
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         heartbeat_interval_ms=300,
-        session_timeout_ms=10000,
+        # Longer than this program waits for anything: a member that leaves must say so.
+        session_timeout_ms=45000,
         max_partition_fetch_bytes=20000,
         max_poll_records=50,
         **more,

@@ -130,7 +130,8 @@ func member(broker, topic, group string, more ...kgo.Opt) *kgo.Client {
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.DisableAutoCommit(),
 		kgo.HeartbeatInterval(300 * time.Millisecond),
-		kgo.SessionTimeout(10 * time.Second),
+		// Longer than this program waits for anything: a member that leaves must say so.
+		kgo.SessionTimeout(45 * time.Second),
 		kgo.FetchMaxWait(500 * time.Millisecond),
 		kgo.FetchMaxPartitionBytes(20_000),
 	}, more...)...)

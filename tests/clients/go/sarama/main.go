@@ -61,7 +61,8 @@ func config(version sarama.KafkaVersion) *sarama.Config {
 	c.Consumer.MaxWaitTime = 500 * time.Millisecond
 	c.Consumer.Fetch.Default = 20_000
 	c.Consumer.Group.Heartbeat.Interval = 300 * time.Millisecond
-	c.Consumer.Group.Session.Timeout = 10 * time.Second
+	// Longer than this program waits for anything: a member that leaves must say so.
+	c.Consumer.Group.Session.Timeout = 45 * time.Second
 	return c
 }
 

@@ -157,11 +157,12 @@ func member(broker, topic, group string) *kafka.Reader {
 		Topic:             topic,
 		StartOffset:       kafka.FirstOffset,
 		HeartbeatInterval: 300 * time.Millisecond,
-		SessionTimeout:    10 * time.Second,
-		RebalanceTimeout:  10 * time.Second,
-		MaxWait:           500 * time.Millisecond,
-		QueueCapacity:     10,
-		ErrorLogger:       kafka.LoggerFunc(func(text string, args ...any) { fmt.Printf("reader: "+text+"\n", args...) }),
+		// Longer than this program waits for anything: a member that leaves must say so.
+		SessionTimeout:   45 * time.Second,
+		RebalanceTimeout: 10 * time.Second,
+		MaxWait:          500 * time.Millisecond,
+		QueueCapacity:    10,
+		ErrorLogger:      kafka.LoggerFunc(func(text string, args ...any) { fmt.Printf("reader: "+text+"\n", args...) }),
 	})
 }
 
