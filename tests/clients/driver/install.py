@@ -23,7 +23,7 @@ DEBIAN = {
     "venv": ["python3-venv"],
     "node": ["nodejs", "npm"],
     "npm": ["nodejs", "npm"],
-    "go": ["golang-go"],
+    "go": ["golang-go", "ca-certificates"],
     "java": ["default-jdk-headless"],
     "javac": ["default-jdk-headless"],
     "mvn": ["maven"],
@@ -89,11 +89,11 @@ class Installers:
 
     def install_go(self):
         self.go_programs.mkdir(parents=True, exist_ok=True)
-        environment = go_environment()
+        go, environment = self.go()
         where = CLIENTS / "go"
-        self.retry("go", ["go", "mod", "download"], cwd=where, env=environment)
+        self.retry("go", [go, "mod", "download"], cwd=where, env=environment)
         # Go's own cache knows what is built already. The programs are read by people who debug a broker, not run for long.
-        self.call("go", ["go", "build", "-gcflags=all=-N -l", "-o", f"{self.go_programs}/", "./..."], cwd=where, env=environment)
+        self.call("go", [go, "build", "-gcflags=all=-N -l", "-o", f"{self.go_programs}/", "./..."], cwd=where, env=environment)
 
     def install_java(self):
         pinned = CLIENTS / "java" / "pom.xml"
@@ -103,6 +103,26 @@ class Installers:
                 self.retry("java", ["mvn", "-q", "-B", "-f", str(pinned), f"-DbuildDirectory={self.cache}/java", *goal])
         sources = sorted(str(file) for file in (CLIENTS / "java").glob("*.java"))
         self.call("java", ["javac", "-encoding", "UTF-8", "-cp", f"{self.jars}/*", "-d", str(self.classes), *sources])
+
+    def go(self):
+        """The Go that builds the programs, and its environment. One too old for their modules fetches a newer one, which
+        Go's makers publish as a module; the oldest do not do that by themselves."""
+        said = subprocess.run(["go", "env", "GOVERSION", "GOARCH"], capture_output=True, text=True, cwd="/").stdout.split()
+        version, architecture = said if len(said) == 2 else ("none", "none")
+        found = re.match(r"go(\d+)\.(\d+)", version)
+        number = (int(found[1]), int(found[2])) if found else (0, 0)
+        if number >= GO_NEEDED:
+            return "go", {**os.environ, "GOTOOLCHAIN": "local"}
+        wanted = f"go{dotted(GO_NEEDED)}.0"
+        if number >= GO_FETCHING:
+            return "go", {**os.environ, "GOTOOLCHAIN": wanted}
+        self.retry("go", ["go", "mod", "download", f"golang.org/toolchain@v0.0.1-{wanted}.linux-{architecture}"], cwd="/")
+        root = subprocess.run(["go", "env", "GOMODCACHE"], capture_output=True, text=True, cwd="/").stdout.strip()
+        folder = pathlib.Path(root) / f"golang.org/toolchain@v0.0.1-{wanted}.linux-{architecture}"
+        # Files of a module are not executable.
+        for program in [*folder.glob("bin/*"), *folder.glob("pkg/tool/*/*")]:
+            program.chmod(0o755)
+        return str(folder / "bin" / "go"), {**os.environ, "GOTOOLCHAIN": "local", "GOROOT": str(folder)}
 
     def once(self, name, pinned):
         return Once(self.cache / name, pinned)
@@ -156,17 +176,6 @@ def present(command):
     if command == "venv":
         return subprocess.run([sys.executable, "-c", "import venv, ensurepip"], capture_output=True).returncode == 0
     return shutil.which(command) is not None
-
-
-def go_environment():
-    """Go's environment, in which an older Go fetches the one that the modules need, as a module."""
-    said = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, cwd="/").stdout.strip()
-    found = re.match(r"go(\d+)\.(\d+)", said)
-    version = (int(found[1]), int(found[2])) if found else (0, 0)
-    if version < GO_FETCHING:
-        raise Failed(f"the Go clients need Go {dotted(GO_FETCHING)} or newer, and this is {said or 'none'}")
-    chosen = "local" if version >= GO_NEEDED else f"go{dotted(GO_NEEDED)}.0+auto"
-    return {**os.environ, "GOTOOLCHAIN": chosen}
 
 
 def dotted(version):

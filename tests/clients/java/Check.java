@@ -154,11 +154,12 @@ final class Check {
             last.put(partition, n);
         }
 
-        /** Every record must have been seen, exactly once, in all partitions. */
-        void complete() {
+        /** Every record must have been seen, exactly once, in all partitions, each where the producer was told. */
+        void complete(Map<Integer, Place> sent) {
             expect("records consumed", TOTAL, seen.size());
             for (int n = 0; n < TOTAL; n++) {
                 expectTrue("record " + n + " must have been consumed", seen.containsKey(n), null);
+                expect("place of record " + n + ", as acknowledged and as consumed", sent.get(n), seen.get(n));
             }
             expect("partitions with records", List.of(0, 1, 2), List.copyOf(nextOffset.keySet()));
             expect("sum of the next offsets", (long) TOTAL, nextOffset.values().stream().mapToLong(o -> o).sum());

@@ -26,8 +26,8 @@ async function run(broker) {
   await consume(kafka, admin, topic, group, ledger, check.TOTAL)
   ledger.complete()
   for (const { n, partition, offset } of sent) {
-    expectTrue(`a batch acknowledged at ${partition}:${offset} must be there`, [...ledger.seen].some(
-      ([m, at]) => m >= n && at.partition === partition && at.offset === offset), ledger.nextOffset)
+    const first = ledger.firstAtOrAfter(partition, check.timeOf(n))
+    expect(`place of the batch from record ${n} on, as acknowledged and as consumed, in ${partition}`, first, offset)
   }
   await lookUp(kafka, admin, topic, ledger)
   await inspectGroup(admin, topic, group, ledger)

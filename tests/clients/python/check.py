@@ -116,12 +116,14 @@ class Ledger:
         self.next_offset[partition] = offset + 1
         self.last[partition] = n
 
-    def complete(self):
-        """Every record must have been seen, exactly once, in all partitions."""
+    def complete(self, sent):
+        """Every record must have been seen, exactly once, in all partitions, each where the producer was told."""
         expect("records consumed", TOTAL, len(self.seen))
         expect("record numbers missing", [], [n for n in range(TOTAL) if n not in self.seen])
         expect("partitions with records", list(range(PARTITIONS)), sorted(self.next_offset))
         expect("sum of the next offsets", TOTAL, sum(self.next_offset.values()))
+        for n in range(TOTAL):
+            expect(f"place of record {n}, as acknowledged and as consumed", sent.get(n), self.seen[n])
 
     def first_at_or_after(self, partition, timestamp):
         """The offset that a lookup by time must find, None if there is none."""

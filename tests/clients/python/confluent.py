@@ -28,8 +28,7 @@ def run(broker):
     consume_part(broker, admin, topic, group, ledger)
     step("the same group again, from where it left off")
     consume_rest(broker, topic, group, ledger)
-    ledger.complete()
-    expect("place of each record, as acknowledged and as consumed", sent, ledger.seen)
+    ledger.complete(sent)
     lookup_by_time(broker, topic, ledger)
     inspect_group(admin, topic, group, ends)
     share(broker, topic, f"{topic}-shared")
@@ -148,7 +147,7 @@ def take(message, ledger):
 
 
 def positions(topic, ledger):
-    return [TopicPartition(topic, p, offset) for p, offset in ledger.next_offset.items()]
+    return [TopicPartition(topic, p, offset, metadata=f"at {offset}") for p, offset in ledger.next_offset.items()]
 
 
 def consume_part(broker, admin, topic, group, ledger):
@@ -205,7 +204,8 @@ def inspect_group(admin, topic, group, ends):
     expect("members", [], described.members)
     asked = ConsumerGroupTopicPartitions(group)
     committed = results(admin.list_consumer_group_offsets([asked]))[group]
-    expect("offsets of the group", ends, {tp.partition: tp.offset for tp in committed.topic_partitions})
+    want = {p: (offset, f"at {offset}") for p, offset in ends.items()}
+    expect("offsets of the group, with their text", want, {tp.partition: (tp.offset, tp.metadata) for tp in committed.topic_partitions})
 
 
 def share(broker, topic, group):

@@ -4,7 +4,8 @@ import subprocess
 
 import check
 
-WAIT = 60
+# Less than the 45 s after which a broker gives up a member that left without a word.
+WAIT = 40
 
 
 def run(command, given="", env=None):

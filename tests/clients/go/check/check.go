@@ -224,13 +224,15 @@ func (l *Ledger) Count() int {
 	return len(l.Seen)
 }
 
-// Complete stops the program unless every record was seen, exactly once, in all partitions.
-func (l *Ledger) Complete() {
+// Complete stops the program unless every record was seen, exactly once, in all partitions, each where the producer was
+// told.
+func (l *Ledger) Complete(sent map[int]Place) {
 	Expect("records consumed", Total, len(l.Seen))
 	for n := range Total {
 		if _, ok := l.Seen[n]; !ok {
 			Fail("records consumed: number %d is missing", n)
 		}
+		Expect(fmt.Sprintf("place of record %d, as acknowledged and as consumed", n), sent[n], l.Seen[n])
 	}
 	Expect("partitions with records", Partitions, len(l.NextOffset))
 	sum := int64(0)
