@@ -267,7 +267,10 @@ mod tests {
         assert_eq!(loaded.warnings, Vec::<String>::new());
         let default = crate::config::Config::default();
         assert_eq!(loaded.config.topic_defaults.settings(), default.topic_defaults.settings());
-        assert_eq!(loaded.config.groups, default.groups);
+        // Set, the delay means what it means in Kafka, even at Kafka's default; left alone it is adaptive.
+        let delay = Some(3_000);
+        let groups = crate::config::GroupLimits { initial_rebalance_delay_ms: delay, ..default.groups };
+        assert_eq!(loaded.config.groups, groups);
         assert_eq!(loaded.config.offsets, default.offsets);
         assert_eq!(loaded.config.fsync, default.fsync);
         let set = |key: &&Key| loaded.config.settings.chosen(key.name).is_some();
