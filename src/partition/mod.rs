@@ -1,6 +1,6 @@
 //! One partition: the handle that every front-end uses to append, read and wait.
 //!
-//! Appends go through a queue and one append section per partition ([`append`]); readers never take the writer's lock.
+//! Appends go through a queue and one append section per partition (`append`); readers never take the writer's lock.
 //! The high watermark is what readers may see: in `fsync = "batch"` and `"always"` the durable offset, else the log's
 //! end. Acknowledgements that wait stand in one queue by their end offset, and long polls are registered as watchers:
 //! both are released when the watermark moves.
