@@ -2,9 +2,11 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+pub mod raw;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -51,9 +53,15 @@ impl Broker {
 
     /// Starts the broker again at this address.
     pub fn up_at(&mut self, listen: &str) {
+        self.spawn(listen);
+        self.wait_until_up();
+    }
+
+    /// Begins to start the broker and does not wait until it serves.
+    pub fn spawn(&mut self, listen: &str) {
         assert!(self.child.is_none(), "it runs already");
         fs::write(self.path("broker.toml"), &self.config).expect("the config can be written");
-        let ports = self.path("ports.json");
+        let ports = self.ports_file();
         let _ = fs::remove_file(&ports);
         let log = File::options().create(true).append(true).open(self.path("log")).expect("a log file");
         let child = Command::new(env!("CARGO_BIN_EXE_streamd"))
@@ -70,6 +78,11 @@ impl Broker {
             .spawn()
             .expect("streamd starts");
         self.child = Some(child);
+    }
+
+    /// Waits until the broker that was spawned serves.
+    pub fn wait_until_up(&mut self) {
+        let ports = self.ports_file();
         let began = Instant::now();
         while !ports.exists() {
             let ended = self.child.as_mut().expect("it was started").try_wait().expect("its state");
@@ -81,6 +94,10 @@ impl Broker {
             .expect("the ports file is JSON");
         self.address = said["kafka"][0].as_str().expect("an address").to_owned();
         self.cluster_id = said["cluster"].as_str().expect("a cluster id").to_owned();
+    }
+
+    fn ports_file(&self) -> PathBuf {
+        self.path("ports.json")
     }
 
     /// `127.0.0.1:PORT`.
@@ -103,6 +120,25 @@ impl Broker {
         self.dir.path().join(name)
     }
 
+    /// The memory that it holds now, in bytes.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// Waits until it has logged a line that contains `text`, and returns that line.
+    pub fn wait_for_log(&self, text: &str) -> String {
+        let began = Instant::now();
+        loop {
+            if let Some(line) = self.log().lines().find(|line| line.contains(text)) {
+                return line.to_owned();
+            }
+            assert!(began.elapsed() < STOP_MAX, "nothing was logged of {text:?}\n{}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
@@ -115,13 +151,28 @@ impl Broker {
 
     /// Stops it in order.
     pub fn stop(&mut self) {
+        self.signal("TERM");
+        self.wait_until_stopped();
+    }
+
+    /// Sends it a signal by its name.
+    pub fn signal(&self, name: &str) {
+        signal(self.child.as_ref().expect("it runs"), name);
+    }
+
+    /// Waits for the end of a broker that was asked to stop, which must be a good one.
+    pub fn wait_until_stopped(&mut self) {
+        let status = self.wait();
+        assert!(status.success(), "streamd stopped with {status}\n{}", self.log());
+    }
+
+    /// Waits until the process ends.
+    pub fn wait(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("it runs");
-        signal(&child, "TERM");
         let began = Instant::now();
         loop {
             if let Some(status) = child.try_wait().expect("its state") {
-                assert!(status.success(), "streamd stopped with {status}\n{}", self.log());
-                return;
+                return status;
             }
             assert!(began.elapsed() < STOP_MAX, "streamd does not stop\n{}", self.log());
             thread::sleep(Duration::from_millis(2));

@@ -1,0 +1,1 @@
+//! Stops and starts.
