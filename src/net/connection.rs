@@ -128,7 +128,7 @@ impl<T: Transport> Connection<T> {
             self.start_frames(service, session);
             self.collect_finished();
             if !self.out.is_empty() {
-                self.out.write_to(&mut self.io, self.limits.idle_max).await?;
+                self.out.write_to(&mut self.io, self.limits.idle_max, &mut drain).await?;
             }
             // What is finished, answered or not, may have been what the next frames waited for.
             if self.can_start(service) {

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -13,7 +14,7 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
-use super::{Reply, Transport};
+use super::{Drain, Reply, Transport};
 use crate::storage::log::LogSlice;
 use crate::wire::encode::Chunk;
 
@@ -21,6 +22,8 @@ use crate::wire::encode::Chunk;
 const GATHER_BYTES_MAX: usize = 64 * 1024;
 /// How much one `sendfile` call may move before other tasks get their turn.
 const SENDFILE_BYTES_MAX: usize = 1 << 20;
+/// How long a peer may take no answers when the broker stops.
+const DRAIN_STALL_MAX: Duration = Duration::from_millis(500);
 /// How many pieces one vectored write takes.
 const PIECES_MAX: usize = 64;
 
@@ -46,21 +49,23 @@ impl WriteQueue {
         self.chunks.push_back(Chunk::Bytes(bytes));
     }
 
-    /// Writes everything. A peer that takes nothing for `stall_max` is given up with `TimedOut`.
+    /// Writes everything. A peer that takes nothing for `stall_max` is given up with `TimedOut`; once the broker drains,
+    /// much sooner.
     pub(super) async fn write_to<T: Transport>(
         &mut self,
         io: &mut T,
         stall_max: Option<Duration>,
+        drain: &mut Drain,
     ) -> io::Result<()> {
         while !self.chunks.is_empty() {
             self.load_small_slices(io.tcp().is_some()).await?;
             match io.tcp() {
                 Some(tcp) => {
                     if !self.try_write_tcp(tcp).await? {
-                        within(stall_max, tcp.writable()).await?;
+                        within(stall_max, drain, tcp.writable()).await?;
                     }
                 }
-                None => within(stall_max, self.write_stream(io)).await?,
+                None => within(stall_max, drain, self.write_stream(io)).await?,
             }
         }
         Ok(())
@@ -176,10 +181,27 @@ impl WriteQueue {
     }
 }
 
-async fn within(limit: Option<Duration>, write: impl Future<Output = io::Result<()>>) -> io::Result<()> {
-    let Some(limit) = limit else { return write.await };
+async fn within(
+    limit: Option<Duration>,
+    drain: &mut Drain,
+    write: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
+    let mut write = pin!(write);
     let stalled = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer takes no answers");
-    tokio::time::timeout(limit, write).await.map_err(stalled)?
+    if !drain.begun() {
+        let limited = async {
+            match limit {
+                Some(limit) => tokio::time::timeout(limit, write.as_mut()).await.map_err(stalled)?,
+                None => write.as_mut().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            written = limited => return written,
+            () = drain.wait() => {}
+        }
+    }
+    tokio::time::timeout(DRAIN_STALL_MAX, write).await.map_err(stalled)?
 }
 
 /// The bytes of a slice: at once if they are in the page cache, by the blocking pool if not.
