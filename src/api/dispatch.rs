@@ -9,7 +9,7 @@ use super::context::{Call, Responder, Session, Started, done};
 use super::{Api, Outcome, Slice, session, table};
 use crate::wire::frame::FrameError;
 use crate::wire::header::{API_VERSIONS, RequestHeader, RequestStart};
-use crate::wire::read::{DecodeError, Reader};
+use crate::wire::read::{DecodeError, Reader, StrBytes};
 use crate::wire::service::{Peer, Service};
 
 /// The front-end handed to listeners. A handle: cheap to make from an [`Api`].
@@ -89,7 +89,10 @@ impl KafkaService {
         let start = RequestStart::decode(&mut body).map_err(undecodable)?;
         let header =
             RequestHeader::decode(&mut body, start, spec.is_flexible(version)).map_err(undecodable)?;
-        session.client_id = header.client_id;
+        if session.client_id != header.client_id {
+            // A copy: a slice would keep this request's memory for as long as the connection lives.
+            session.client_id = StrBytes::from_string(header.client_id.to_string());
+        }
         let responder = Responder { spec, version, correlation_id: start.correlation_id };
         (row.start)(&mut Call { api: &self.0, session, version, body, responder }).map_err(undecodable)
     }
