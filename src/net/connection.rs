@@ -14,23 +14,25 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes};
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, Sleep};
 
-use super::budget::Admission;
+use super::budget::Gate;
 use super::write_queue::WriteQueue;
 use super::{ByteBudget, Drain, Transport};
 use crate::storage::log::LogSlice;
-use crate::wire::frame::{FrameBuffer, FrameLimits};
+use crate::wire::frame::{FrameBuffer, FrameError, FrameLimits};
 use crate::wire::service::{Outcome, Peer, Pending, Service, Started};
 
 /// A connection that was silent for this long holds no receive buffer.
 const QUIET_AFTER: Duration = Duration::from_secs(1);
-/// How long a client may stop in the middle of a request while request memory is short.
-const STALL_MAX: Duration = Duration::from_secs(5);
-/// The silence timer goes off no more often than this.
-const SILENCE_TICK_MIN: Duration = Duration::from_millis(100);
+/// A connection that holds less than this may read on when the memory for requests is taken, a little at a time: small
+/// requests are never held up by large ones.
+const LITTLE_BYTES: usize = 64 * 1024;
+const LITTLE_RECEIVE_BYTES: usize = 8 * 1024;
+/// How long a connection may stand still in the middle of a larger frame while the memory for requests is taken.
+const STALL_MAX: Duration = Duration::from_secs(2);
 
 /// Bounds of one connection.
 #[derive(Debug, Clone)]
@@ -59,23 +61,22 @@ pub async fn serve_connection<T: Transport, S: Service<Slice = LogSlice>>(
     let session = service.open(&peer);
     let mut connection = Connection {
         io,
+        gate: Gate::new(Arc::clone(&limits.budget)),
         frames: FrameBuffer::new(limits.frame),
         limits,
         inbox: VecDeque::new(),
         waiting: VecDeque::new(),
+        listening: true,
         held_bytes: 0,
         out: WriteQueue::default(),
         muted_until: None,
         ending: None,
-        overflow: None,
-        counted_pending: 0,
         silence: Box::pin(tokio::time::sleep(QUIET_AFTER)),
         last_heard: Instant::now(),
         quiet: false,
     };
     let mut session = session;
     let result = connection.run(&*service, &mut session, drain).await;
-    connection.limits.budget.give((connection.held_bytes + connection.counted_pending) as u64);
     service.close(session);
     result
 }
@@ -89,11 +90,23 @@ struct Waiting {
     while_open: bool,
 }
 
+/// What a connection woke up for.
+enum Event {
+    /// Bytes came in.
+    Received,
+    /// It stands still in the middle of a frame, for this long, while others wait for the memory.
+    Stalled(Duration),
+    /// Anything else: looking around is enough.
+    Other,
+}
+
 /// Why nothing more is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
     /// The peer sends no more; what it sent without wanting an answer is still carried out.
     PeerClosed,
+    /// What the peer sends is not understood; what it sent before that is still answered.
+    Unreadable,
     /// The connection closes when the answers before have left.
     Close,
 }
@@ -104,13 +117,14 @@ struct Connection<T> {
     limits: ConnectionLimits,
     inbox: VecDeque<Bytes>,
     waiting: VecDeque<Waiting>,
+    /// Whether the peer was listened to when the silence began to count.
+    listening: bool,
+    /// Bytes of whole frames that are not answered.
     held_bytes: usize,
+    gate: Gate,
     out: WriteQueue,
     muted_until: Option<Instant>,
     ending: Option<Ending>,
-    overflow: Option<Admission>,
-    /// Bytes of a frame that is not whole yet, as the budget counts them.
-    counted_pending: usize,
     /// Goes off when a connection that is owed nothing has been silent: first its buffer goes, then the connection.
     silence: Pin<Box<Sleep>>,
     last_heard: Instant,
@@ -129,6 +143,8 @@ impl<T: Transport> Connection<T> {
             self.collect_finished();
             if !self.out.is_empty() {
                 self.out.write_to(&mut self.io, self.limits.idle_max, &mut drain).await?;
+                // Silence begins anew: the peer may have waited for this.
+                self.last_heard = Instant::now();
             }
             // What is finished, answered or not, may have been what the next frames waited for.
             if self.can_start(service) {
@@ -137,9 +153,15 @@ impl<T: Transport> Connection<T> {
             if self.is_over() || (drain.begun() && !self.owes_acknowledgements()) {
                 return Ok(());
             }
-            if self.wait(service, session, &mut drain).await? {
-                self.take_frames(service, session);
+            match self.wait(service, session, &mut drain).await? {
+                Event::Received => self.take_frames(service, session),
+                Event::Stalled(silent) => {
+                    let (received, seconds) = (self.frames.pending(), silent.as_secs());
+                    self.give_up(service, session, &FrameError::Stalled { received, seconds });
+                }
+                Event::Other => {}
             }
+            self.gate.hold(self.held_bytes + self.frames.pending());
         }
     }
 
@@ -148,6 +170,10 @@ impl<T: Transport> Connection<T> {
         match self.ending {
             None => false,
             Some(Ending::Close) => self.waiting.is_empty(),
+            Some(Ending::Unreadable) => {
+                self.waiting.is_empty() && self.inbox.is_empty()
+                    || self.waiting.front().is_some_and(|waiting| waiting.while_open)
+            }
             // Acknowledgements are of no use to a peer that went away, but an overlapping request in the inbox may
             // be one that wanted none.
             Some(Ending::PeerClosed) => {
@@ -234,95 +260,109 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Waits until something happens; `true` when bytes came in.
+    /// Waits until something happens.
     async fn wait<S: Service<Slice = LogSlice>>(
         &mut self,
         service: &S,
         session: &S::Session,
         drain: &mut Drain,
-    ) -> io::Result<bool> {
-        let idle = self.waiting.is_empty() && self.inbox.is_empty();
-        let (draining, heeds_silence) =
-            (drain.begun(), idle && (!self.quiet || self.limits.idle_max.is_some()));
-        let may_read = self.ending.is_none()
-            && self.muted_until.is_none()
-            && self.held_bytes + self.frames.pending() < self.limits.inflight_bytes_max
-            && self.inbox.len() + self.waiting.len() < self.limits.inflight_requests_max
-            || self.reads_on();
-        let heeds_silence = heeds_silence || self.frames.pending() > 0;
-        let Self { io, frames, waiting, muted_until, silence, overflow, limits, .. } = self;
-        let received = async {
-            if overflow.is_none() && !limits.budget.has_room() {
-                *overflow = Some(limits.budget.admit().await);
-            }
-            receive(io, frames, |context| service.poll_room(session, context)).await
-        };
+    ) -> io::Result<Event> {
+        let draining = drain.begun();
+        let may_read = !draining
+            && (self.ending.is_none()
+                && self.muted_until.is_none()
+                && self.held_bytes + self.frames.pending() < self.limits.inflight_bytes_max
+                && self.inbox.len() + self.waiting.len() < self.limits.inflight_requests_max
+                || self.reads_on());
+        self.listening = may_read;
+        let (owed_nothing, holds_little) = (self.reads_on(), !self.is_in_large_frame());
+        let heeds_silence = self.heeds_silence();
+        let Self { io, frames, gate, waiting, muted_until, silence, .. } = self;
         tokio::select! {
             biased;
             outcome = head(waiting), if !waiting.is_empty() => {
                 self.finish_head(outcome);
-                Ok(false)
+                Ok(Event::Other)
             }
             () = until(*muted_until), if muted_until.is_some() => {
                 *muted_until = None;
-                Ok(false)
+                Ok(Event::Other)
             }
-            received = received, if may_read => {
-                let received = match received {
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
-                    other => other?,
-                };
-                if received == 0 {
-                    self.ending = Some(Ending::PeerClosed);
-                }
-                self.last_heard = Instant::now();
-                self.quiet = false;
-                self.count_pending();
-                Ok(received > 0)
-            }
-            () = drain.wait(), if !draining => Ok(false),
-            () = silence, if heeds_silence => {
-                self.heard_nothing();
-                Ok(false)
-            }
+            received = receive(io, frames, gate, (owed_nothing, holds_little), |context| service.poll_room(session, context)),
+                if may_read => self.heard(received),
+            () = drain.wait(), if !draining => Ok(Event::Other),
+            () = silence, if heeds_silence => Ok(self.heard_nothing()),
         }
     }
 
-    /// The silence timer went off. It is not set anew with every receive, so it may be early.
-    fn heard_nothing(&mut self) {
-        let silent = self.last_heard.elapsed();
-        if self.frames.pending() > 0 && silent >= STALL_MAX && !self.limits.budget.has_room() {
-            tracing::warn!(
-                pending_bytes = self.frames.pending(),
-                "closing a connection that stopped in the middle of a request while request memory is short"
-            );
-            self.ending = Some(Ending::Close);
-            return;
+    /// Takes note of a receive.
+    fn heard(&mut self, received: io::Result<usize>) -> io::Result<Event> {
+        let received = match received {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+            other => other?,
+        };
+        self.last_heard = Instant::now();
+        if self.quiet {
+            self.quiet = false;
+            self.silence.as_mut().reset(self.last_heard + QUIET_AFTER);
         }
-        let owes_nothing = self.waiting.is_empty() && self.inbox.is_empty();
-        if owes_nothing && self.limits.idle_max.is_some_and(|max| silent >= max) {
+        if received == 0 {
+            self.ending = Some(Ending::PeerClosed);
+            return Ok(Event::Other);
+        }
+        Ok(Event::Received)
+    }
+
+    /// Whether silence means something now.
+    fn heeds_silence(&self) -> bool {
+        let holds_memory = self.listening && self.is_in_large_frame();
+        holds_memory || self.is_owed_nothing() && (!self.quiet || self.limits.idle_max.is_some())
+    }
+
+    /// A connection that is owed an answer may be silent.
+    fn is_owed_nothing(&self) -> bool {
+        self.waiting.is_empty() && self.inbox.is_empty()
+    }
+
+    /// Whether a frame has begun that others may have to wait for.
+    fn is_in_large_frame(&self) -> bool {
+        self.frames.pending() >= LITTLE_BYTES
+    }
+
+    /// The silence timer went off. It is not set anew with every receive, so it may be early.
+    fn heard_nothing(&mut self) -> Event {
+        let silent = self.last_heard.elapsed();
+        let soon = Instant::now() + QUIET_AFTER;
+        if self.gate.is_asking() || !self.listening {
+            // It is we who do not listen.
+            self.last_heard = Instant::now();
+            self.silence.as_mut().reset(soon);
+            return Event::Other;
+        }
+        if self.is_owed_nothing() && self.limits.idle_max.is_some_and(|max| silent >= max) {
             self.ending = Some(Ending::Close);
-            return;
+            return Event::Other;
+        }
+        if self.is_in_large_frame() && self.gate.is_full() && silent >= STALL_MAX {
+            return Event::Stalled(silent);
         }
         self.quiet = silent >= QUIET_AFTER;
         if self.quiet {
             self.frames.shrink();
         }
-        let next = if self.quiet && self.frames.pending() == 0 {
-            self.limits.idle_max.unwrap_or(QUIET_AFTER)
-        } else {
-            QUIET_AFTER
+        let next = match self.limits.idle_max {
+            _ if !self.quiet => self.last_heard + QUIET_AFTER,
+            Some(max) if !self.is_in_large_frame() => self.last_heard + max,
+            _ => soon,
         };
-        let next = next.min(self.limits.idle_max.unwrap_or(next));
-        self.silence.as_mut().reset((self.last_heard + next).max(Instant::now() + SILENCE_TICK_MIN));
+        let next = self.limits.idle_max.map_or(next, |max| next.min((self.last_heard + max).max(soon)));
+        self.silence.as_mut().reset(next);
+        Event::Other
     }
 
     /// A frame that has begun is read to its end even over the connection's own bound: it could never start otherwise.
     fn reads_on(&self) -> bool {
-        self.ending.is_none()
-            && self.muted_until.is_none()
-            && self.inbox.is_empty()
-            && self.waiting.is_empty()
+        self.ending.is_none() && self.muted_until.is_none() && self.is_owed_nothing()
     }
 
     fn take_frames<S: Service<Slice = LogSlice>>(&mut self, service: &S, session: &mut S::Session) {
@@ -330,40 +370,32 @@ impl<T: Transport> Connection<T> {
             match self.frames.next_frame() {
                 Ok(Some(frame)) => {
                     self.held_bytes += frame.len();
-                    self.limits.budget.take(frame.len() as u64);
-                    self.overflow = None;
+                    self.gate.leave();
                     self.inbox.push_back(frame);
                 }
-                Ok(None) => {
-                    self.count_pending();
-                    return;
-                }
-                Err(error) => {
-                    if let Some(parting) = service.bad_frame(session, &error) {
-                        self.out.push_bytes(parting);
-                    }
-                    self.ending = Some(Ending::Close);
-                    self.inbox.clear();
-                    return;
-                }
+                Ok(None) => return,
+                Err(error) => return self.give_up(service, session, &error),
             }
         }
     }
 
-    /// Counts the bytes of a frame that is not whole yet: many halves of large frames are memory, too.
-    fn count_pending(&mut self) {
-        let pending = self.frames.pending();
-        let budget = &self.limits.budget;
-        match pending.checked_sub(self.counted_pending) {
-            Some(more) => budget.take(more as u64),
-            None => budget.give((self.counted_pending - pending) as u64),
+    /// Nothing that comes in from now on can be understood.
+    fn give_up<S: Service<Slice = LogSlice>>(
+        &mut self,
+        service: &S,
+        session: &mut S::Session,
+        error: &FrameError,
+    ) {
+        // Only the first bytes of a connection are answered, so no other answer is owed before.
+        if let Some(parting) = service.bad_frame(session, error) {
+            self.out.push_bytes(parting);
         }
-        self.counted_pending = pending;
+        self.ending = Some(Ending::Unreadable);
     }
 
     fn release(&mut self, frame_bytes: usize) {
         self.held_bytes -= frame_bytes;
-        self.limits.budget.give(frame_bytes as u64);
+        self.gate.hold(self.held_bytes + self.frames.pending());
     }
 }
 
@@ -382,18 +414,41 @@ async fn until(instant: Option<Instant>) {
     }
 }
 
-/// Reads once. A quiet connection gets a buffer only when there is something to read.
+/// Reads once. A quiet connection gets a buffer only when there is something to read, and one that must ask at the gate
+/// asks only then. A connection that is owed nothing and holds little reads a little without asking.
 async fn receive<T: Transport>(
     io: &mut T,
     frames: &mut FrameBuffer,
+    gate: &mut Gate,
+    (owed_nothing, holds_little): (bool, bool),
     poll_room: impl Fn(&mut Context<'_>) -> Poll<()>,
 ) -> io::Result<usize> {
     poll_fn(|context| {
         ready!(poll_room(context));
-        if frames.is_shrunk() {
+        let full = gate.is_full();
+        let little = full && owed_nothing && holds_little;
+        if little {
+            gate.leave();
+        }
+        if full || frames.is_shrunk() {
             ready!(io.poll_readable(context))?;
         }
-        let received = ready!(pin!(io.read_buf(frames.space())).poll(context))?;
+        let received = if little {
+            let mut space = frames.little_space().limit(LITTLE_RECEIVE_BYTES);
+            ready!(pin!(io.read_buf(&mut space)).poll(context))?
+        } else {
+            ready!(gate.poll_open(context, owed_nothing));
+            match pin!(io.read_buf(frames.space())).poll(context) {
+                Poll::Ready(received) => received?,
+                Poll::Pending => {
+                    // Nobody has to wait for a frame that is not begun.
+                    if frames.pending() == 0 {
+                        gate.leave();
+                    }
+                    return Poll::Pending;
+                }
+            }
+        };
         frames.received(received);
         Poll::Ready(Ok(received))
     })

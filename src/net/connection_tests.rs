@@ -134,14 +134,36 @@ async fn s7_answers_leave_in_the_order_of_the_requests() {
 async fn halves_of_frames_count_and_who_stops_there_makes_room() {
     let rig = Rig::new(1000);
     let (mut slow, slow_served) = rig.connect();
-    let half = [&4000_u32.to_be_bytes()[..], &[0; 1500]].concat();
+    let half = [&200_000_u32.to_be_bytes()[..], &[0; 100_000]].concat();
     slow.write_all(&half).await.unwrap();
-    until(|| rig.budget.used() == 1504).await;
+    until(|| rig.budget.used() == 100_004).await;
     let (mut other, _served) = rig.connect();
     other.write_all(&frame(3, false, b'x')).await.unwrap();
-    assert_eq!(read(&mut other, 1).await, *b"x", "one connection at a time goes on over the limit");
+    assert_eq!(read(&mut other, 1).await, *b"x", "who needs little goes on over the limit");
     assert!(slow_served.await.unwrap().is_ok(), "the one that stopped is closed");
     assert_eq!(rig.budget.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_waits_for_room_is_not_taken_for_one_that_stands_still() {
+    let rig = Rig::new(1000);
+    let half = [&200_000_u32.to_be_bytes()[..], &[0; 100_000]].concat();
+    let (mut first, first_served) = rig.connect();
+    first.write_all(&half).await.unwrap();
+    until(|| rig.budget.used() == 100_004).await;
+    // The second cannot go on before the first is out of the way; the first keeps moving for a while.
+    let (mut second, second_served) = rig.connect();
+    second.write_all(&half).await.unwrap();
+    for _ in 0..10 {
+        tokio::time::sleep(STALL_MAX / 2).await;
+        first.write_all(&[0; 10]).await.unwrap();
+    }
+    assert!(!first_served.is_finished() && !second_served.is_finished());
+    assert!(first_served.await.unwrap().is_ok(), "then it stops and is closed");
+    second.write_all(&[0; 99_999]).await.unwrap();
+    second.write_all(b"s").await.unwrap();
+    assert_eq!(read(&mut second, 1).await, *b"s");
+    assert!(!second_served.is_finished());
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,6 +178,9 @@ async fn a_silent_connection_is_closed_but_not_one_that_is_owed_an_answer() {
     assert!(!waiting_served.is_finished());
     rig.echo.gate.notify_one();
     assert_eq!(read(&mut waiting, 1).await, *b"w");
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert!(!waiting_served.is_finished(), "its silence began with the answer");
+    assert!(waiting_served.await.unwrap().is_ok());
 }
 
 #[tokio::test(start_paused = true)]

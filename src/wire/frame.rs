@@ -55,6 +55,17 @@ pub enum FrameError {
         /// The limit.
         max: usize,
     },
+    /// A large frame was begun and not gone on with, while others waited for the memory.
+    #[error(
+        "{received} bytes of a frame came and then nothing for {seconds} s, while all memory for requests is taken \
+         (network.in_flight_total)"
+    )]
+    Stalled {
+        /// What came of it.
+        received: usize,
+        /// For how long nothing came.
+        seconds: u64,
+    },
     /// A TLS handshake on a listener without TLS.
     #[error(
         "the client began a TLS handshake, but this listener speaks plain Kafka: set security.protocol=PLAINTEXT in \
@@ -131,6 +142,12 @@ impl FrameBuffer {
             _ => self.receive_bytes,
         };
         self.received.reserve(wanted);
+        &mut self.received
+    }
+
+    /// The buffer with little room at its end: for a connection that must make do with it.
+    pub fn little_space(&mut self) -> &mut BytesMut {
+        self.received.reserve(RECEIVE_BYTES_MIN);
         &mut self.received
     }
 
