@@ -1,0 +1,19 @@
+//! The built binary as the network meets it: bytes that are no requests, clients that misbehave, and the limits.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, reports to people and runs by the real clock"
+)]
+
+mod frames;
+mod limits;
+mod memory;
+mod order;
+mod records;
+#[path = "../support/mod.rs"]
+mod support;
+mod topics;
