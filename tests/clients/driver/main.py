@@ -31,7 +31,7 @@ def arguments():
 
 def main():
     asked = arguments()
-    # A stop by signal must still end the broker.
+    # A stop by signal must still end the broker and the programs.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by a signal"))
     chosen = programs.choose(asked.only)
     logs = asked.cache / "logs"
@@ -64,7 +64,12 @@ def run_all(chosen, installers, broker, logs, jobs):
         return result
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        results = list(pool.map(one, [program for program in chosen if not program.alone]))
+        try:
+            results = list(pool.map(one, [program for program in chosen if not program.alone]))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            programs.kill_all()
+            raise
     return results + [one(program) for program in chosen if program.alone]
 
 

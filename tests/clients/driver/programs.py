@@ -63,6 +63,7 @@ PROGRAMS = [
     Program("sarama", "go", ("go",), built_go("sarama")),
     Program("clickstream", "python", ("venv",), in_venv("clickstream.py"), alone=True),
 ]
+RUNNING = set()
 NAMES = [program.name for program in PROGRAMS]
 
 
@@ -135,14 +136,23 @@ def finish(command, environment, out):
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True
     )
+    RUNNING.add(process)
     try:
         return process.wait(TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         return None
     finally:
+        RUNNING.discard(process)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def kill_all():
+    """Ends whatever still runs, with all that it started."""
+    for process in list(RUNNING):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def said(lines, word):

@@ -12,7 +12,9 @@ const LARGE = 7
 const START = (Math.floor(Date.now() / 1000) - 3600) * 1000
 const WAIT = 30_000
 
-class Mismatch extends Error {}
+class Mismatch extends Error {
+  name = 'Mismatch'
+}
 
 function clip(value) {
   const text = inspect(value, { depth: 6, maxArrayLength: 20, maxStringLength: 200, breakLength: Infinity })
