@@ -1,13 +1,23 @@
 //! The command tree. One file a verb; adding one is a file, a variant of `Verb` and its line in [`run`].
 
 mod announce;
+mod brokers;
 mod config;
+mod consume;
 pub mod exit;
+mod failure;
+mod group;
+mod interrupt;
 mod output;
+mod produce;
+mod record;
 mod serve;
 mod settings;
 mod signals;
 mod start;
+mod table;
+mod topic;
+mod verb;
 
 use std::ffi::OsString;
 
@@ -30,6 +40,12 @@ enum Verb {
     /// Run the broker; what streamd does without a command
     Serve(serve::Args),
     Config(config::Args),
+    Produce(produce::Args),
+    Consume(consume::Args),
+    #[command(visible_alias = "topics")]
+    Topic(topic::Args),
+    #[command(visible_alias = "groups")]
+    Group(group::Args),
 }
 
 /// Runs the command that these arguments ask for. A wrong command line, `--help` and `--version` print their text and
@@ -40,6 +56,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> 
     match cli.verb.unwrap_or(Verb::Serve(cli.serve)) {
         Verb::Serve(args) => serve::run(args, &clock),
         Verb::Config(args) => config::run(args),
+        Verb::Produce(args) => produce::run(args, &clock),
+        Verb::Consume(args) => consume::run(args, &clock),
+        Verb::Topic(args) => topic::run(args),
+        Verb::Group(args) => group::run(args),
     }
 }
 

@@ -14,3 +14,8 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
         _ => Ok(()),
     }
 }
+
+/// A remark for people on standard error, where whoever does not want to hear it has closed it.
+pub(super) fn note(text: &str) {
+    let _closed = writeln!(io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,326 @@
+//! One run of `streamd consume`: from finding the partitions to the last commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+
+use super::super::brokers::BrokerArgs;
+use super::super::exit::Ended;
+use super::super::failure::{ended, ended_on_topic};
+use super::super::interrupt::Interrupt;
+use super::Plan;
+use super::positions::{Name, Positions};
+use super::sink::Sink;
+use crate::client::consumer::{Consumer, Event};
+use crate::client::membership::{Disturbance, Membership, Offsets};
+use crate::client::offsets::{self, Place};
+use crate::client::{Client, Error, FetchedPartition, Topic, topics};
+
+/// How often a member commits what it has printed.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
+/// How long the last commit and the farewell to the group may take.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+/// The state of a run.
+#[derive(Debug)]
+pub(super) struct Session<'a> {
+    client: Client,
+    plan: Plan,
+    notes: &'a BrokerArgs,
+    interrupt: Option<Interrupt>,
+    consumer: Consumer,
+    membership: Option<Membership>,
+    positions: Positions,
+    sink: Sink,
+    printed: u64,
+    /// Whether partitions with commits have been told to whoever gave `-o`.
+    told_of_commits: bool,
+}
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    On,
+    Stop,
+}
+
+impl<'a> Session<'a> {
+    /// A session that has not begun.
+    pub(super) fn new(client: Client, plan: Plan, notes: &'a BrokerArgs, interrupt: Interrupt) -> Self {
+        let membership =
+            plan.group.as_ref().map(|group| Membership::new(client.clone(), group, &plan.topics));
+        Self {
+            consumer: Consumer::new(client.clone(), plan.isolation),
+            client,
+            plan,
+            notes,
+            interrupt: Some(interrupt),
+            membership,
+            positions: Positions::default(),
+            sink: Sink::default(),
+            printed: 0,
+            told_of_commits: false,
+        }
+    }
+
+    /// Reads and prints until it is told to stop, or has printed what there was to print.
+    pub(super) async fn run(&mut self) -> anyhow::Result<()> {
+        let mut commits = interval(COMMIT_INTERVAL);
+        commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut interrupt = self.interrupt.take();
+        let outcome = Box::pin(self.read(interrupt.as_mut(), &mut commits)).await;
+        if let Some(interrupt) = interrupt {
+            interrupt.next_one_ends_it();
+        }
+        outcome
+    }
+
+    async fn read(
+        &mut self,
+        mut interrupt: Option<&mut Interrupt>,
+        commits: &mut Interval,
+    ) -> anyhow::Result<()> {
+        if self.plan.records_max == Some(0) {
+            return Ok(());
+        }
+        let mut flow = tokio::select! {
+            () = asked(&mut interrupt) => Flow::Stop,
+            begun = Box::pin(self.begin()) => begun?,
+        };
+        while flow == Flow::On {
+            flow = tokio::select! {
+                biased;
+                () = asked(&mut interrupt) => Flow::Stop,
+                disturbed = disturbed(&mut self.membership) => {
+                    let disturbance = disturbed.map_err(ended)?;
+                    self.give_up_partitions(disturbance).await?;
+                    tokio::select! {
+                        () = asked(&mut interrupt) => Flow::Stop,
+                        begun = Box::pin(self.begin()) => begun?,
+                    }
+                }
+                _ = commits.tick(), if self.membership.is_some() => {
+                    self.commit().await?;
+                    Flow::On
+                }
+                event = self.consumer.next() => self.handle(event.map_err(ended)?)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Commits what is printed and leaves the group.
+    pub(super) async fn close(&mut self) -> anyhow::Result<()> {
+        self.sink.flush()?;
+        let Some(mut membership) = self.membership.take() else { return Ok(()) };
+        let farewell = async {
+            let committed = membership.commit(self.positions.uncommitted()).await;
+            // The session runs out if this fails.
+            let _left = membership.leave().await;
+            committed
+        };
+        match timeout(CLOSE_MAX, Box::pin(farewell)).await {
+            Ok(committed) => Ok(committed.map_err(ended)?),
+            Err(_) => Err(Ended::TimedOut(format!(
+                "the last offsets are not committed: no answer within {} s.",
+                CLOSE_MAX.as_secs()
+            ))
+            .into()),
+        }
+    }
+
+    /// Finds out which partitions to read and from where.
+    async fn begin(&mut self) -> anyhow::Result<Flow> {
+        let mut wanted = Vec::new();
+        for name in &self.plan.topics {
+            let found = topics::find(&self.client, name, false).await;
+            wanted.push(found.map_err(|error| ended_on_topic(name, error))?);
+        }
+        let mut committed = Offsets::new();
+        let mut partitions = Vec::new();
+        match &mut self.membership {
+            Some(membership) => {
+                let assignment = membership.join().await.map_err(ended)?.clone();
+                committed = membership.committed().await.map_err(ended)?;
+                for topic in wanted {
+                    let own = assignment.get(&topic.name).cloned().unwrap_or_default();
+                    partitions.push((topic, own));
+                }
+            }
+            None => {
+                for topic in wanted {
+                    let own = self.chosen(&topic)?;
+                    partitions.push((topic, own));
+                }
+            }
+        }
+        for (topic, own) in &partitions {
+            Box::pin(self.assign(topic, own, &committed))
+                .await
+                .map_err(|error| ended_on_topic(&topic.name, error))?;
+        }
+        // A member without partitions waits for some, unless there is nothing to wait for.
+        let is_over = self.plan.stop_at_end && self.positions.is_over();
+        Ok(if is_over { Flow::Stop } else { Flow::On })
+    }
+
+    /// The partitions of a topic that `-p` names, or all.
+    fn chosen(&self, topic: &Topic) -> Result<Vec<i32>, Ended> {
+        let exists = |index: &i32| topic.partitions.iter().any(|partition| partition.index == *index);
+        match self.plan.partitions.iter().find(|index| !exists(index)) {
+            Some(missing) => Err(Ended::Usage(format!(
+                "topic {} has {} partitions, and none with the number {missing}.",
+                topic.name,
+                topic.partitions.len()
+            ))),
+            None if self.plan.partitions.is_empty() => {
+                Ok(topic.partitions.iter().map(|partition| partition.index).collect())
+            }
+            None => Ok(self.plan.partitions.clone()),
+        }
+    }
+
+    /// Begins to read partitions: where the group stopped, or else where the user said.
+    async fn assign(&mut self, topic: &Topic, own: &[i32], committed: &Offsets) -> Result<(), Error> {
+        let at = |index: &i32| committed.get(&(topic.name.clone(), *index)).copied();
+        let isolation = self.plan.isolation;
+        let fresh: Vec<i32> = own.iter().filter(|index| at(index).is_none()).copied().collect();
+        if fresh.len() < own.len() && self.plan.is_start_given && !self.told_of_commits {
+            self.told_of_commits = true;
+            self.notes
+                .note("the group goes on where it stopped: -o is for partitions without a committed offset");
+        }
+        let mut starts = self.plan.start.offsets(&self.client, &topic.name, &fresh, isolation).await?;
+        starts.extend(own.iter().filter_map(|index| Some((*index, at(index)?))));
+        let stops = if self.plan.stop_at_end {
+            offsets::list(&self.client, &topic.name, own, Place::End, isolation).await?
+        } else {
+            std::collections::BTreeMap::new()
+        };
+        let name: Arc<str> = topic.name.as_str().into();
+        for (index, start) in starts {
+            let stop = stops.get(&index).copied();
+            if self.positions.begin((Arc::clone(&name), index), start, stop) {
+                self.consumer.assign(topic, index, start);
+            }
+        }
+        Ok(())
+    }
+
+    /// Before joining again: commits while commits still count, and stops reading.
+    async fn give_up_partitions(&mut self, disturbance: Disturbance) -> anyhow::Result<()> {
+        match disturbance {
+            Disturbance::Rebalance => self.commit().await?,
+            Disturbance::Dropped => {
+                self.notes.note("the group went on without this member; records may come a second time");
+            }
+        }
+        self.consumer.revoke();
+        self.positions.clear();
+        Ok(())
+    }
+
+    /// Commits what is printed. When the group has gone on, the heartbeat tells of it too.
+    async fn commit(&mut self) -> anyhow::Result<()> {
+        let Some(membership) = &mut self.membership else { return Ok(()) };
+        match membership.commit(self.positions.uncommitted()).await {
+            Ok(()) => {
+                self.positions.committed();
+                Ok(())
+            }
+            Err(error) if is_of_the_past(&error) => Ok(()),
+            Err(error) => Err(ended(error).into()),
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> anyhow::Result<Flow> {
+        match event {
+            Event::Records(fetched) => self.print(&fetched),
+            Event::Skipped { topic, partition, from, to } => {
+                self.notes
+                    .note(&format!("{topic}-{partition}: offset {from} is gone, reading goes on at {to}"));
+                Ok(self.reached(&(topic, partition), to))
+            }
+            Event::Waiting(error) => {
+                self.notes.note(&format!("{error}; trying again"));
+                Ok(Flow::On)
+            }
+        }
+    }
+
+    /// Prints what has come, and flushes: nobody knows when more comes.
+    fn print(&mut self, fetched: &[FetchedPartition]) -> anyhow::Result<Flow> {
+        let mut flow = Flow::On;
+        for partition in fetched {
+            let name = (Arc::clone(&partition.topic), partition.partition);
+            let next = self.print_partition(&name, partition)?;
+            let is_full = self.plan.records_max.is_some_and(|max| self.printed >= max);
+            flow = self.reached(&name, next);
+            if is_full || self.sink.is_closed() {
+                flow = Flow::Stop;
+            }
+            if flow == Flow::Stop {
+                break;
+            }
+        }
+        self.sink.flush()?;
+        Ok(if self.sink.is_closed() { Flow::Stop } else { flow })
+    }
+
+    /// Prints the records of one partition, and returns the offset of the next one to print.
+    fn print_partition(&mut self, name: &Name, fetched: &FetchedPartition) -> anyhow::Result<i64> {
+        let stop = self.positions.stop(name).unwrap_or(i64::MAX);
+        let max = self.plan.records_max.unwrap_or(u64::MAX);
+        for batch in fetched.batches() {
+            let batch = batch.map_err(ended)?;
+            for record in &fetched.records(&batch).map_err(ended)? {
+                let record =
+                    record.map_err(|error| ended(fetched.damaged(batch.header().base_offset, &error)))?;
+                if record.offset < fetched.from || !self.plan.filter.shows(&record) {
+                    continue;
+                }
+                if record.offset >= stop {
+                    return Ok(stop);
+                }
+                self.plan.format.write(&fetched.topic, fetched.partition, &record, self.sink.buffer());
+                self.printed += 1;
+                if self.printed >= max {
+                    return Ok(record.offset + 1);
+                }
+                self.sink.relieve()?;
+                if self.sink.is_closed() {
+                    return Ok(record.offset);
+                }
+            }
+        }
+        Ok(fetched.next.min(stop))
+    }
+
+    fn reached(&mut self, name: &Name, next: i64) -> Flow {
+        if self.positions.reached(name, next) {
+            self.consumer.release(&name.0, name.1);
+        }
+        if self.plan.stop_at_end && self.positions.is_over() { Flow::Stop } else { Flow::On }
+    }
+}
+
+/// Whether a commit is refused since the group has a new generation.
+fn is_of_the_past(error: &Error) -> bool {
+    use crate::types::ErrorCode::{IllegalGeneration, RebalanceInProgress, UnknownMemberId};
+    matches!(error.code(), Some(IllegalGeneration | RebalanceInProgress | UnknownMemberId))
+}
+
+async fn asked(interrupt: &mut Option<&mut Interrupt>) {
+    match interrupt {
+        Some(interrupt) => interrupt.asked().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn disturbed(membership: &mut Option<Membership>) -> Result<Disturbance, Error> {
+    match membership {
+        Some(membership) => membership.disturbed().await,
+        None => std::future::pending().await,
+    }
+}

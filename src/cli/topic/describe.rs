@@ -1,0 +1,129 @@
+//! `streamd topic describe`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::super::brokers::BrokerArgs;
+use super::super::failure::ended_on_topic;
+use super::super::output::print;
+use super::super::table::{self, Shape, Table};
+use super::Names;
+use super::list::replicas;
+use crate::client::offsets::{self, Isolation, Place};
+use crate::client::topics::{self, Setting, Source};
+use crate::client::{Client, Error, Topic};
+
+/// Show a topic's settings and partitions
+#[derive(Debug, clap::Args)]
+#[command(visible_alias = "desc")]
+pub(super) struct Args {
+    #[command(flatten)]
+    names: Names,
+    /// How to show them; wide shows all settings, also those that nobody has changed
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Shape,
+}
+
+/// Runs `streamd topic describe …`.
+pub(super) async fn run(args: Args, brokers: &BrokerArgs) -> anyhow::Result<()> {
+    let client = brokers.connect().await?;
+    let mut described = Vec::new();
+    for name in args.names.all() {
+        let found = Box::pin(Described::ask(&client, &name)).await;
+        described.push(found.map_err(|error| ended_on_topic(&name, error))?);
+    }
+    print(&match args.output {
+        Shape::Json => table::json(&described.iter().map(Described::json).collect())?,
+        Shape::Table => described.iter().map(|one| one.text(false)).collect::<Vec<_>>().join("\n"),
+        Shape::Wide => described.iter().map(|one| one.text(true)).collect::<Vec<_>>().join("\n"),
+    })
+}
+
+/// All there is to tell about a topic.
+struct Described {
+    topic: Topic,
+    settings: Vec<Setting>,
+    starts: BTreeMap<i32, i64>,
+    ends: BTreeMap<i32, i64>,
+}
+
+impl Described {
+    async fn ask(client: &Client, name: &str) -> Result<Self, Error> {
+        let topic = topics::find(client, name, false).await?;
+        let indexes: Vec<i32> = topic.partitions.iter().map(|partition| partition.index).collect();
+        let at = async |place| offsets::list(client, name, &indexes, place, Isolation::ReadUncommitted).await;
+        let (starts, ends) = (at(Place::Start).await?, at(Place::End).await?);
+        Ok(Self { settings: topics::settings(client, name).await?, topic, starts, ends })
+    }
+
+    fn text(&self, all_settings: bool) -> String {
+        let mut head = Table::new(&["NAME", "ID", "PARTITIONS", "REPLICAS"]);
+        head.row(vec![
+            self.topic.name.clone(),
+            table::or_dash(Some(self.topic.id).filter(|id| !id.is_zero())),
+            self.topic.partitions.len().to_string(),
+            replicas(&self.topic).to_string(),
+        ]);
+        let mut settings = Table::new(&["SETTING", "VALUE", "SET BY"]);
+        for setting in
+            self.settings.iter().filter(|setting| all_settings || setting.source != Source::Default)
+        {
+            let value = setting.value.clone().unwrap_or_else(|| "(hidden)".to_owned());
+            settings.row(vec![setting.name.clone(), value, said_by(setting.source).to_owned()]);
+        }
+        let mut parts = vec![head.text()];
+        if !settings.is_empty() {
+            parts.push(settings.text());
+        }
+        parts.push(self.partitions());
+        parts.join("\n")
+    }
+
+    fn partitions(&self) -> String {
+        let mut table = Table::new(&["PARTITION", "LEADER", "EPOCH", "REPLICAS", "IN SYNC", "START", "END"]);
+        for partition in &self.topic.partitions {
+            table.row(vec![
+                partition.index.to_string(),
+                table::or_dash(partition.leader),
+                table::or_dash(Some(partition.leader_epoch).filter(|epoch| *epoch >= 0)),
+                table::numbers(&partition.replicas),
+                table::numbers(&partition.in_sync),
+                table::or_dash(self.starts.get(&partition.index)),
+                table::or_dash(self.ends.get(&partition.index)),
+            ]);
+        }
+        table.text()
+    }
+
+    fn json(&self) -> Value {
+        let partition = |partition: &crate::client::Partition| {
+            json!({
+                "partition": partition.index,
+                "leader": partition.leader,
+                "leader_epoch": partition.leader_epoch,
+                "replicas": partition.replicas,
+                "in_sync": partition.in_sync,
+                "start": self.starts.get(&partition.index),
+                "end": self.ends.get(&partition.index),
+            })
+        };
+        let setting = |setting: &Setting| json!({ "name": setting.name, "value": setting.value, "set_by": said_by(setting.source) });
+        json!({
+            "name": self.topic.name,
+            "id": Some(self.topic.id).filter(|id| !id.is_zero()).map(|id| id.to_string()),
+            "internal": self.topic.internal,
+            "replication_factor": replicas(&self.topic),
+            "partitions": self.topic.partitions.iter().map(partition).collect::<Vec<_>>(),
+            "settings": self.settings.iter().map(setting).collect::<Vec<_>>(),
+        })
+    }
+}
+
+const fn said_by(source: Source) -> &'static str {
+    match source {
+        Source::Topic => "topic",
+        Source::Broker => "broker",
+        Source::Default => "default",
+    }
+}
