@@ -59,7 +59,13 @@ impl PartitionTable {
                 }),
             }
         };
-        self.opening.lock().remove(&wanted.id);
+        let mut opening = self.opening.lock();
+        // Whoever still waits for this turn holds it, too, and takes it away in the end: removed before that, a third
+        // caller would get a turn of its own, and two would open the log at once if this attempt failed.
+        if Arc::strong_count(&turn) == 2 {
+            opening.remove(&wanted.id);
+        }
+        drop(opening);
         outcome
     }
 
