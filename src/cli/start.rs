@@ -12,7 +12,8 @@ use crate::api::{Api, KafkaService};
 use crate::broker::Broker;
 use crate::config::{Config, HostPort, NetworkLimits};
 use crate::net::{
-    ByteBudget, ConnectionLimits, Drain, Listener, ListenerLimits, ShutdownHandle, bind, shutdown,
+    ByteBudget, ConnectionLimits, Drain, Listener, ListenerLimits, ShutdownHandle, SocketOptions, bind,
+    shutdown,
 };
 use crate::types::Clock;
 use crate::wire::frame::FrameLimits;
@@ -39,10 +40,15 @@ pub(super) async fn start(config: Config, clock: Clock) -> anyhow::Result<Runnin
     let network = config.network.clone();
     // Before the data is touched: a port that is taken is the commonest mistake, and clients that come early wait in
     // the backlog instead of being refused.
+    let options = SocketOptions {
+        backlog: i32::try_from(network.listen_backlog).unwrap_or(i32::MAX),
+        send_buffer_bytes: network.send_buffer_bytes,
+        receive_buffer_bytes: network.receive_buffer_bytes,
+    };
     let mut listeners = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         let address = resolve(&listener.bind).await?;
-        listeners.push(bind(address, index, i32::try_from(network.listen_backlog).unwrap_or(i32::MAX))?);
+        listeners.push(bind(address, index, options)?);
     }
     let bound: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
     let broker = Broker::start(config, clock).await?;

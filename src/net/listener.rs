@@ -55,17 +55,35 @@ pub struct Listener {
     index: usize,
 }
 
+/// What listening sockets are opened with.
+#[derive(Debug, Clone, Copy)]
+pub struct SocketOptions {
+    /// Connections that may wait to be accepted (`socket.listen.backlog.size`).
+    pub backlog: i32,
+    /// `socket.send.buffer.bytes`; `None` leaves it to the kernel, which then fits it to each connection.
+    pub send_buffer_bytes: Option<usize>,
+    /// `socket.receive.buffer.bytes`, likewise.
+    pub receive_buffer_bytes: Option<usize>,
+}
+
 /// Opens the `index`-th listener. Port 0 picks a free one; [`Listener::address`] says which.
-pub fn bind(address: SocketAddr, index: usize, backlog: i32) -> Result<Listener, BindError> {
+pub fn bind(address: SocketAddr, index: usize, options: SocketOptions) -> Result<Listener, BindError> {
     let open = || -> io::Result<(TcpListener, SocketAddr)> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
             socket.set_only_v6(false)?;
         }
+        // Connections inherit both, and the window's scale is agreed on before they are accepted.
+        if let Some(bytes) = options.send_buffer_bytes {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = options.receive_buffer_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        socket.listen(backlog)?;
+        socket.listen(options.backlog)?;
         let socket = TcpListener::from_std(socket.into())?;
         let address = socket.local_addr()?;
         Ok((socket, address))
@@ -196,5 +214,31 @@ impl Listener {
                 debug!(peer = %address, %error, "connection ended");
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn socket_buffers_are_as_large_as_asked_and_else_the_kernels() {
+        let bytes = 20_000;
+        let accepted = async |options| {
+            let listener = bind((std::net::Ipv4Addr::LOCALHOST, 0).into(), 0, options).unwrap();
+            let _client = std::net::TcpStream::connect(listener.address()).unwrap();
+            let (socket, _) = listener.socket.accept().await.unwrap();
+            let socket = SockRef::from(&socket);
+            (socket.send_buffer_size().unwrap(), socket.recv_buffer_size().unwrap())
+        };
+        let options = SocketOptions { backlog: 5, send_buffer_bytes: None, receive_buffer_bytes: None };
+        let (send, receive) = accepted(options).await;
+        assert!(send > 4 * bytes && receive > 2 * bytes, "{send} {receive}");
+        let both =
+            SocketOptions { send_buffer_bytes: Some(bytes), receive_buffer_bytes: Some(bytes), ..options };
+        // Linux counts its own needs in.
+        assert_eq!(accepted(both).await, (2 * bytes, 2 * bytes));
     }
 }

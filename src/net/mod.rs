@@ -11,7 +11,7 @@ mod write_queue;
 
 pub use budget::ByteBudget;
 pub use connection::{ConnectionLimits, serve_connection};
-pub use listener::{BindError, Listener, ListenerLimits, bind};
+pub use listener::{BindError, Listener, ListenerLimits, SocketOptions, bind};
 pub use shutdown::{Drain, ShutdownHandle, shutdown};
 pub use transport::Transport;
 
