@@ -154,6 +154,40 @@ fn what_was_sent_before_a_stop_is_answered_or_the_connection_ends() {
 }
 
 #[test]
+fn a_producer_that_never_pauses_does_not_hold_up_a_stop() {
+    let mut broker = Broker::start();
+    raw::create(&mut Connection::to(broker.address()), "t", 1, &[]);
+    let mut writer = Connection::to(broker.address());
+    let mut reader = writer.another();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let request = raw::produce("t", 0, -1, raw::batch(&[b"and another"]));
+            while writer.send(9, &request).is_ok() {}
+        });
+        let answers = scope.spawn(|| {
+            let mut answers: i64 = 0;
+            while let Ok((_, response)) = reader.answer::<ProduceRequest>(9) {
+                let (error, offset) = raw::produced(&response);
+                if error == 0 {
+                    assert_eq!(offset, answers);
+                    answers += 1;
+                }
+            }
+            answers
+        });
+        thread::sleep(Duration::from_millis(300));
+        let began = Instant::now();
+        broker.stop();
+        assert!(began.elapsed() < Duration::from_secs(5), "the stop took {:?}", began.elapsed());
+        broker.up();
+        let answers = answers.join().unwrap();
+        assert!(answers > 0, "nothing was tried");
+        let held = values(&broker, "t").len();
+        assert!(i64::try_from(held).unwrap() >= answers, "{held} of {answers} are there");
+    });
+}
+
+#[test]
 fn a_second_signal_ends_the_process_at_once() {
     // A stop that cannot end soon by itself: a producer that is owed an answer which the disk does not give.
     let mut broker = Broker::start();

@@ -46,6 +46,12 @@ impl Connection {
         self
     }
 
+    /// Another hand on the same connection: one may write while the other reads.
+    pub fn another(&self) -> Self {
+        let stream = self.stream.try_clone().expect("a second handle");
+        Self { stream, client: self.client.clone(), next: self.next }
+    }
+
     /// How long the next answers may take.
     pub fn patience(&self, patience: Duration) {
         self.stream.set_read_timeout(Some(patience)).expect("a timeout can be set");
