@@ -3,10 +3,8 @@
 //! The history answers consumers that ask where an epoch ended (S87). The file is a help: every batch carries its
 //! epoch, so what the file lacks is found again by reading the log.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::checkpoint::encode_epochs;
 use super::layout::LEADER_EPOCHS;
@@ -88,9 +86,8 @@ impl Epochs {
         gone > 0 || moved
     }
 
-    /// Puts the file in place of the old one, not yet synced: whoever relies on it syncs the returned file and then
-    /// the directory.
-    pub(super) fn write(&self, dir: &Path) -> io::Result<Arc<File>> {
+    /// Puts the file in place of the old one, not yet synced: whoever relies on it syncs it and its directory.
+    pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
         put(&dir.join(LEADER_EPOCHS), encode_epochs(&self.entries).as_bytes())
     }
 }

@@ -74,8 +74,10 @@ impl FileCache {
         }
     }
 
+    /// Moves the hand on by a few files: thousands may hold unsynced bytes, and to look at them all for each would cost
+    /// more than to be over the bound for a while.
     fn close_unused(&self, ring: &mut VecDeque<Weak<Segment>>) {
-        let mut steps = 2 * ring.len();
+        let mut steps = (2 * ring.len()).min(STEPS_MAX);
         while self.is_over() && steps > 0 {
             steps -= 1;
             let Some(weak) = ring.pop_front() else { break };
@@ -125,3 +127,5 @@ impl Drop for OpenTicket {
 
 /// Entries of closed files that the ring may hold before it is swept.
 const RING_SLACK: usize = 64;
+/// Files that one call looks at.
+const STEPS_MAX: usize = 32;

@@ -278,7 +278,7 @@ impl IndexTail {
             })?;
             tail.offsets_written = kept.map_or(0, |(nth, _)| saturate_u32(nth + 1));
             tail.go_on_at(position, kept.map(|(_, entry)| entry));
-            file.set_len(u64::from(tail.offsets_written) * OffsetEntry::BYTES as u64)?;
+            shorten(&file, u64::from(tail.offsets_written) * OffsetEntry::BYTES as u64)?;
         }
         if let Some(file) = open_existing(dir, base, FileKind::TimeIndex)? {
             let kept = floor_nth::<TimeEntry>(&file, Wait::MayBlock, |entry| {
@@ -286,7 +286,7 @@ impl IndexTail {
             })?;
             tail.times_written = kept.map_or(0, |(nth, _)| saturate_u32(nth + 1));
             tail.last_time = kept.map(|(_, entry)| entry);
-            file.set_len(u64::from(tail.times_written) * TimeEntry::BYTES as u64)?;
+            shorten(&file, u64::from(tail.times_written) * TimeEntry::BYTES as u64)?;
         }
         Ok(tail)
     }
@@ -329,6 +329,10 @@ pub(super) fn open_existing(dir: &Path, base: i64, kind: FileKind) -> io::Result
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn shorten(file: &File, len: u64) -> io::Result<()> {
+    if file.metadata()?.len() > len { file.set_len(len) } else { Ok(()) }
 }
 
 fn whole_entries<E: Entry>(bytes: u64) -> u32 {

@@ -223,8 +223,8 @@ pub(in crate::storage) fn sync(opened: &Opened) -> Option<i64> {
     for file in &note.files {
         file.sync_data().unwrap();
     }
-    for dir in &note.dirs {
-        fs::File::open(dir).unwrap().sync_all().unwrap();
+    for path in &note.paths {
+        fs::File::open(path).unwrap().sync_all().unwrap();
     }
     opened.log.synced(note.end);
     Some(note.end)

@@ -58,7 +58,7 @@ impl SyncTarget for Fake {
         &self.sync_mark
     }
     fn note(&self) -> Option<SyncNote> {
-        Some(SyncNote { files: vec![self.log.clone()], dirs: vec![], end: self.end.load(Ordering::SeqCst) })
+        Some(SyncNote { files: vec![self.log.clone()], paths: vec![], end: self.end.load(Ordering::SeqCst) })
     }
     fn synced(&self, end: i64) {
         self.durable.store(end, Ordering::SeqCst);

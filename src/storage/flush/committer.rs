@@ -241,7 +241,7 @@ impl Shared {
                 // Taken before the note, so that bytes behind the note are still counted.
                 set.bytes += target.mark().take_unsynced();
                 if let Some(note) = target.note() {
-                    set.add(note.files, note.dirs);
+                    set.add(note.files, note.paths);
                     ends.push((target, note.end));
                 }
             }

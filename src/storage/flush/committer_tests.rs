@@ -79,7 +79,7 @@ impl SyncTarget for FakeLog {
         let end = self.end();
         let before = self.noted.swap(end, Ordering::SeqCst);
         assert_eq!(before, -1, "noted again before the last note's round ended");
-        Some(SyncNote { files: vec![self.file.lock().clone()], dirs: vec![], end })
+        Some(SyncNote { files: vec![self.file.lock().clone()], paths: vec![], end })
     }
 
     fn synced(&self, end: i64) {

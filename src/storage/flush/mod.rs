@@ -53,8 +53,10 @@ pub trait SyncTarget: Send + Sync {
 pub struct SyncNote {
     /// Dirty files, through the descriptors that wrote them: only those are sure to learn of a failed write-back.
     pub files: Vec<Arc<File>>,
-    /// Directories with new entries (after a roll the partition's, after a first append the data directory too).
-    pub dirs: Vec<Arc<Path>>,
+    /// What is synced through a descriptor of its own: directories with new entries (after a roll the partition's, after
+    /// a first append the data directory too) and the small files that were put there. Thousands of partitions that
+    /// are written to for the first time need no descriptor for these meanwhile.
+    pub paths: Vec<Arc<Path>>,
     /// The end of the log that the files hold.
     pub end: i64,
 }

@@ -11,28 +11,28 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
-/// What is to be on disk, each file and directory once.
+/// What is to be on disk, each file and path once.
 #[derive(Debug, Default)]
 pub(super) struct SyncSet {
     files: Vec<Arc<File>>,
-    dirs: Vec<Arc<Path>>,
+    paths: Vec<Arc<Path>>,
     /// Bytes that the set is known to hold unsynced.
     pub(super) bytes: u64,
 }
 
 impl SyncSet {
-    pub(super) fn add(&mut self, files: Vec<Arc<File>>, dirs: Vec<Arc<Path>>) {
+    pub(super) fn add(&mut self, files: Vec<Arc<File>>, paths: Vec<Arc<Path>>) {
         self.files.extend(files);
-        self.dirs.extend(dirs);
+        self.paths.extend(paths);
     }
 
     fn jobs(mut self) -> Vec<Job> {
         self.files.sort_by_key(|file| file.as_raw_fd());
         self.files.dedup_by_key(|file| file.as_raw_fd());
-        self.dirs.sort_unstable();
-        self.dirs.dedup();
+        self.paths.sort_unstable();
+        self.paths.dedup();
         let files = self.files.into_iter().map(Job::File);
-        files.chain(self.dirs.into_iter().map(Job::Dir)).collect()
+        files.chain(self.paths.into_iter().map(Job::Path)).collect()
     }
 }
 
@@ -40,16 +40,16 @@ impl SyncSet {
 #[derive(Debug)]
 enum Job {
     File(Arc<File>),
-    Dir(Arc<Path>),
+    Path(Arc<Path>),
 }
 
 impl Job {
     fn run(&self) -> io::Result<()> {
         match self {
             Self::File(file) => file.sync_data(),
-            Self::Dir(dir) => match File::open(dir) {
-                Ok(dir) => dir.sync_all(),
-                // The topic was deleted meanwhile and its directory renamed: nobody is promised its entries.
+            Self::Path(path) => match File::open(path) {
+                Ok(file) => file.sync_all(),
+                // The topic was deleted meanwhile and its directory renamed: nobody is promised what is in it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 Err(error) => Err(error),
             },

@@ -53,6 +53,17 @@ fn s91_a_segment_rolls_by_the_time_of_its_data() {
 }
 
 #[test]
+fn s91_a_compacted_log_rolls_in_time_for_its_compaction_lag() {
+    let compact = TopicSettings { compact: true, max_compaction_lag_ms: 500, ..TopicSettings::default() };
+    for (settings, rolls) in [(compact.clone(), true), (TopicSettings { compact: false, ..compact }, false)] {
+        let rig = Rig::new(settings);
+        let mut writer = rig.open().writer;
+        append(&mut writer, &[batch_of(&[5_000], 1, 0)]);
+        assert_eq!(writer.should_roll(0, &placed(&writer, &batch_of(&[5_501], 1, 0)), NOW), rolls);
+    }
+}
+
+#[test]
 fn s91_without_timestamps_the_wall_clock_decides() {
     let rig = Rig::new(TopicSettings { segment_ms: 1_000, ..TopicSettings::default() });
     let mut writer = rig.open().writer;

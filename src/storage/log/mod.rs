@@ -165,10 +165,7 @@ fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Ope
     let durable = if recovered.durable == end.offset { end } else { Place::nowhere(recovered.durable) };
     let mut dirty = Dirty::default();
     if recovered.dirs_unsynced {
-        dirty.add(
-            Vec::new(),
-            [Some(spec.dir.clone()), spec.dir.parent().map(Arc::from)].into_iter().flatten().collect(),
-        );
+        dirty.add([Some(spec.dir.clone()), spec.dir.parent().map(Arc::from)].into_iter().flatten());
     }
     for segment in recovered.unsynced {
         // Whether they are on disk is not known: the next sync sees to it.

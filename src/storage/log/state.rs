@@ -1,6 +1,5 @@
 //! What writer, readers, committer and upkeep of a log share.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -85,8 +84,8 @@ pub(in crate::storage) struct Dirty {
     pub(in crate::storage) segments: Vec<Arc<Segment>>,
     /// Whether the active segment is the last of them.
     pub(in crate::storage) active: bool,
-    pub(in crate::storage) files: Vec<Arc<File>>,
-    pub(in crate::storage) dirs: Vec<Arc<Path>>,
+    /// Directories with new entries, and small files in them.
+    pub(in crate::storage) paths: Vec<Arc<Path>>,
     noted: Option<Noted>,
 }
 
@@ -120,12 +119,11 @@ impl<const N: usize> Recent<N> {
 }
 
 impl Dirty {
-    /// Files and directories that the next sync has to cover, too.
-    pub(super) fn add(&mut self, files: Vec<Arc<File>>, dirs: Vec<Arc<Path>>) {
-        self.files.extend(files);
-        for dir in dirs {
-            if !self.dirs.contains(&dir) {
-                self.dirs.push(dir);
+    /// The next sync has to cover these, too.
+    pub(super) fn add(&mut self, paths: impl IntoIterator<Item = Arc<Path>>) {
+        for path in paths {
+            if !self.paths.contains(&path) {
+                self.paths.push(path);
             }
         }
     }
@@ -250,13 +248,13 @@ impl Log {
         if !side.epochs_unwritten {
             return Ok(());
         }
-        let file = side.epochs.write(&self.dir)?;
+        side.epochs.write(&self.dir)?;
         side.epochs_unwritten = false;
         let path = self.dir.join(LEADER_EPOCHS);
         if !side.unsynced.contains(&path) {
-            side.unsynced.push(path);
+            side.unsynced.push(path.clone());
         }
-        self.state.lock().dirty.add(vec![file], vec![self.dir.clone()]);
+        self.state.lock().dirty.add([path.into(), self.dir.clone()]);
         Ok(())
     }
 
@@ -274,10 +272,10 @@ impl SyncTarget for Log {
         let mut state = self.state.lock();
         let end = state.end;
         let dirty = &mut state.dirty;
-        if dirty.segments.is_empty() && dirty.files.is_empty() && dirty.dirs.is_empty() {
+        if dirty.segments.is_empty() && dirty.paths.is_empty() {
             return None;
         }
-        let mut files = std::mem::take(&mut dirty.files);
+        let mut files = Vec::with_capacity(dirty.segments.len());
         let mut noted = Vec::with_capacity(dirty.segments.len());
         for segment in dirty.segments.drain(..) {
             if let Some((file, writes)) = segment.unsynced() {
@@ -287,7 +285,7 @@ impl SyncTarget for Log {
         }
         dirty.active = false;
         dirty.noted = Some(Noted { end, segments: noted });
-        Some(SyncNote { files, dirs: std::mem::take(&mut dirty.dirs), end: end.offset })
+        Some(SyncNote { files, paths: std::mem::take(&mut dirty.paths), end: end.offset })
     }
 
     fn synced(&self, end: i64) {
@@ -312,7 +310,8 @@ impl SyncTarget for Log {
     }
 
     fn failed(&self, error: &Arc<io::Error>) {
-        tracing::error!(dir = %self.dir.display(), %error, "the log is out of service until restart");
+        // Who failed first has said so; this is told to every log of the directory.
+        tracing::debug!(dir = %self.dir.display(), %error, "the log is out of service until restart");
         self.fail(error.clone());
     }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
-use crate::storage::flush::SyncTarget as _;
-use crate::storage::layout::{FileKind, PARTITION_METADATA};
+use crate::storage::flush::{SyncNote, SyncTarget as _};
+use crate::storage::layout::{FileKind, LEADER_EPOCHS, PARTITION_METADATA};
 use crate::storage::testing::*;
 
 /// The names of the files in a note, by their inodes.
@@ -23,6 +23,12 @@ fn names_of(rig: &Rig, files: &[Arc<fs::File>]) -> Vec<String> {
     names
 }
 
+fn sorted(note: &SyncNote) -> Vec<&Path> {
+    let mut paths: Vec<&Path> = note.paths.iter().map(|path| &**path).collect();
+    paths.sort();
+    paths
+}
+
 const LOG_0: &str = "00000000000000000000.log";
 const LOG_1: &str = "00000000000000000001.log";
 
@@ -32,15 +38,17 @@ fn a_first_append_is_durable_with_its_metadata_and_both_directories() {
     let mut opened = rig.open();
     append(&mut opened.writer, &[plain(0, 1, 10)]);
     let note = opened.log.note().unwrap();
-    assert_eq!(names_of(&rig, &note.files), [LOG_0, "leader-epoch-checkpoint", PARTITION_METADATA]);
-    let parent: Arc<Path> = rig.dir.parent().unwrap().into();
-    assert!(note.dirs.contains(&rig.dir) && note.dirs.contains(&parent), "{:?}", note.dirs);
+    assert_eq!(names_of(&rig, &note.files), [LOG_0]);
+    let parent = rig.dir.parent().unwrap();
+    let mut expected = [parent, &rig.dir, &rig.dir.join(LEADER_EPOCHS), &rig.dir.join(PARTITION_METADATA)];
+    expected.sort();
+    assert_eq!(sorted(&note), expected);
     assert_eq!(note.end, 1);
     opened.log.synced(1);
     // From then on it is the file alone.
     append(&mut opened.writer, &[plain(1, 1, 10)]);
     let note = opened.log.note().unwrap();
-    assert_eq!((names_of(&rig, &note.files), note.dirs.len()), (vec![LOG_0.to_owned()], 0));
+    assert_eq!((names_of(&rig, &note.files), note.paths.len()), (vec![LOG_0.to_owned()], 0));
     opened.log.synced(2);
     assert!(opened.log.note().is_none(), "nothing is dirty");
 }
@@ -56,14 +64,14 @@ fn after_a_roll_both_files_and_the_directory_are_dirty() {
     opened.writer.roll(None, NOW).unwrap();
     let note = opened.log.note().unwrap();
     assert_eq!(names_of(&rig, &note.files), [LOG_1], "the old file has been synced");
-    assert_eq!(note.dirs, std::slice::from_ref(&rig.dir));
+    assert_eq!(note.paths, std::slice::from_ref(&rig.dir));
     opened.log.synced(note.end);
     append(&mut opened.writer, &[plain(1, 1, 10)]);
     opened.writer.roll(None, NOW).unwrap();
     append_at(&mut opened.writer, &[plain(2, 1, 10)], 5, NOW).unwrap();
     let note = opened.log.note().unwrap();
-    let expected = [LOG_1, "00000000000000000002.log", "leader-epoch-checkpoint"];
-    assert_eq!(names_of(&rig, &note.files), expected);
+    assert_eq!(names_of(&rig, &note.files), [LOG_1, "00000000000000000002.log"]);
+    assert_eq!(sorted(&note), [&rig.dir, &*rig.dir.join(LEADER_EPOCHS)]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -109,18 +110,21 @@ impl LogWriter {
         Some(first)
     }
 
-    /// `segment.ms` less a jitter that differs from segment to segment, and is the same after a restart.
+    /// `segment.ms` (on a compacted topic at most `max.compaction.lag.ms`) less a jitter that differs from segment to
+    /// segment, and is the same after a restart.
     fn segment_ms(&self, base: i64) -> i64 {
         let settings = &self.settings;
+        let lag = Some(settings.max_compaction_lag_ms).filter(|lag| settings.compact && *lag > 0);
+        let segment_ms = lag.map_or(settings.segment_ms, |lag| lag.min(settings.segment_ms));
         let jitter_max = settings.segment_jitter_ms.min(settings.segment_ms);
         if jitter_max <= 0 {
-            return settings.segment_ms;
+            return segment_ms;
         }
         let mut seed = [0; 28];
         seed[..16].copy_from_slice(self.log.id.topic.as_bytes());
         seed[16..20].copy_from_slice(&self.log.id.partition.to_be_bytes());
         seed[20..].copy_from_slice(&base.to_be_bytes());
-        settings.segment_ms - i64::from(crc32c::crc32c(&seed)) % jitter_max
+        segment_ms - i64::from(crc32c::crc32c(&seed)) % jitter_max
     }
 
     /// Appends `batches`, which follow on [`LogWriter::end`] without gaps, with one write, and publishes the new end.
@@ -314,7 +318,7 @@ impl LogWriter {
 
     /// Makes the segment for the next offset and makes it the active one. Returns the one that was.
     fn begin(&mut self, now: Timestamp) -> Result<Option<Active>, AppendError> {
-        let dirty = self.make_dir().map_err(|error| self.fault(error, 0))?;
+        let unsynced = self.make_dir().map_err(|error| self.fault(error, 0))?;
         let path = segment_file_in(&self.log.dir, self.end, FileKind::Log);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(|error| self.fault(error, 0))?;
@@ -333,31 +337,32 @@ impl LogWriter {
         state.segments.push(segment.clone());
         state.has_hole = false;
         state.dirty.active = false;
-        state.dirty.add(dirty.files, dirty.dirs);
+        state.dirty.add(unsynced);
         state.publish(place, &segment);
         drop(state);
         Ok(self.active.replace(Active { segment, position: 0, reserved: 0, indexed: true }))
     }
 
-    /// Makes the partition's directory and `partition.metadata` if this is the first file, and says what is dirty.
-    fn make_dir(&self) -> io::Result<NewFiles> {
+    /// Makes the partition's directory and `partition.metadata` if this is the first file, and says what is to be synced.
+    fn make_dir(&self) -> io::Result<Vec<Arc<Path>>> {
         let dir = &self.log.dir;
-        let mut dirty = NewFiles { files: Vec::new(), dirs: vec![dir.clone()] };
+        let mut unsynced = vec![dir.clone()];
         if self.active.is_some() {
-            return Ok(dirty);
+            return Ok(unsynced);
         }
-        match fs::create_dir(dir) {
-            Ok(()) => dirty.dirs.extend(dir.parent().map(Arc::from)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        let is_new = match fs::create_dir(dir) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
             Err(error) => return Err(error),
+        };
+        if is_new || !matches!(read_partition_metadata(dir), Ok(Some(id)) if id == self.log.id.topic) {
+            let path = dir.join(PARTITION_METADATA);
+            put(&path, encode_partition_metadata(self.log.id.topic).as_bytes())?;
+            unsynced.push(path.into());
         }
-        if !matches!(read_partition_metadata(dir), Ok(Some(id)) if id == self.log.id.topic) {
-            let text = encode_partition_metadata(self.log.id.topic);
-            dirty.files.push(put(&dir.join(PARTITION_METADATA), text.as_bytes())?);
-            // Whether the directory itself was synced is not known either.
-            dirty.dirs.extend(dir.parent().map(Arc::from));
-        }
-        Ok(dirty)
+        // Whether the directory's own entry was ever synced is not known.
+        unsynced.extend(dir.parent().map(Arc::from));
+        Ok(unsynced)
     }
 
     /// Frees what was reserved for a segment that grows no more, and completes its indexes.
@@ -394,13 +399,6 @@ impl LogWriter {
         let Some(active) = self.active.take() else { return Ok(()) };
         self.seal(&active).map_err(|error| self.fault(error, 0))
     }
-}
-
-/// What making a segment leaves to be synced, besides the segment.
-#[derive(Debug)]
-struct NewFiles {
-    files: Vec<Arc<File>>,
-    dirs: Vec<Arc<std::path::Path>>,
 }
 
 impl Active {

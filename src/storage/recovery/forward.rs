@@ -92,23 +92,30 @@ impl Recovery<'_> {
         let scanned = self.scan_segment(&segment, &file, position, log.len, rules, replay)?;
         segment.commit(scanned.end);
         self.segments.push(segment.clone());
-        self.scanned.push(segment.clone());
         self.report.scanned_bytes += scanned.end - position;
         self.report.batches += scanned.batches;
         self.end = scanned.next;
         let after = self.after(&segment, &scanned);
         let goes_on = matches!(after, After::Segment(_));
         self.last_is_active = !goes_on;
-        if !goes_on {
+        if !goes_on && (scanned.end < log.len || log.has_reserve()) {
             // Frees what was reserved behind the end, too.
             file.set_len(scanned.end)?;
-            if let Some(why) = scanned.stop {
-                self.report.truncated_bytes += log.len - scanned.end;
-                self.report.cut =
-                    Some(format!("{}: byte {}: {why}", segment.path(FileKind::Log).display(), scanned.end));
-            }
         }
-        let indexed = if goes_on { segment.seal_index() } else { segment.flush_index(true) };
+        if let Some(why) = scanned.stop.filter(|_| !goes_on) {
+            let path = segment.path(FileKind::Log);
+            self.report.truncated_bytes += log.len - scanned.end;
+            self.report.cut = Some(format!("{}: byte {}: {why}", path.display(), scanned.end));
+        }
+        if scanned.end > position || scanned.end < log.len {
+            self.scanned.push(segment.clone());
+        }
+        let pending = segment.facts().index.has_pending();
+        let indexed = match (goes_on, pending) {
+            (true, _) => segment.seal_index(),
+            (false, true) => segment.flush_index(true),
+            (false, false) => Ok(()),
+        };
         if let Err(error) = indexed {
             tracing::warn!(dir = %self.dir().display(), %error, "cannot write an index: it stays behind");
         }

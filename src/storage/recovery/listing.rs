@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::storage::layout::{
@@ -35,6 +36,8 @@ pub(super) struct Listing {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LogFile {
     pub(super) len: u64,
+    /// Bytes of the blocks that it takes on disk.
+    allocated: u64,
     /// When it was last written, in milliseconds since the epoch; -1 if the file system does not say.
     pub(super) modified: Timestamp,
 }
@@ -88,11 +91,17 @@ impl Listing {
 }
 
 impl LogFile {
+    /// Whether blocks stand behind its end: a writer reserves 64 KiB at the least.
+    pub(super) fn has_reserve(&self) -> bool {
+        self.allocated > self.len + (32 << 10)
+    }
+
     fn of(path: &Path) -> io::Result<Self> {
         let metadata = fs::metadata(path)?;
         let since = metadata.modified()?.duration_since(std::time::UNIX_EPOCH);
         Ok(Self {
             len: metadata.len(),
+            allocated: metadata.blocks().saturating_mul(512),
             modified: since.map_or(NO_TIMESTAMP, |since| saturate_i64(since.as_millis())),
         })
     }

@@ -572,3 +572,45 @@ fn a_forged_length_reserves_no_memory_and_ends_the_log() {
     file.set_len(3 << 30).unwrap();
     assert_eq!(rig.open().reader.end(), 6);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 128, ..Default::default() })]
+    #[test]
+    fn files_of_any_content_open_or_are_refused_and_never_panic(
+        files in proptest::collection::vec((0..9_usize, 0..4_u8, proptest::collection::vec(proptest::prelude::any::<u8>(), 0..600)), 1..8),
+        with_row: bool, clean: bool,
+    ) {
+        let (rig, _opened) = log_of(12, with_row.then_some(8));
+        let mut image = rig.image();
+        image.clean = clean;
+        image.sync_on_open = false;
+        let names = image.names();
+        for (nth, how, bytes) in files {
+            let path = image.dir.join(&names[nth % names.len()]);
+            let old = fs::read(&path).unwrap_or_default();
+            let half = old.len() / 2;
+            match how {
+                0 => fs::write(&path, &bytes).unwrap(),
+                1 => fs::write(&path, [&old[..half], &bytes].concat()).unwrap(),
+                2 => fs::write(&path, [&old[..half], &bytes, &old[half..]].concat()).unwrap(),
+                _ => drop(fs::remove_file(&path)),
+            }
+        }
+        let Ok(opened) = image.try_open() else { return Ok(()) };
+        // Whatever is served is whole and in order.
+        let (mut next, end) = (opened.reader.start(), opened.reader.end());
+        let mut hint = None;
+        while next < end {
+            let Ok(read) = opened.reader.read_blocking(next, hint, 700, end, true) else { break };
+            proptest::prop_assert!(read.next.offset() >= next);
+            if read.next.offset() == next {
+                break;
+            }
+            next = read.next.offset();
+            hint = Some(read.next);
+        }
+        let _ = opened.reader.offset_for_time(NOW + 5, end);
+        let _ = opened.reader.max_timestamp(end);
+        goes_on(&image, opened);
+    }
+}
