@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::segment::{Segment, SegmentFile};
+use super::segment::Segment;
+use super::segment_file::SegmentFile;
 
 /// The process's bound on open segment files and maps.
 pub struct FileCache {

@@ -1,4 +1,13 @@
 //! Segment logs on disk: append, read, roll, recover, retain; the manifest and the group sync.
+//!
+//! What this layer promises: an append is all there or not at all; what was called durable is found again after any
+//! crash, at the same offsets; what is damaged is reported and never served as if it were not; files are Kafka's own
+//! format, byte for byte where Kafka has one. It knows batches by their headers and producer state as bytes.
+//!
+//! - [`log`] is one partition's log, over `segment`, `index` and `epochs`; `recovery` opens it, [`retention`] plans what
+//!   goes.
+//! - [`flush`] makes appends durable and checkpoints logs; [`manifest`] remembers the checkpoints.
+//! - [`dir`] owns the data directory, [`layout`] its names, [`health`] whether it may be written.
 
 pub mod checkpoint;
 pub mod dir;
@@ -16,6 +25,7 @@ mod put;
 mod recovery;
 pub mod retention;
 mod segment;
+mod segment_file;
 #[cfg(test)]
 mod testing;
 mod walk;

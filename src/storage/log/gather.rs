@@ -86,7 +86,12 @@ fn write_slices<const N: usize>(
 
 fn write_all(file: &File, mut position: u64, mut slices: &mut [IoSlice<'_>]) -> io::Result<u64> {
     while !slices.is_empty() {
-        match rustix::io::pwritev(file, slices, position) {
+        let written = match slices {
+            // The kernel has less to do for one.
+            [one] => rustix::io::pwrite(file, one, position),
+            _ => rustix::io::pwritev(file, slices, position),
+        };
+        match written {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => {
                 position += written as u64;

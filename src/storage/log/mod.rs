@@ -8,6 +8,7 @@ mod error;
 mod gather;
 mod read;
 mod reader;
+mod roll;
 mod slice;
 mod state;
 mod times;

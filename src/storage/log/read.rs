@@ -12,7 +12,8 @@ use super::{Log, LogSlice, Place, ReadBatches, ReadError};
 use crate::record::batch::BatchHeader;
 use crate::storage::layout::FileKind;
 use crate::storage::pread::Wait;
-use crate::storage::segment::{Bad, Segment, SegmentFile};
+use crate::storage::segment::{Bad, Segment};
+use crate::storage::segment_file::SegmentFile;
 use crate::storage::walk::{Step, Walk, WalkFault};
 use crate::types::offset::saturate_u32;
 

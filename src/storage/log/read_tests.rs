@@ -144,6 +144,36 @@ fn the_warm_tail_shows_through_the_map_and_only_below_what_is_committed() {
 }
 
 #[test]
+fn maps_are_bounded_and_the_ones_in_use_stay() {
+    let files = FileCache::new(100, 2);
+    let mut logs = Vec::new();
+    for _ in 0..5 {
+        let mut rig = Rig::new(TopicSettings::default());
+        rig.files = files.clone();
+        let mut opened = rig.open();
+        append(&mut opened.writer, &[plain(0, 1, 100)]);
+        logs.push((rig, opened));
+    }
+    let maps_after = |use_first: bool| -> Vec<bool> {
+        let mapped = |(_, opened): &(Rig, Opened)| {
+            let segment = opened.log.state.lock().segments[0].clone();
+            segment.open(&files, crate::storage::pread::Wait::Never).unwrap().has_map()
+        };
+        for (_, opened) in &logs {
+            let read = opened.reader.read(0, None, 100, 1, true).unwrap();
+            assert!(read.slices[0].mapped().is_some(), "who reads gets one");
+            if use_first {
+                assert!(logs[0].1.reader.read(0, None, 100, 1, true).is_ok());
+            }
+        }
+        logs.iter().map(mapped).collect()
+    };
+    assert_eq!(maps_after(false).iter().filter(|is| **is).count(), 2);
+    let kept = maps_after(true);
+    assert!(kept[0] && kept.iter().filter(|is| **is).count() == 2, "{kept:?}");
+}
+
+#[test]
 fn without_maps_and_descriptors_to_spare_reads_still_work() {
     let mut rig = Rig::new(TopicSettings { segment_bytes: 3_000, ..TopicSettings::default() });
     rig.files = FileCache::new(2, 0);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::storage::mmap::ReadMap;
 use crate::storage::pread::{Wait, read_full, read_some};
-use crate::storage::segment::SegmentFile;
+use crate::storage::segment_file::SegmentFile;
 
 /// A batch boundary in the log: the offset of the batch that begins there, and where it does (or will).
 ///

@@ -95,7 +95,7 @@ impl Recovery<'_> {
     }
 }
 
-fn control_batch(file: &crate::storage::segment::SegmentFile, step: &Step) -> Option<Vec<u8>> {
+fn control_batch(file: &crate::storage::segment_file::SegmentFile, step: &Step) -> Option<Vec<u8>> {
     let header: &BatchHeader = &step.header;
     if !header.attributes.is_control() || header.total_len() > CONTROL_BYTES_MAX {
         return None;

@@ -515,6 +515,27 @@ fn epochs_come_from_their_file_or_from_the_batches() {
 }
 
 #[test]
+fn what_recovery_keeps_is_durable_before_it_is_shown_or_counts_as_unsynced() {
+    let (rig, _opened) = log_of(20, Some(3));
+    let checkpoint = rig.row.as_ref().unwrap().checkpoint;
+    let image = rig.image();
+    let opened = image.open();
+    assert_eq!((opened.reader.durable(), opened.reader.end()), (40, 40));
+    assert_eq!(sync(&opened), None, "nothing is left to be synced");
+    let mut image = rig.image();
+    image.sync_on_open = false;
+    let opened = image.open();
+    assert_eq!((opened.reader.durable(), opened.reader.end()), (checkpoint.offset, 40));
+    assert_eq!(sync(&opened), Some(40), "the next sync covers every segment that was read");
+    assert_eq!(opened.reader.durable(), 40);
+    // A log with nothing past its checkpoint costs no sync.
+    let (rig, _opened) = log_of(3, Some(3));
+    let mut image = rig.image();
+    image.sync_on_open = false;
+    assert_eq!(sync(&image.open()), None);
+}
+
+#[test]
 fn recovery_frees_what_was_reserved_behind_the_end() {
     use std::os::unix::fs::MetadataExt as _;
     let rig = Rig::new(TopicSettings::default());
