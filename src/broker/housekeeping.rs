@@ -17,11 +17,10 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Files that left their logs, and when they may be unlinked (on the steady clock).
 #[derive(Debug, Default)]
-struct Unlinks(Vec<(Duration, PathBuf)>);
+pub(super) struct Unlinks(Vec<(Duration, PathBuf)>);
 
 /// Runs until the broker is gone.
 pub(super) async fn run(broker: Weak<Broker>) {
-    let mut unlinks = Unlinks::default();
     let (mut retained_at, mut expired_at) = (Duration::ZERO, Duration::ZERO);
     loop {
         tokio::time::sleep(TICK).await;
@@ -35,24 +34,22 @@ pub(super) async fn run(broker: Weak<Broker>) {
         if due_expiry {
             expired_at = now;
         }
-        if !due_retention && !due_expiry && !unlinks.is_due(now) {
+        let due_unlinks = broker.unlinks.lock().is_due(now);
+        broker.relieve_descriptors();
+        if !due_retention && !due_expiry && !due_unlinks {
             continue;
         }
         let round = tokio::task::spawn_blocking(move || {
-            let again = due_retention && broker.retain(&mut unlinks, now);
+            let again = due_retention && broker.retain(now);
             if due_expiry {
                 broker.expire_producers();
             }
-            unlinks.unlink_due(now);
-            (unlinks, again)
+            broker.unlinks.lock().unlink_due(now);
+            again
         });
         match round.await {
-            Ok((back, again)) => {
-                unlinks = back;
-                if again {
-                    retained_at = Duration::ZERO;
-                }
-            }
+            Ok(true) => retained_at = Duration::ZERO,
+            Ok(false) => {}
             Err(_stopping) => return,
         }
     }
@@ -61,14 +58,14 @@ pub(super) async fn run(broker: Weak<Broker>) {
 impl Broker {
     /// Drops the segments of every open partition that are too old or too many (S90). `true` if some are to follow as
     /// soon as a checkpoint allows.
-    fn retain(&self, unlinks: &mut Unlinks, now: Duration) -> bool {
+    fn retain(&self, now: Duration) -> bool {
         let mut again = false;
         self.open_what_is_due();
         for partition in self.partitions.all() {
             if !partition.settings().delete || partition.is_closed() {
                 continue;
             }
-            match self.retain_partition(&partition, unlinks, now) {
+            match self.retain_partition(&partition, now) {
                 Ok(more) => again |= more,
                 Err(error) => tracing::error!(
                     topic = %partition.topic(),
@@ -101,12 +98,7 @@ impl Broker {
         }
     }
 
-    fn retain_partition(
-        &self,
-        partition: &Arc<Partition>,
-        unlinks: &mut Unlinks,
-        now: Duration,
-    ) -> Result<bool, String> {
+    fn retain_partition(&self, partition: &Arc<Partition>, now: Duration) -> Result<bool, String> {
         let settings = partition.settings();
         let plan = retention::plan(
             &partition.reader().segments(),
@@ -131,8 +123,17 @@ impl Broker {
             "old segments removed"
         );
         let delay = u64::try_from(settings.file_delete_delay_ms).unwrap_or(0);
-        unlinks.add(files, now + Duration::from_millis(delay));
+        self.unlinks.lock().add(files, now + Duration::from_millis(delay));
         Ok(plan.roll)
+    }
+
+    /// Has everything synced when more descriptors stand open than should, because they hold unsynced bytes.
+    fn relieve_descriptors(&self) {
+        if self.partitions.environment().files.is_over() {
+            for partition in self.partitions.all() {
+                partition.request_sync();
+            }
+        }
     }
 
     fn expire_producers(&self) {
@@ -166,6 +167,11 @@ impl Unlinks {
             let extra = self.0.len() - UNLINK_MAX_FILES;
             self.0.drain(..extra).for_each(|(_, file)| unlink(&file));
         }
+    }
+
+    /// Unlinks everything now: the broker stops, and nobody reads any more.
+    pub(super) fn unlink_all(&mut self) {
+        self.0.drain(..).for_each(|(_, file)| unlink(&file));
     }
 
     fn is_due(&self, now: Duration) -> bool {

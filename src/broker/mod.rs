@@ -54,6 +54,8 @@ pub struct Broker {
     bound: OnceLock<Vec<SocketAddr>>,
     /// Whether every partition that an unclean stop left behind was opened: only then may the next stop be clean.
     recovered: AtomicBool,
+    /// Segment files that left their logs and wait for their readers.
+    unlinks: parking_lot::Mutex<housekeeping::Unlinks>,
     background: parking_lot::Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 

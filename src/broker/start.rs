@@ -93,6 +93,7 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             bound: OnceLock::new(),
             recovered: AtomicBool::new(clean),
+            unlinks: Mutex::default(),
             background: Mutex::default(),
         });
         broker.make_declared_topics().await?;
@@ -156,6 +157,8 @@ impl Broker {
         let began = self.clock.monotonic();
         let open = self.partitions.all();
         let closed = self.partitions.close_all();
+        // A clean start looks for no leftovers.
+        self.unlinks.lock().unlink_all();
         self.checkpointer.stop();
         self.committer.stop();
         let result = closed.map_err(|error| error.to_string()).and_then(|()| {
@@ -220,6 +223,8 @@ impl Parts {
         )
         .map_err(wrap)?;
         manifest.started(clock.now_ms()).map_err(io)?;
+        // A file system whose maps do not show what was just written gets none; reads then go by `pread`.
+        let maps_max = if data_dir.capabilities().maps_show_writes { MAPS_MAX } else { 0 };
         let open_max = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
         let environment = Environment {
             root: root.clone(),
@@ -228,7 +233,7 @@ impl Parts {
             committer: Arc::clone(&committer),
             checkpointer: Arc::clone(&checkpointer),
             manifest: Arc::clone(&manifest),
-            files: FileCache::new(usize::try_from(open_max / 2).unwrap_or(512), MAPS_MAX),
+            files: FileCache::new(usize::try_from(open_max / 2).unwrap_or(512), maps_max),
             health,
             clean,
             found: if clean { HashSet::new() } else { partition_dirs(&root).map_err(wrap)? },

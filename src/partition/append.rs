@@ -236,13 +236,14 @@ impl Partition {
         let now = self.clock.now_ms();
         let mut writer = self.writer.lock();
         let writer = &mut *writer;
-        let (mut bytes, mut records) = (0, 0);
+        let (mut bytes, mut records, mut pending) = (0, 0, 0);
         let mut next = writer.log.end();
         let mut staged: Vec<AppendBatch<'_>> = Vec::with_capacity(batches.len());
         for (batch, header) in batches {
             let placed = BatchHeader { base_offset: next, ..*header };
-            if writer.log.should_roll(bytes, &placed, now) {
+            if writer.log.should_roll(pending, &placed, now) {
                 writer.log.append(&std::mem::take(&mut staged), now)?;
+                pending = 0;
                 self.roll(writer, now)?;
             }
             staged.push(AppendBatch {
@@ -251,6 +252,7 @@ impl Partition {
                 base_offset: next,
                 leader_epoch: self.leader_epoch,
             });
+            pending += batch.len();
             bytes += batch.len();
             records += i64::from(header.records_count);
             next += i64::from(header.last_offset_delta) + 1;

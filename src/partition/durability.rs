@@ -28,6 +28,15 @@ impl Partition {
     }
 }
 
+impl Partition {
+    /// Asks for what is dirty to be synced with the next round.
+    pub fn request_sync(self: &Arc<Self>) {
+        if self.reader.durable() < self.reader.end() {
+            self.ask_for_sync(0, When::Soon);
+        }
+    }
+}
+
 impl SyncTarget for SyncSide {
     fn mark(&self) -> &SyncMark {
         self.log.mark()

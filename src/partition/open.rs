@@ -136,6 +136,8 @@ impl Environment {
         if scanned_bytes > 0 {
             // What was read once need not be read again after the next crash.
             self.checkpointer.appended(&partition, scanned_bytes);
+            // In `interval` and `never` what recovery kept may still be in the page cache alone.
+            partition.request_sync();
         }
         Ok(partition)
     }
