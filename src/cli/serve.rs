@@ -9,7 +9,7 @@ use super::announce::{self, Facts};
 use super::exit::Ended;
 use super::output::print;
 use super::settings::SettingsArgs;
-use super::signals::Signals;
+use super::signals::{Asked, Signals};
 use super::start::{self, Running};
 use crate::config::load::Loaded;
 use crate::config::{Config, LogFormat};
@@ -18,6 +18,9 @@ use crate::types::Clock;
 
 /// Threads for calls that block: recovery, reads that miss the page cache, checks that take long.
 const BLOCKING_THREADS_MAX: usize = 128;
+
+/// Signals within this time are one.
+const ONE_SIGNAL: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Run the broker
 #[derive(Debug, clap::Args)]
@@ -81,13 +84,24 @@ async fn serve(loaded: Loaded, said: &Said, clock: &Clock) -> anyhow::Result<()>
     tracing::info!("{}: stopping. Once more stops at once", asked.name());
     tokio::select! {
         () = Box::pin(running.stop()) => {}
-        again = signals.next() => {
+        again = second(&mut signals, clock) => {
             tracing::warn!("{} again: stopped before everything was written", again.name());
             std::process::exit(again.exit_code());
         }
     }
     tracing::info!("stopped in {} ms", clock.monotonic().saturating_sub(began).as_millis());
     Ok(())
+}
+
+/// The next signal that somebody meant: some supervisors signal a process and then its group, at the same instant.
+async fn second(signals: &mut Signals, clock: &Clock) -> Asked {
+    let first = clock.monotonic();
+    loop {
+        let again = signals.next().await;
+        if clock.monotonic().saturating_sub(first) >= ONE_SIGNAL {
+            return again;
+        }
+    }
 }
 
 fn announce(loaded: &Loaded, said: &Said, clock: &Clock, running: &Running) -> anyhow::Result<()> {

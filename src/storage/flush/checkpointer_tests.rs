@@ -209,7 +209,9 @@ fn the_total_is_bounded_by_those_furthest_behind() {
     a_while();
     let done: Vec<_> = fakes.iter().map(|fake| fake.checkpoint()).collect();
     assert_eq!(done[..3], [0, 0, 0], "the small ones wait");
-    assert_eq!(done[7..], [1, 1, 1]);
+    // The round may begin when the bytes of the last append are counted and its partition is not queued yet.
+    assert_eq!(done[7..9], [1, 1]);
+    assert!(done[5..].iter().sum::<i64>() >= 3, "{done:?}");
 }
 
 #[test]
