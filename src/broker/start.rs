@@ -17,7 +17,7 @@ use crate::catalog::{CatalogMachine, CatalogWorld, Command, NewTopic, Reply};
 use crate::config::{Config, TopicSettings};
 use crate::coord::task::{LoadWhen, ShardHandle, ShardSpec, ShardStatus, spawn};
 use crate::partition::table::PartitionTable;
-use crate::partition::{Environment, OpenFault, OpenPartition, Recovered};
+use crate::partition::{Environment, OpenFault, OpenPartition, Recovered, Whose};
 use crate::storage::dir::{DataDir, DirError, DirSpec};
 use crate::storage::files::FileCache;
 use crate::storage::flush::{CheckpointLimits, Checkpointer, Committer, CommitterSpec, unsynced_limit_bytes};
@@ -271,7 +271,7 @@ async fn start_catalog(
         leader_epoch: 0,
     };
     let table = Arc::clone(partitions);
-    let opening = tokio::task::spawn_blocking(move || table.get_or_open(&wanted, &|_| false));
+    let opening = tokio::task::spawn_blocking(move || table.get_or_open(&wanted, &|_| Whose::Unknown));
     let partition = opening
         .await
         .unwrap_or(Err(OpenFault::Unknown))

@@ -7,7 +7,7 @@ use super::{Broker, random};
 use crate::catalog::{CatalogImage, Command, InternalTopic, NewTopic, Reply, TopicError, TopicImage};
 use crate::coord::task::{LoadWhen, ShardHandle};
 use crate::groups::Groups;
-use crate::partition::{OpenFault, OpenPartition, Partition};
+use crate::partition::{OpenFault, OpenPartition, Partition, Whose};
 use crate::types::{ErrorCode, TopicId, TopicPartition};
 
 impl Broker {
@@ -36,7 +36,7 @@ impl Broker {
         partition: i32,
     ) -> Result<Arc<Partition>, OpenFault> {
         let image = self.published.image();
-        if !(0..topic.partitions).contains(&partition) {
+        if !(0..topic.partitions).contains(&partition) || image.topic_by_id(topic.id).is_none() {
             return Err(OpenFault::Unknown);
         }
         let id = TopicPartition { topic: topic.id, partition };
@@ -46,7 +46,7 @@ impl Broker {
             settings: Arc::clone(&topic.settings),
             leader_epoch: image.leader_epoch(topic),
         };
-        let opened = self.partitions.get_or_open(&wanted, &|id| self.is_removed(id))?;
+        let opened = self.partitions.get_or_open(&wanted, &|id| self.whose(id))?;
         // The topic may have been deleted between the look at the image and the opening.
         if self.published.image().topic_by_id(topic.id).is_none() {
             self.partitions.delete(id);
@@ -73,9 +73,14 @@ impl Broker {
         opening.await.unwrap_or(Err(OpenFault::Unknown))
     }
 
-    /// Whether this id is that of a topic that was deleted.
-    fn is_removed(&self, id: TopicId) -> bool {
-        self.published.image().removed(id).is_some()
+    /// What the catalog knows of this id.
+    fn whose(&self, id: TopicId) -> Whose {
+        let image = self.published.image();
+        match image.topic_by_id(id) {
+            Some(_) => Whose::Living,
+            None if image.removed(id).is_some() => Whose::Removed,
+            None => Whose::Unknown,
+        }
     }
 
     /// Makes the topics of these names that do not exist (`auto.create.topics.enable`, S83). Two callers at once both

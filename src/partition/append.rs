@@ -79,6 +79,17 @@ impl Partition {
         }
     }
 
+    /// Runs `work` with the writer, then appends what was pushed meanwhile by those who found the lock taken: whoever
+    /// holds the writer owes them that, whatever it holds it for.
+    pub(super) fn with_writer<T>(&self, work: impl FnOnce(&mut Writer) -> T) -> T {
+        let outcome = work(&mut self.writer.lock());
+        let left_behind = !self.queue.lock().is_empty();
+        if left_behind && let Some(this) = self.sync.partition.upgrade() {
+            this.drain();
+        }
+        outcome
+    }
+
     fn take_queue(&self) -> Option<Vec<Pending>> {
         let mut queue = self.queue.lock();
         if queue.is_empty() {
@@ -112,7 +123,12 @@ impl Partition {
                 Verdict::Duplicate(seen) => stage.duplicates.push((pending, seen)),
                 Verdict::Append => {
                     if writer.log.should_roll(stage.bytes, &header, now) {
-                        self.write(writer, std::mem::take(&mut stage), now);
+                        if !self.write(writer, std::mem::take(&mut stage), now) {
+                            // It was checked against batches that are not in the log.
+                            pending.ack.answer(Err(ErrorCode::KafkaStorageError));
+                            next = writer.log.end();
+                            continue;
+                        }
                         if let Err(error) = self.roll(writer, now) {
                             pending.ack.answer(Err(refusal(&error)));
                             continue;
@@ -130,8 +146,8 @@ impl Partition {
         self.write(writer, stage, now);
     }
 
-    /// Writes what is staged, in one write, and answers or parks its acknowledgements.
-    fn write(self: &Arc<Self>, writer: &mut Writer, stage: Stage, now: Timestamp) {
+    /// Writes what is staged, in one write, and answers or parks its acknowledgements. `false` if the write failed.
+    fn write(self: &Arc<Self>, writer: &mut Writer, stage: Stage, now: Timestamp) -> bool {
         if !stage.batches.is_empty() {
             let batches: Vec<AppendBatch<'_>> = stage
                 .batches
@@ -151,7 +167,7 @@ impl Partition {
                 for pending in stage.batches.into_iter().map(|(pending, _)| pending).chain(duplicates) {
                     pending.ack.answer(Err(error));
                 }
-                return;
+                return false;
             }
             writer.producers.commit();
             self.publish(writer, &stage);
@@ -166,6 +182,7 @@ impl Partition {
             let at = self.appended(seen.first_offset(), append_time);
             self.acknowledge(seen.last_offset + 1, pending.ack, at);
         }
+        true
     }
 
     /// Makes the new end visible, or sees to it that it becomes durable soon.
@@ -233,9 +250,15 @@ impl Partition {
     /// Appends the broker's own batches (an internal topic's) in one write and returns the offset after the last.
     /// Waits for the writer's lock, never for the disk's sync. The batches are trusted: their builder made them.
     pub fn append_own(self: &Arc<Self>, batches: &[(Bytes, BatchHeader)]) -> Result<i64, AppendError> {
+        self.with_writer(|writer| self.append_own_with(writer, batches))
+    }
+
+    fn append_own_with(
+        self: &Arc<Self>,
+        writer: &mut Writer,
+        batches: &[(Bytes, BatchHeader)],
+    ) -> Result<i64, AppendError> {
         let now = self.clock.now_ms();
-        let mut writer = self.writer.lock();
-        let writer = &mut *writer;
         let (mut bytes, mut records, mut pending) = (0, 0, 0);
         let mut next = writer.log.end();
         let mut staged: Vec<AppendBatch<'_>> = Vec::with_capacity(batches.len());
@@ -264,13 +287,12 @@ impl Partition {
 
     /// Makes sure that `bytes` more can be appended without asking the disk for space.
     pub fn reserve(&self, bytes: u64) -> Result<(), AppendError> {
-        self.writer.lock().log.reserve(bytes, self.clock.now_ms())
+        self.with_writer(|writer| writer.log.reserve(bytes, self.clock.now_ms()))
     }
 
     /// Begins a new segment, so that what lies before it can be dropped as a whole.
     pub fn roll_segment(self: &Arc<Self>) -> Result<(), AppendError> {
-        let mut writer = self.writer.lock();
-        self.roll(&mut writer, self.clock.now_ms())
+        self.with_writer(|writer| self.roll(writer, self.clock.now_ms()))
     }
 
     /// Drops whole segments that lie below `offset`; the row without them is durable before their files go.
@@ -289,12 +311,12 @@ impl Partition {
 
     /// Ends writing for good: reserved space is freed and index files are completed.
     pub(super) fn finish(&self) -> io::Result<()> {
-        self.writer.lock().log.close().map_err(io::Error::other)
+        self.with_writer(|writer| writer.log.close()).map_err(io::Error::other)
     }
 
     /// Forgets producers that have not written since `before` (`producer.id.expiration.ms`).
     pub fn expire_producers(&self, before: Timestamp) -> usize {
-        self.writer.lock().producers.expire(before)
+        self.with_writer(|writer| writer.producers.expire(before))
     }
 }
 

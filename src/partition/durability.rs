@@ -70,11 +70,10 @@ impl CheckpointTarget for Partition {
         if self.deleted.load(Ordering::Acquire) {
             return Ok(None);
         }
-        let (mark, producers) = {
-            let writer = self.writer.lock();
+        let (mark, producers) = self.with_writer(|writer| {
             let producers = (!writer.producers.is_empty()).then(|| writer.producers.to_window_snapshot());
             (writer.log.mark(), producers)
-        };
+        });
         self.log.prepare_checkpoint(&mark, producers.as_deref(), producers.is_some())
     }
 

@@ -31,7 +31,7 @@ use crate::storage::log::{Log, LogReader};
 use crate::types::{Clock, ErrorCode, TopicPartition};
 
 pub use self::ack::{AckSlot, AppendTicket};
-pub use self::open::{Environment, OpenFault, OpenPartition, Recovered};
+pub use self::open::{Environment, OpenFault, OpenPartition, Recovered, Whose};
 pub use self::read::{Isolation, OffsetAt, PartitionRead, ReadRequest};
 
 /// Called when a partition is durable up to an asked-for end, or never will be.
@@ -105,7 +105,7 @@ impl Partition {
     /// Puts other settings in force, for the next append on.
     pub fn set_settings(&self, settings: Arc<TopicSettings>) {
         self.settings.store(Arc::clone(&settings));
-        self.writer.lock().log.set_settings(settings);
+        self.with_writer(|writer| writer.log.set_settings(settings));
     }
 
     /// The log's read side: for descriptions and dumps.
@@ -183,6 +183,8 @@ impl Partition {
     pub fn delete(&self) {
         self.deleted.store(true, Ordering::Release);
         self.close(ErrorCode::UnknownTopicOrPartition);
+        // Whoever is appending now ends before the files may go; whoever comes later finds the partition closed.
+        drop(self.writer.lock());
     }
 
     /// Closes the partition: what waits is answered, appends and reads are refused from now on.

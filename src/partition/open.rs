@@ -82,6 +82,17 @@ pub struct OpenPartition {
     pub leader_epoch: i32,
 }
 
+/// What the catalog knows of a topic id that a directory names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// It is a topic's.
+    Living,
+    /// The topic was deleted; its files may go.
+    Removed,
+    /// Nobody knows it.
+    Unknown,
+}
+
 /// A partition cannot be opened.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OpenFault {
@@ -94,12 +105,12 @@ pub enum OpenFault {
 }
 
 impl Environment {
-    /// Opens a partition. Blocks. `is_removed` tells whether a topic id was deleted: what is left of such a topic is
-    /// set aside for unlinking, a stranger's directory is set aside for good.
+    /// Opens a partition. Blocks. `whose` tells what is known of a topic id: a living topic's directory
+    /// is left alone, what is left of a deleted one is set aside for unlinking, a stranger's for good.
     pub(super) fn open(
         &self,
         wanted: &OpenPartition,
-        is_removed: &dyn Fn(TopicId) -> bool,
+        whose: &dyn Fn(TopicId) -> Whose,
     ) -> Result<Arc<Partition>, OpenFault> {
         let row = self.rows.lock().get(&wanted.id).cloned();
         let dir: Arc<Path> = self.root.join(layout::partition_dir(&wanted.topic, wanted.id.partition)).into();
@@ -118,8 +129,12 @@ impl Environment {
         };
         let mut producers = Producers::default();
         let opened = match log::open(spec.clone(), &mut |event| replay(&mut producers, event)) {
+            // The topic asked for was deleted meanwhile, and another of its name lives there.
+            Err(OpenError::Stray { found: Some(found), .. }) if whose(found) == Whose::Living => {
+                return Err(OpenFault::Unknown);
+            }
             Err(OpenError::Stray { found, .. }) => self
-                .set_aside(&dir, wanted, found, is_removed)
+                .set_aside(&dir, wanted, found, whose)
                 .map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })
                 .and_then(|()| {
                     producers = Producers::default();
@@ -171,11 +186,11 @@ impl Environment {
         dir: &Path,
         wanted: &OpenPartition,
         found: Option<TopicId>,
-        is_removed: &dyn Fn(TopicId) -> bool,
+        whose: &dyn Fn(TopicId) -> Whose,
     ) -> std::io::Result<()> {
         let (name, partition) = (&*wanted.topic, wanted.id.partition);
         let aside = match found {
-            Some(id) if is_removed(id) => layout::deleted_dir(name, partition, id),
+            Some(id) if whose(id) == Whose::Removed => layout::deleted_dir(name, partition, id),
             _ => layout::stray_dir(name, partition, found.unwrap_or(TopicId::ZERO)),
         };
         tracing::warn!(directory = %dir.display(), renamed_to = %aside, "a directory of another topic was set aside");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::Partition;
-use super::open::{Environment, OpenFault, OpenPartition};
+use super::open::{Environment, OpenFault, OpenPartition, Whose};
 use crate::storage::layout;
 use crate::storage::manifest::PartitionRow;
 use crate::types::{ErrorCode, TopicId, TopicPartition};
@@ -44,7 +44,7 @@ impl PartitionTable {
     pub fn get_or_open(
         &self,
         wanted: &OpenPartition,
-        is_removed: &dyn Fn(TopicId) -> bool,
+        whose: &dyn Fn(TopicId) -> Whose,
     ) -> Result<Arc<Partition>, OpenFault> {
         if let Some(partition) = self.get(wanted.id) {
             return Ok(partition);
@@ -54,7 +54,7 @@ impl PartitionTable {
             let _turn = turn.lock();
             match self.get(wanted.id) {
                 Some(partition) => Ok(partition),
-                None => self.environment.open(wanted, is_removed).inspect(|partition| {
+                None => self.environment.open(wanted, whose).inspect(|partition| {
                     self.open.write().insert(wanted.id, Arc::clone(partition));
                 }),
             }
