@@ -24,7 +24,7 @@ use source::Source;
     %h, %T and %p. In JSON a record is an object with key, value, headers and timestamp."))]
 pub(super) struct Args {
     /// The topic
-    #[arg(required_unless_present = "topic")]
+    #[arg(value_name = "TOPIC", required_unless_present = "topic")]
     target: Option<String>,
     /// A file to read instead of standard input
     file: Option<PathBuf>,

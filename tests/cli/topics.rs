@@ -1,0 +1,132 @@
+//! `streamd topic`.
+
+use serde_json::Value;
+
+use crate::scene::{Scene, cells};
+
+#[test]
+fn topics_are_created_listed_described_and_deleted() {
+    let scene = Scene::new();
+    let name = scene.name("orders");
+    let created = scene.ok(&["topic", "create", &name, "-p", "3", "-r", "1", "-c", "retention.ms=7d"]);
+    assert_eq!(created, format!("created {name}: 3 partitions, replication factor 1\n"));
+
+    let listed = scene.ok(&["topics", "list"]);
+    let row = cells(&listed).into_iter().find(|row| row[0] == name).expect("it is listed");
+    assert_eq!(row[1..], ["3", "1"]);
+    assert!(scene.ok(&["topic", "list", "--quiet"]).lines().any(|line| line == name), "names only");
+
+    let described = scene.ok(&["topic", "describe", &name]);
+    let described = cells(&described);
+    assert!(described.contains(&vec!["retention.ms", "604800000", "topic"]), "{described:?}");
+    let partitions: Vec<_> = described.iter().skip_while(|row| row.first() != Some(&"PARTITION")).collect();
+    assert_eq!(partitions.len(), 4, "{partitions:?}");
+    assert_eq!(partitions[3][0], "2");
+    assert_eq!(partitions[3][5..], ["0", "0"], "start and end");
+
+    assert_eq!(scene.ok(&["topic", "delete", &name]), format!("deleted {name}\n"));
+    assert!(!scene.ok(&["topic", "list", "-q"]).lines().any(|line| line == name));
+}
+
+#[test]
+fn several_topics_are_made_by_one_command_as_kafkas_script_spells_it() {
+    let scene = Scene::new();
+    let (a, b) = (scene.name("a"), scene.name("b"));
+    let brokers = scene.address().to_owned();
+    let created = scene.ok(&[
+        "topic",
+        "create",
+        "--bootstrap-server",
+        &brokers,
+        "--topic",
+        &a,
+        "--topic",
+        &b,
+        "--partitions",
+        "2",
+        "--replication-factor",
+        "1",
+        "--config",
+        "cleanup.policy=compact",
+        "--if-not-exists",
+    ]);
+    assert_eq!(created.lines().count(), 2);
+    let described = scene.ok(&["topic", "describe", &a, &b]);
+    assert_eq!(described.matches("compact").count(), 2, "{described}");
+    scene.ok(&["topic", "delete", &a, &b]);
+}
+
+#[test]
+fn a_topic_that_exists_is_refused_unless_that_is_fine() {
+    let scene = Scene::new();
+    let name = scene.topic("orders", 1);
+    let error = scene.fails(1, &["topic", "create", &name]);
+    assert_eq!(
+        error,
+        format!("topic {name} exists already. Take another name, or say --if-not-exists to let it be.\n")
+    );
+    assert_eq!(scene.ok(&["topic", "create", &name, "--if-not-exists"]), format!("{name} exists already\n"));
+    assert_eq!(scene.ok(&["topic", "create", &name, "--if-not-exists", "-q"]), "");
+}
+
+#[test]
+fn what_the_broker_refuses_is_said_with_what_to_do() {
+    let scene = Scene::new();
+    let name = scene.name("orders");
+    assert_eq!(
+        scene.fails(1, &["topic", "create", &name, "-r", "3"]),
+        "replication factor 3 needs 3 brokers, 1 is up. Use -r 1, or omit it.\n"
+    );
+    let error = scene.fails(1, &["topic", "create", &name, "-c", "retention.ms=soon"]);
+    assert!(error.contains("retention.ms") && error.contains("INVALID_CONFIG"), "{error}");
+    let error = scene.fails(1, &["topic", "create", "no/name"]);
+    assert!(error.contains("is no topic name"), "{error}");
+    let missing = scene.name("missing");
+    assert_eq!(
+        scene.fails(1, &["topic", "describe", &missing]),
+        format!("topic {missing} does not exist. Create it: streamd topic create {missing}\n")
+    );
+    assert_eq!(
+        scene.fails(1, &["topic", "delete", &missing]),
+        format!("topic {missing} does not exist. streamd topic list shows those that do.\n")
+    );
+    assert_eq!(scene.ok(&["topic", "delete", &missing, "--if-exists"]), "");
+}
+
+#[test]
+fn one_refusal_among_several_does_not_hide_what_was_done() {
+    let scene = Scene::new();
+    let (old, new) = (scene.topic("old", 1), scene.name("new"));
+    let outcome = scene.run(&["topic", "create", &old, &new], b"");
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.out.starts_with(&format!("created {new}")), "{outcome:?}");
+    assert!(outcome.err.starts_with(&format!("topic {old} exists already")), "{outcome:?}");
+}
+
+#[test]
+fn programs_get_json() {
+    let scene = Scene::new();
+    let name = scene.name("orders");
+    let parse = |text: String| serde_json::from_str::<Value>(&text).expect("JSON");
+    let created = parse(scene.ok(&["topic", "create", &name, "-p", "2", "-o", "json"]));
+    assert_eq!((&created[0]["created"], &created[0]["partitions"]), (&true.into(), &2.into()));
+    let listed = parse(scene.ok(&["topic", "list", "-o", "json"]));
+    let listed = listed.as_array().expect("an array");
+    let row = listed.iter().find(|row| row["name"] == name.as_str()).expect("it is listed");
+    assert_eq!(row["id"], created[0]["id"]);
+    let described = parse(scene.ok(&["topic", "describe", &name, "-o", "json"]));
+    assert_eq!(described[0]["partitions"][1]["end"], 0);
+    let settings = described[0]["settings"].as_array().expect("settings");
+    assert!(settings.iter().any(|row| row["name"] == "cleanup.policy" && row["set_by"] == "default"));
+}
+
+#[test]
+fn wide_tables_have_ids_and_every_setting() {
+    let scene = Scene::new();
+    let name = scene.topic("orders", 1);
+    let listed = scene.ok(&["topic", "list", "-o", "wide"]);
+    let row = cells(&listed).into_iter().find(|row| row[0] == name).expect("it is listed");
+    assert_eq!((row[3], row[4].len(), row[5]), ("0", 22, "no"));
+    let described = scene.ok(&["topic", "describe", &name, "-o", "wide"]);
+    assert!(cells(&described).contains(&vec!["cleanup.policy", "delete", "default"]), "{described}");
+}
