@@ -9,6 +9,8 @@ use crate::config::units;
 
 /// Where a broker is looked for when nobody says.
 const DEFAULT_BROKERS: &str = "localhost:9092";
+/// How often a long read looks whether its topics have grown.
+const METADATA_MAX_AGE: Duration = Duration::from_secs(60);
 const BROKERS_VARIABLE: &str = "STREAMD_BROKERS";
 
 /// Which brokers to talk to, and how.
@@ -17,7 +19,7 @@ pub(super) struct BrokerArgs {
     /// Brokers to ask first, with commas between them [env: STREAMD_BROKERS] [default: localhost:9092]
     #[arg(short, long, visible_alias = "bootstrap-server", value_name = "HOST:PORT", global = true)]
     brokers: Option<String>,
-    /// A client property: brokers, client.id or request.timeout.ms; may be given more than once
+    /// A client property: brokers, client.id, request.timeout.ms or metadata.max.age.ms; may be given more than once
     #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = property, global = true)]
     properties: Vec<Property>,
     /// How long to wait for a broker, tries that fail included [default: 30s]
@@ -34,6 +36,7 @@ enum Property {
     Brokers(String),
     ClientId(String),
     Timeout(Duration),
+    MetadataMaxAge(Duration),
     /// What is so anyway.
     Plaintext,
 }
@@ -43,6 +46,14 @@ impl BrokerArgs {
     pub(super) async fn connect(&self) -> Result<Client, Ended> {
         let options = self.options(std::env::var(BROKERS_VARIABLE).ok())?;
         Client::connect(options).await.map_err(ended)
+    }
+
+    /// How long to rely on what topics look like.
+    pub(super) fn metadata_max_age(&self) -> Duration {
+        let mut said = self.properties.iter().rev();
+        let said =
+            said.find_map(|one| if let Property::MetadataMaxAge(age) = one { Some(*age) } else { None });
+        said.unwrap_or(METADATA_MAX_AGE)
     }
 
     /// A remark for people, on standard error.
@@ -81,16 +92,19 @@ fn property(text: &str) -> Result<Property, String> {
     match key.trim() {
         "brokers" | "bootstrap.servers" | "metadata.broker.list" => Ok(Property::Brokers(value)),
         "client.id" => Ok(Property::ClientId(value)),
-        "request.timeout.ms" => {
-            let millis = value.parse().map_err(|_| "request.timeout.ms must be a number of milliseconds")?;
-            Ok(Property::Timeout(Duration::from_millis(millis)))
-        }
+        "request.timeout.ms" => millis(&value).map(Property::Timeout),
+        "metadata.max.age.ms" => millis(&value).map(Property::MetadataMaxAge),
         "security.protocol" if value.eq_ignore_ascii_case("plaintext") => Ok(Property::Plaintext),
         "security.protocol" => Err("this client speaks PLAINTEXT only".to_owned()),
-        other => {
-            Err(format!("\"{other}\" is not known; there are brokers, client.id and request.timeout.ms"))
-        }
+        other => Err(format!(
+            "\"{other}\" is not known; there are brokers, client.id, request.timeout.ms and metadata.max.age.ms"
+        )),
     }
+}
+
+fn millis(value: &str) -> Result<Duration, String> {
+    let millis = value.parse().ok().filter(|millis| *millis > 0);
+    millis.map(Duration::from_millis).ok_or_else(|| "must be a number of milliseconds above 0".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

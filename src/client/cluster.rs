@@ -1,6 +1,6 @@
 //! The client: finds brokers, keeps a connection per broker and purpose, and sends each question to where it belongs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ struct Known {
     controller: Option<i32>,
     /// Who said it.
     from: Option<String>,
+    /// Addresses where a connection came about at some time.
+    reached: HashSet<String>,
 }
 
 /// A broker as connections are kept by.
@@ -101,7 +103,7 @@ impl Client {
     /// # Errors
     /// No answer.
     pub async fn metadata(&self, wanted: Wanted<'_>, create: bool) -> Result<Metadata, Error> {
-        retry(self.0.options.timeout, async || self.metadata_once(wanted, create).await).await
+        retry(self, async || self.metadata_once(wanted, create).await).await
     }
 
     /// As [`Client::metadata`], but tried only once.
@@ -151,6 +153,17 @@ impl Client {
                     None => self.to_any(lane).await,
                 }
             }
+        }
+    }
+
+    /// Whether the same request may work in a moment: also when a broker cannot be reached that could be before.
+    pub(super) fn may_pass(&self, error: &Error) -> bool {
+        match error {
+            Error::Unreachable { tried, .. } => {
+                let known = self.0.known.lock();
+                tried.iter().any(|(address, _)| known.reached.contains(address))
+            }
+            error => error.is_transient(),
         }
     }
 
@@ -219,6 +232,7 @@ impl Client {
 
     /// Keeps a connection, unless somebody else was faster: then theirs is used.
     fn keep(&self, key: (Node, Lane), connection: Connection) -> Arc<Connection> {
+        self.0.known.lock().reached.insert(connection.address().to_owned());
         let mut connections = self.0.connections.lock();
         connections.retain(|_, connection| !connection.is_over());
         Arc::clone(connections.entry(key).or_insert_with(|| Arc::new(connection)))

@@ -20,6 +20,7 @@ use super::fetched::Aborted;
 use super::metadata::topic_name;
 use super::offsets::{self, Isolation, Place};
 use super::retry::Backoff;
+use super::topics::LOOKUPS_MAX;
 use super::{Client, Error, FetchedPartition, Metadata, Topic, Wanted};
 use crate::types::{ErrorCode, TopicId};
 use crate::wire::uuid;
@@ -301,6 +302,7 @@ impl Consumer {
             Err(error) => return Err(error),
         };
         let mut failed = None;
+        let mut anew = Vec::new();
         for position in self.positions.iter_mut().filter(|position| position.leader.is_none()) {
             let doing = || format!("read {}-{}", position.topic, position.partition);
             let topic = metadata.topics.get(&*position.topic);
@@ -308,6 +310,12 @@ impl Consumer {
                 topic.and_then(|topic| topic.partitions.iter().find(|row| row.index == position.partition));
             match (topic, row.and_then(|row| row.leader)) {
                 (Some(topic), Some(leader)) => {
+                    // Another topic of the same name: its records are all new.
+                    if position.id != topic.id && !position.id.is_zero() {
+                        let (name, partition, from) = (&position.topic, position.partition, position.next);
+                        anew.push(Event::Skipped { topic: Arc::clone(name), partition, from, to: 0 });
+                        position.next = 0;
+                    }
                     position.id = topic.id;
                     position.leader = Some(leader);
                 }
@@ -317,7 +325,10 @@ impl Consumer {
                 }
             }
         }
+        self.events.extend(anew);
+        let is_missing = |error: &Error| error.code() == Some(ErrorCode::UnknownTopicOrPartition);
         match failed {
+            Some(error) if is_missing(&error) && self.backoff.failures() >= LOOKUPS_MAX => Err(error),
             Some(error) if !error.is_transient() => Err(error),
             Some(error) => self.look_up(error),
             None => Ok(()),

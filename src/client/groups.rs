@@ -74,7 +74,7 @@ pub async fn list(client: &Client) -> Result<Vec<Listed>, Error> {
     client.metadata(Wanted::None, false).await?;
     let mut groups = Vec::new();
     for broker in client.broker_ids() {
-        let answer = retry(client.options().timeout, async || {
+        let answer = retry(client, async || {
             let make = |_| ListGroupsRequest::default();
             let answer = client.call(At::Broker(broker), Lane::Questions, make).await?;
             Error::check("list groups", answer.error_code, None)?;
@@ -99,7 +99,7 @@ pub async fn list(client: &Client) -> Result<Vec<Listed>, Error> {
 /// # Errors
 /// `GROUP_ID_NOT_FOUND` when there is none of this name, another refusal, or no answer.
 pub async fn describe(client: &Client, group: &str) -> Result<Described, Error> {
-    retry(client.options().timeout, async || {
+    retry(client, async || {
         let coordinator = coordinator::find(client, group).await?;
         let described = match classic(client, coordinator, group).await? {
             Some(described) => Some(described),

@@ -48,6 +48,7 @@ pub struct Membership {
     /// This member's id, empty before the coordinator has given one, and the generation it joined.
     committer: Committer,
     assignment: Assignment,
+    is_leader: bool,
     heartbeat: Option<Heartbeat>,
 }
 
@@ -70,6 +71,7 @@ impl Membership {
             coordinator: -1,
             committer: Committer { member_id: StrBytes::new(), generation: -1 },
             assignment: Assignment::new(),
+            is_leader: false,
             heartbeat: None,
         }
     }
@@ -111,6 +113,11 @@ impl Membership {
         &self.assignment
     }
 
+    /// Whether this member divides the partitions: then it is the one to join again when a topic has grown.
+    pub fn is_leader(&self) -> bool {
+        self.is_leader
+    }
+
     /// Waits until this member has to join again; never before it has joined. May be dropped while it waits.
     ///
     /// # Errors
@@ -138,13 +145,11 @@ impl Membership {
     /// The coordinator refuses, or does not answer.
     pub async fn committed(&self) -> Result<Offsets, Error> {
         let found = self.coordinator;
-        retry(self.client.options().timeout, async || {
-            coordinator::committed(&self.client, found, &self.group, true).await
-        })
-        .await
+        retry(&self.client, async || coordinator::committed(&self.client, found, &self.group, true).await)
+            .await
     }
 
-    /// Commits offsets: those of the next records to read.
+    /// Commits offsets: those of the next records to read. Tried once, or twice when the coordinator has moved.
     ///
     /// # Errors
     /// The coordinator refuses, since this member is not part of the group's current generation any more, or it does
@@ -153,22 +158,18 @@ impl Membership {
         if offsets.is_empty() {
             return Ok(());
         }
-        let mut coordinator = self.coordinator;
-        let committed = retry(self.client.options().timeout, async || {
-            let tried =
-                coordinator::commit(&self.client, coordinator, &self.group, &self.committer, offsets).await;
-            let moved = matches!(
-                tried.as_ref().err().and_then(Error::code),
-                Some(ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable)
-            );
-            if moved {
-                coordinator = coordinator::find(&self.client, &self.group).await?;
+        let (client, group) = (&self.client, &self.group);
+        let tried = coordinator::commit(client, self.coordinator, group, &self.committer, offsets).await;
+        let has_moved = |error: &Error| {
+            matches!(error.code(), Some(ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable))
+        };
+        match tried {
+            Err(error) if has_moved(&error) => {
+                self.coordinator = coordinator::find(client, group).await?;
+                coordinator::commit(client, self.coordinator, group, &self.committer, offsets).await
             }
-            tried
-        })
-        .await;
-        self.coordinator = coordinator;
-        committed
+            tried => tried,
+        }
     }
 
     /// Leaves, so that the others need not wait for this member's session to run out.
@@ -208,8 +209,8 @@ impl Membership {
         }
         Error::check(format!("join group {}", self.group), joined.error_code, None)?;
         self.committer.generation = joined.generation_id;
-        let shared =
-            if joined.leader == joined.member_id { self.divide(&joined).await? } else { BTreeMap::new() };
+        self.is_leader = joined.leader == joined.member_id;
+        let shared = if self.is_leader { self.divide(&joined).await? } else { BTreeMap::new() };
         let make = |version| sync_request(version, &self.group, &self.committer, &shared);
         let synced =
             self.client.call_within(At::Broker(self.coordinator), Lane::Group, JOIN_MAX, make).await?;

@@ -64,8 +64,7 @@ pub async fn list(
     place: Place,
     isolation: Isolation,
 ) -> Result<BTreeMap<i32, i64>, Error> {
-    retry(client.options().timeout, async || list_once(client, topic, partitions, place, isolation).await)
-        .await
+    retry(client, async || list_once(client, topic, partitions, place, isolation).await).await
 }
 
 /// As [`list`], but tried only once.

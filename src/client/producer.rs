@@ -15,6 +15,7 @@ use super::connection::millis;
 use super::metadata::topic_name;
 use super::partitioner::Partitioner;
 use super::retry::{Backoff, retry};
+use super::topics::LOOKUPS_MAX;
 use super::{Client, Error, Metadata, Topic, Wanted, topics};
 use crate::config::topic::Compression;
 use crate::record::{BatchError, NewRecord};
@@ -358,7 +359,9 @@ impl Producer {
         let Some(topic) = metadata.topics.get(&self.topic) else { return Ok(()) };
         if let Some(code) = topic.error {
             let error = Error::refused(format!("produce to {}", self.topic), code.code(), None);
-            return if error.is_transient() { self.look_up(error) } else { Err(error) };
+            let is_gone =
+                code == ErrorCode::UnknownTopicOrPartition && self.backoff.failures() >= LOOKUPS_MAX;
+            return if error.is_transient() && !is_gone { self.look_up(error) } else { Err(error) };
         }
         self.id = topic.id;
         for row in &topic.partitions {
@@ -388,7 +391,7 @@ const fn level(codec: Codec) -> i32 {
 
 /// An id for idempotence, unless the cluster does not give this user one: then the producer does without.
 async fn producer_id(client: &Client) -> Result<Option<ProducerId>, Error> {
-    let asked = retry(client.options().timeout, async || {
+    let asked = retry(client, async || {
         let answer = client.call(At::Any, Lane::Questions, |_| id_request()).await?;
         Error::check("get a producer id", answer.error_code, None)?;
         Ok(ProducerId { id: *answer.producer_id, epoch: answer.producer_epoch })

@@ -25,8 +25,9 @@ const RESOURCE_TOPIC: i8 = 2;
 const BROKERS_CHOICE: i32 = -1;
 /// The first CreateTopics that knows [`BROKERS_CHOICE`].
 const BROKERS_CHOICE_SINCE: i16 = 4;
-/// How often a topic that does not exist is asked for when it is to be created: its creation takes a moment.
-const CREATION_TRIES: u32 = 8;
+/// How often a topic is asked for before it counts as missing, where it has just been created, or was there a moment
+/// ago: with the pauses between, a little more than two seconds.
+pub(super) const LOOKUPS_MAX: u32 = 8;
 
 /// A topic to create.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,7 +92,7 @@ pub async fn find(client: &Client, name: &str, create: bool) -> Result<Topic, Er
         };
         tries += 1;
         let missing = error.code() == Some(ErrorCode::UnknownTopicOrPartition);
-        if !error.is_transient() || missing && (!create || tries == CREATION_TRIES) {
+        if !client.may_pass(&error) || missing && (!create || tries == LOOKUPS_MAX) {
             return Err(error);
         }
         sleep(backoff.after(error)?).await;
@@ -117,7 +118,7 @@ async fn look_for(client: &Client, name: &str, create: bool) -> Result<Topic, Er
 /// No answer at all.
 pub async fn create(client: &Client, topics: &[NewTopic]) -> Result<Vec<Result<Created, Error>>, Error> {
     let timeout = client.options().timeout;
-    let answer = retry(timeout, async || {
+    let answer = retry(client, async || {
         client
             .call(At::Controller, Lane::Questions, |version| create_request(version, topics, millis(timeout)))
             .await
@@ -167,7 +168,7 @@ fn created(answer: &CreateTopicsResponse, topic: &NewTopic) -> Result<Created, E
 /// No answer at all.
 pub async fn delete(client: &Client, names: &[String]) -> Result<Vec<Result<(), Error>>, Error> {
     let timeout = client.options().timeout;
-    let answer = retry(timeout, async || {
+    let answer = retry(client, async || {
         client
             .call(At::Controller, Lane::Questions, |version| delete_request(version, names, millis(timeout)))
             .await
@@ -199,7 +200,7 @@ fn deleted(answer: &DeleteTopicsResponse, name: &str) -> Result<(), Error> {
 /// # Errors
 /// The broker refuses, or does not answer.
 pub async fn settings(client: &Client, name: &str) -> Result<Vec<Setting>, Error> {
-    let answer = retry(client.options().timeout, async || {
+    let answer = retry(client, async || {
         let answer = client.call(At::Any, Lane::Questions, |_| settings_request(name)).await?;
         let row = answer.results.into_iter().next().unwrap_or_default();
         Error::check(

@@ -196,3 +196,33 @@ fn a_broker_that_stays_away_is_given_up() {
     scene.broker().unwrap().stop();
     assert_eq!(consumer.close(), 3, "nobody is there");
 }
+
+#[test]
+fn a_topic_that_is_deleted_ends_the_reading_and_one_made_again_is_read_from_its_start() {
+    let scene = Scene::new();
+    let topic = topic_with(&scene, &["a", "b"]);
+    let consumer = scene.start(&["consume", &topic, "-q"]);
+    assert_eq!(consumer.take(2), ["a", "b"]);
+    scene.ok(&["topic", "delete", &topic]);
+    scene.ok(&["topic", "create", &topic]);
+    scene.feed(&["produce", &topic, "-q"], b"anew\n");
+    assert_eq!(consumer.line(), "anew");
+    scene.ok(&["topic", "delete", &topic]);
+    assert_eq!(consumer.close(), 1, "it is gone for good");
+}
+
+#[test]
+fn partitions_that_a_topic_gets_later_are_read_too() {
+    let scene = Scene::new();
+    let topic = scene.topic("t", 1);
+    let eager = ["-q", "-X", "metadata.max.age.ms=200"];
+    let alone = scene.start(&[&["consume", &topic][..], &eager].concat());
+    let group = scene.name("g");
+    let member = scene.start(&[&["consume", &topic, "-g", &group][..], &eager].concat());
+    scene.feed(&["produce", &topic, "-q"], b"before\n");
+    assert_eq!((alone.line(), member.line()), ("before".to_owned(), "before".to_owned()));
+    scene.grow(&topic, 3);
+    scene.feed(&["produce", &topic, "-q", "-p", "2"], b"after\n");
+    assert_eq!((alone.line(), member.line()), ("after".to_owned(), "after".to_owned()));
+    assert_eq!((alone.interrupt(), member.interrupt()), ((0, Vec::new()), (0, Vec::new())));
+}

@@ -7,6 +7,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
+
 use crate::support::{Broker, signal};
 
 /// How long a command may take to say what is waited for.
@@ -70,6 +74,17 @@ impl Scene {
         let name = self.name(name);
         self.ok(&["topic", "create", &name, "-p", &partitions.to_string()]);
         name
+    }
+
+    /// Gives a topic more partitions.
+    pub(crate) fn grow(&self, topic: &str, partitions: usize) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", &self.address).create().expect("an admin client");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let wanted = [NewPartitions::new(topic, partitions)];
+        let grown =
+            runtime.block_on(admin.create_partitions(&wanted, &AdminOptions::new())).expect("an answer");
+        grown.into_iter().for_each(|row| drop(row.expect("it grows")));
     }
 
     fn command(&self, args: &[&str]) -> Command {

@@ -1,9 +1,10 @@
 //! One run of `streamd consume`: from finding the partitions to the last commit.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::super::brokers::BrokerArgs;
 use super::super::exit::Ended;
@@ -15,12 +16,15 @@ use super::sink::Sink;
 use crate::client::consumer::{Consumer, Event};
 use crate::client::membership::{Disturbance, Membership, Offsets};
 use crate::client::offsets::{self, Place};
-use crate::client::{Client, Error, FetchedPartition, Topic, topics};
+use crate::client::{Client, Error, FetchedPartition, Topic, Wanted, topics};
+use crate::types::ErrorCode;
 
 /// How often a member commits what it has printed.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the last commit and the farewell to the group may take.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
+/// Between two tries of the last commit.
+const COMMIT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The state of a run.
 #[derive(Debug)]
@@ -32,10 +36,24 @@ pub(super) struct Session<'a> {
     consumer: Consumer,
     membership: Option<Membership>,
     positions: Positions,
+    /// How many partitions each topic had when it was last looked at.
+    counts: BTreeMap<String, usize>,
     sink: Sink,
     printed: u64,
     /// Whether partitions with commits have been told to whoever gave `-o`.
     told_of_commits: bool,
+}
+
+/// What is to be done next.
+#[derive(Debug)]
+enum Next {
+    /// Find the partitions, as a member or alone.
+    Begin,
+    /// The same again, after giving up those of before.
+    Rejoin(Disturbance),
+    Commit,
+    LookForGrowth,
+    Handle(Event),
 }
 
 /// Whether to go on.
@@ -58,6 +76,7 @@ impl<'a> Session<'a> {
             interrupt: Some(interrupt),
             membership,
             positions: Positions::default(),
+            counts: BTreeMap::new(),
             sink: Sink::default(),
             printed: 0,
             told_of_commits: false,
@@ -66,48 +85,51 @@ impl<'a> Session<'a> {
 
     /// Reads and prints until it is told to stop, or has printed what there was to print.
     pub(super) async fn run(&mut self) -> anyhow::Result<()> {
-        let mut commits = interval(COMMIT_INTERVAL);
-        commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut interrupt = self.interrupt.take();
-        let outcome = Box::pin(self.read(interrupt.as_mut(), &mut commits)).await;
-        if let Some(interrupt) = interrupt {
-            interrupt.next_one_ends_it();
-        }
+        let Some(mut interrupt) = self.interrupt.take() else { return Ok(()) };
+        let outcome = Box::pin(self.read(&mut interrupt)).await;
+        interrupt.next_one_ends_it();
         outcome
     }
 
-    async fn read(
-        &mut self,
-        mut interrupt: Option<&mut Interrupt>,
-        commits: &mut Interval,
-    ) -> anyhow::Result<()> {
+    async fn read(&mut self, interrupt: &mut Interrupt) -> anyhow::Result<()> {
         if self.plan.records_max == Some(0) {
             return Ok(());
         }
-        let mut flow = tokio::select! {
-            () = asked(&mut interrupt) => Flow::Stop,
-            begun = Box::pin(self.begin()) => begun?,
-        };
-        while flow == Flow::On {
-            flow = tokio::select! {
+        let mut commits = pause(COMMIT_INTERVAL);
+        let mut looks = pause(self.notes.metadata_max_age());
+        let follows = !self.plan.stop_at_end && self.plan.partitions.is_empty();
+        let mut next = Next::Begin;
+        loop {
+            // Whatever is going on, Ctrl-C ends it.
+            let flow = tokio::select! {
+                () = interrupt.asked() => Flow::Stop,
+                flow = Box::pin(self.act(next)) => flow?,
+            };
+            if flow == Flow::Stop {
+                return Ok(());
+            }
+            next = tokio::select! {
                 biased;
-                () = asked(&mut interrupt) => Flow::Stop,
-                disturbed = disturbed(&mut self.membership) => {
-                    let disturbance = disturbed.map_err(ended)?;
-                    self.give_up_partitions(disturbance).await?;
-                    tokio::select! {
-                        () = asked(&mut interrupt) => Flow::Stop,
-                        begun = Box::pin(self.begin()) => begun?,
-                    }
-                }
-                _ = commits.tick(), if self.membership.is_some() => {
-                    self.commit().await?;
-                    Flow::On
-                }
-                event = self.consumer.next() => self.handle(event.map_err(ended)?)?,
+                () = interrupt.asked() => return Ok(()),
+                disturbed = disturbed(&mut self.membership) => Next::Rejoin(disturbed.map_err(ended)?),
+                _ = commits.tick(), if self.membership.is_some() => Next::Commit,
+                _ = looks.tick(), if follows => Next::LookForGrowth,
+                event = self.consumer.next() => Next::Handle(event.map_err(lost_topic)?),
             };
         }
-        Ok(())
+    }
+
+    async fn act(&mut self, next: Next) -> anyhow::Result<Flow> {
+        match next {
+            Next::Begin => self.begin().await,
+            Next::Rejoin(disturbance) => {
+                self.give_up_partitions(disturbance).await?;
+                self.begin().await
+            }
+            Next::Commit => self.commit().await.map(|()| Flow::On),
+            Next::LookForGrowth => self.look_for_growth().await,
+            Next::Handle(event) => self.handle(event),
+        }
     }
 
     /// Commits what is printed and leaves the group.
@@ -115,18 +137,24 @@ impl<'a> Session<'a> {
         self.sink.flush()?;
         let Some(mut membership) = self.membership.take() else { return Ok(()) };
         let farewell = async {
-            let committed = membership.commit(self.positions.uncommitted()).await;
+            let committed = loop {
+                match membership.commit(self.positions.uncommitted()).await {
+                    Err(error) if error.may_pass() && !is_of_the_past(&error) => sleep(COMMIT_PAUSE).await,
+                    tried => break tried,
+                }
+            };
             // The session runs out if this fails.
             let _left = membership.leave().await;
             committed
         };
+        let told = |why: String| {
+            format!("the last offsets are not committed, so their records will come again: {why}")
+        };
         match timeout(CLOSE_MAX, Box::pin(farewell)).await {
-            Ok(committed) => Ok(committed.map_err(ended)?),
-            Err(_) => Err(Ended::TimedOut(format!(
-                "the last offsets are not committed: no answer within {} s.",
-                CLOSE_MAX.as_secs()
-            ))
-            .into()),
+            Ok(committed) => Ok(committed.map_err(|error| Ended::Refused(told(ended(error).to_string())))?),
+            Err(_) => {
+                Err(Ended::TimedOut(told(format!("no answer within {} s.", CLOSE_MAX.as_secs()))).into())
+            }
         }
     }
 
@@ -156,6 +184,7 @@ impl<'a> Session<'a> {
             }
         }
         for (topic, own) in &partitions {
+            self.counts.insert(topic.name.clone(), topic.partitions.len());
             Box::pin(self.assign(topic, own, &committed))
                 .await
                 .map_err(|error| ended_on_topic(&topic.name, error))?;
@@ -196,7 +225,7 @@ impl<'a> Session<'a> {
         let stops = if self.plan.stop_at_end {
             offsets::list(&self.client, &topic.name, own, Place::End, isolation).await?
         } else {
-            std::collections::BTreeMap::new()
+            BTreeMap::new()
         };
         let name: Arc<str> = topic.name.as_str().into();
         for (index, start) in starts {
@@ -221,7 +250,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Commits what is printed. When the group has gone on, the heartbeat tells of it too.
+    /// Commits what is printed. When the group has gone on, or the broker is away, the heartbeat tells of it too; the
+    /// offsets go with the next commit.
     async fn commit(&mut self) -> anyhow::Result<()> {
         let Some(membership) = &mut self.membership else { return Ok(()) };
         match membership.commit(self.positions.uncommitted()).await {
@@ -229,9 +259,35 @@ impl<'a> Session<'a> {
                 self.positions.committed();
                 Ok(())
             }
-            Err(error) if is_of_the_past(&error) => Ok(()),
+            Err(error) if is_of_the_past(&error) || error.may_pass() => Ok(()),
             Err(error) => Err(ended(error).into()),
         }
+    }
+
+    /// Looks whether topics have more partitions than before. New ones are read from their start; in a group the
+    /// leader has them shared out.
+    async fn look_for_growth(&mut self) -> anyhow::Result<Flow> {
+        let names: Vec<&str> = self.plan.topics.iter().map(String::as_str).collect();
+        let Ok(metadata) = self.client.metadata(Wanted::Named(&names), false).await else {
+            // Whoever reads hears of it too.
+            return Ok(Flow::On);
+        };
+        let mut has_grown = false;
+        for topic in metadata.topics.values() {
+            let Some(count) = self.counts.get_mut(&topic.name) else { continue };
+            let before = std::mem::replace(count, topic.partitions.len().max(*count));
+            has_grown |= topic.partitions.len() > before;
+            if self.membership.is_none() {
+                for partition in topic.partitions.iter().skip(before) {
+                    self.consumer.assign(topic, partition.index, 0);
+                }
+            }
+        }
+        if has_grown && self.membership.as_ref().is_some_and(Membership::is_leader) {
+            self.give_up_partitions(Disturbance::Rebalance).await?;
+            return self.begin().await;
+        }
+        Ok(Flow::On)
     }
 
     fn handle(&mut self, event: Event) -> anyhow::Result<Flow> {
@@ -307,17 +363,30 @@ impl<'a> Session<'a> {
 
 /// Whether a commit is refused since the group has a new generation.
 fn is_of_the_past(error: &Error) -> bool {
-    use crate::types::ErrorCode::{IllegalGeneration, RebalanceInProgress, UnknownMemberId};
-    matches!(error.code(), Some(IllegalGeneration | RebalanceInProgress | UnknownMemberId))
+    matches!(
+        error.code(),
+        Some(ErrorCode::IllegalGeneration | ErrorCode::RebalanceInProgress | ErrorCode::UnknownMemberId)
+    )
 }
 
-async fn asked(interrupt: &mut Option<&mut Interrupt>) {
-    match interrupt {
-        Some(interrupt) => interrupt.asked().await,
-        None => std::future::pending().await,
+/// A ticker whose first tick is one period away.
+fn pause(period: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// The end of reading, with what most likely happened when a topic is not there any more.
+fn lost_topic(error: Error) -> Ended {
+    match error.code() {
+        Some(ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId) => {
+            Ended::Refused(format!("{error}. The topic has been deleted."))
+        }
+        _ => ended(error),
     }
 }
 
+/// Waits until the membership, if there is one, has to be renewed.
 async fn disturbed(membership: &mut Option<Membership>) -> Result<Disturbance, Error> {
     match membership {
         Some(membership) => membership.disturbed().await,

@@ -95,6 +95,9 @@ async fn produce(args: &Args, topic: &str, mut source: Source, mut input: Input)
     let started = Producer::start(client, topic, args.settings()).await;
     let mut producer = started.map_err(|error| ended_on_topic(topic, error))?;
     input.check_partition(args.partition, topic, producer.partitions())?;
+    if source.is_terminal() {
+        args.brokers.note("each line is a record; Ctrl-D ends the input");
+    }
     let mut interrupt = Interrupt::listen()?;
     let mut fault = None;
     loop {

@@ -1,7 +1,7 @@
 //! Bytes of standard input or a file, read by a thread of their own: such reads block, and nothing can wake them.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -17,11 +17,14 @@ const BLOCKS_MAX: usize = 4;
 pub(super) struct Source {
     blocks: mpsc::Receiver<io::Result<Vec<u8>>>,
     name: String,
+    is_terminal: bool,
 }
 
 impl Source {
     /// Begins to read this file, or standard input; `-` is standard input too.
     pub(super) fn open(file: Option<PathBuf>) -> anyhow::Result<Self> {
+        let file = file.filter(|path| path != Path::new("-"));
+        let is_terminal = file.is_none() && io::stdin().is_terminal();
         let (name, reader): (String, Box<dyn Read + Send>) = match file.filter(|path| path != Path::new("-"))
         {
             Some(path) => {
@@ -36,7 +39,12 @@ impl Source {
             .name("streamd-input".to_owned())
             .spawn(move || read_all(reader, &sender))
             .context("cannot start the thread that reads")?;
-        Ok(Self { blocks, name })
+        Ok(Self { blocks, name, is_terminal })
+    }
+
+    /// Whether somebody types it.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.is_terminal
     }
 
     /// The next bytes; `None` at the end. May be dropped while it waits.
