@@ -13,7 +13,7 @@ use super::names;
 use super::placement;
 use super::state::{Catalog, TopicRow};
 use super::{CatalogWorld, TopicImage};
-use crate::types::{ErrorCode, TopicId};
+use crate::types::{ErrorCode, TopicId, topic_name};
 
 /// Partitions that one request may make.
 pub(super) const PARTITIONS_MAX: u64 = 10_000;
@@ -179,7 +179,7 @@ fn check_name(hard: &Catalog, name: &str) -> Result<(), TopicError> {
             format!("Topic '{name}' collides with existing topic: {other}"),
         ));
     }
-    names::check(name).map_err(|why| TopicError::new(ErrorCode::InvalidTopicException, why))
+    topic_name::check(name).map_err(|why| TopicError::new(ErrorCode::InvalidTopicException, why))
 }
 
 /// The topic's own settings. What is given twice counts as it was given last. The broker's own topics begin with what

@@ -8,6 +8,7 @@ use super::raw::{Layer, Problem, Written, WrittenTopic};
 use super::settings::shown;
 use super::value;
 use super::{DeclaredTopic, TopicDefaults};
+use crate::types::topic_name;
 
 /// Checks the topics and merges them by name; a topic of a higher layer replaces that of a lower one.
 pub(super) fn topics(
@@ -40,7 +41,7 @@ fn declared(topic: &WrittenTopic, defaults: &TopicDefaults) -> Result<DeclaredTo
     for written in &topic.settings {
         let problem = |text: String| Problem::new(&written.origin, text);
         match written.name.as_str() {
-            "name" => name = Some(topic_name(&written.text).map_err(problem)?),
+            "name" => name = Some(name_of(&written.text).map_err(problem)?),
             "partitions" => partitions = Some(partition_count(&written.text).map_err(problem)?),
             other => match other.strip_prefix("config.") {
                 Some(setting) => {
@@ -61,15 +62,14 @@ fn declared(topic: &WrittenTopic, defaults: &TopicDefaults) -> Result<DeclaredTo
     Ok(DeclaredTopic { name, partitions, config })
 }
 
-/// A name that Kafka takes (S84).
-fn topic_name(text: &str) -> Result<String, String> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if text.is_empty() || text.len() > 249 || text == "." || text == ".." || !text.chars().all(legal) {
-        return Err(format!(
+/// A name that the catalog will take.
+fn name_of(text: &str) -> Result<String, String> {
+    match topic_name::check(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(_) => Err(format!(
             "topic name \"{text}\" must be 1 to 249 letters, digits, dots, underscores and dashes, and not . or .."
-        ));
+        )),
     }
-    Ok(text.to_owned())
 }
 
 fn partition_count(text: &str) -> Result<i32, String> {

@@ -7,6 +7,7 @@ pub mod error_code;
 pub mod ids;
 pub mod offset;
 pub mod time;
+pub mod topic_name;
 
 pub use codec::Codec;
 pub use error_code::ErrorCode;

@@ -10,9 +10,9 @@ use kafka_protocol::messages::describe_configs_response::{
 };
 
 use crate::api::{Api, Call, Started, done};
-use crate::catalog::{CatalogImage, names};
+use crate::catalog::CatalogImage;
 use crate::config::ConfigEntry;
-use crate::types::ErrorCode;
+use crate::types::{ErrorCode, topic_name};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
 /// Key, versions, form.
@@ -88,7 +88,7 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
 type Entries = Result<Vec<ConfigEntry>, (ErrorCode, String)>;
 
 fn topic_entries(api: &Api, image: &CatalogImage, name: &str) -> Entries {
-    names::check(name).map_err(|message| (ErrorCode::InvalidTopicException, message))?;
+    topic_name::check(name).map_err(|message| (ErrorCode::InvalidTopicException, message))?;
     let unknown = "This server does not host this topic-partition.";
     let topic = image.topic(name).ok_or_else(|| (ErrorCode::UnknownTopicOrPartition, unknown.to_owned()))?;
     Ok(api.broker.config().topic_defaults.entries(&topic.overrides))

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use crate::api::operations;
 use crate::api::{Api, Call, Started, done};
-use crate::catalog::{CatalogImage, TopicImage, names};
-use crate::types::ErrorCode;
+use crate::catalog::{CatalogImage, TopicImage};
+use crate::types::{ErrorCode, topic_name};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
 /// Key, versions, form.
@@ -146,7 +146,7 @@ fn found(
 
 /// Why a name is not found: it cannot exist, or it does not.
 fn unknown(name: &str) -> ErrorCode {
-    match names::check(name) {
+    match topic_name::check(name) {
         Ok(()) => ErrorCode::UnknownTopicOrPartition,
         Err(_) => ErrorCode::InvalidTopicException,
     }

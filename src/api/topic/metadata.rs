@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 use crate::api::{Api, Call, Outcome, Responder, Started, done, operations, waits};
 use crate::broker::Endpoint;
-use crate::catalog::{CatalogImage, TopicImage, names};
-use crate::types::{ErrorCode, TopicId};
+use crate::catalog::{CatalogImage, TopicImage};
+use crate::types::{ErrorCode, TopicId, topic_name};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
 /// Key, versions, form.
@@ -157,7 +157,7 @@ fn describe(
 
 /// Why a name is not found: it cannot exist, or it does not.
 fn unknown(name: &str) -> ErrorCode {
-    match names::check(name) {
+    match topic_name::check(name) {
         Ok(()) => ErrorCode::UnknownTopicOrPartition,
         Err(_) => ErrorCode::InvalidTopicException,
     }
