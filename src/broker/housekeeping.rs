@@ -25,6 +25,9 @@ pub(super) async fn run(broker: Weak<Broker>) {
     loop {
         tokio::time::sleep(TICK).await;
         let Some(broker) = broker.upgrade() else { return };
+        if broker.is_lost() {
+            return;
+        }
         let now = broker.clock.monotonic();
         let due_retention = now >= retained_at + broker.config.storage.retention_check_interval;
         let due_expiry = now >= expired_at + broker.config.producers.id_expiration_check_interval;
@@ -56,6 +59,19 @@ pub(super) async fn run(broker: Weak<Broker>) {
 }
 
 impl Broker {
+    /// Looks whether the data directory is still in its place. If not, it is out of service from here on, and whoever
+    /// runs the broker is told to stop it.
+    fn is_lost(&self) -> bool {
+        let health = self.data_dir.health();
+        if let Err(why) = self.data_dir.check_place() {
+            health.lose(&why);
+        }
+        if health.is_lost() {
+            self.lost.notify_one();
+        }
+        health.is_lost()
+    }
+
     /// Drops the segments of every open partition that are too old or too many (S90). `true` if some are to follow as
     /// soon as a checkpoint allows.
     fn retain(&self, now: Duration) -> bool {

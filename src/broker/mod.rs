@@ -12,6 +12,7 @@ mod published;
 pub mod random;
 mod removal;
 mod start;
+mod stop;
 mod sweep;
 mod topics;
 
@@ -35,6 +36,7 @@ use crate::wire::service::Peer;
 pub use self::endpoints::Endpoint;
 pub use self::group_shards::CONSUMER_OFFSETS;
 pub use self::start::StartError;
+pub use self::stop::{StopFault, Stopped};
 
 /// A running broker.
 #[derive(Debug)]
@@ -57,6 +59,8 @@ pub struct Broker {
     /// Segment files that left their logs and wait for their readers.
     unlinks: parking_lot::Mutex<housekeeping::Unlinks>,
     background: parking_lot::Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    /// Told when the data directory is gone.
+    lost: tokio::sync::Notify,
 }
 
 impl Broker {

@@ -1,13 +1,13 @@
-//! Starting and stopping, in order.
+//! Starting, in order.
 
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::coord_log::PartitionLog;
 use super::group_shards::GroupShards;
@@ -95,6 +95,7 @@ impl Broker {
             recovered: AtomicBool::new(clean),
             unlinks: Mutex::default(),
             background: Mutex::default(),
+            lost: Notify::new(),
         });
         broker.make_declared_topics().await?;
         let tasks = vec![
@@ -135,45 +136,6 @@ impl Broker {
             }),
             Reply::Refused(error) => Err(StartError::Catalog(error.name().to_owned())),
             _ => Ok(()),
-        }
-    }
-
-    /// Stops: coordinators finish what they have, logs are closed, synced and checkpointed, and the manifest says that
-    /// all is well. Nothing may be served any more when this is called.
-    pub async fn stop(self: Arc<Self>) {
-        self.groups.stop().await;
-        self.catalog.stop().await;
-        for task in std::mem::take(&mut *self.background.lock()) {
-            task.abort();
-        }
-        let broker = Arc::clone(&self);
-        let closing = tokio::task::spawn_blocking(move || broker.close_storage());
-        if closing.await.is_err() {
-            tracing::error!("the logs were not closed in order; the next start recovers them");
-        }
-    }
-
-    fn close_storage(&self) {
-        let began = self.clock.monotonic();
-        let open = self.partitions.all();
-        let closed = self.partitions.close_all();
-        // A clean start looks for no leftovers.
-        self.unlinks.lock().unlink_all();
-        self.checkpointer.stop();
-        self.committer.stop();
-        let result = closed.map_err(|error| error.to_string()).and_then(|()| {
-            if !self.recovered.load(Ordering::Acquire) {
-                return Err("not every log was recovered yet".to_owned());
-            }
-            self.manifest.stopped(self.clock.now_ms()).map_err(|error| error.to_string())
-        });
-        match result {
-            Ok(()) => tracing::info!(
-                partitions = open.len(),
-                took_ms = (self.clock.monotonic() - began).as_millis(),
-                "stopped"
-            ),
-            Err(error) => tracing::error!(error, "stopped without a clean end; the next start recovers"),
         }
     }
 }

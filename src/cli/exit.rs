@@ -19,6 +19,9 @@ pub enum Ended {
     /// It took too long: exit code 4.
     #[error("{0}")]
     TimedOut(String),
+    /// The broker ended badly, and its log has said how: exit code 1, and nothing more to print.
+    #[error("see the log")]
+    Logged,
 }
 
 /// The exit code for an error.
@@ -26,10 +29,13 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(number(error))
 }
 
+fn ended(error: &anyhow::Error) -> Option<&Ended> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Ended>())
+}
+
 fn number(error: &anyhow::Error) -> u8 {
-    let ended = error.chain().find_map(|cause| cause.downcast_ref::<Ended>());
-    match ended {
-        None | Some(Ended::Refused(_)) => 1,
+    match ended(error) {
+        None | Some(Ended::Refused(_) | Ended::Logged) => 1,
         Some(Ended::Usage(_)) => 2,
         Some(Ended::Unreachable(_)) => 3,
         Some(Ended::TimedOut(_)) => 4,
@@ -38,6 +44,9 @@ fn number(error: &anyhow::Error) -> u8 {
 
 /// Prints an error on standard error: what happened, and each cause on a line of its own.
 pub fn report(error: &anyhow::Error) {
+    if ended(error) == Some(&Ended::Logged) {
+        return;
+    }
     let mut stderr = std::io::stderr().lock();
     // Whoever closed standard error does not want to hear it.
     let _closed = stderr.write_all(text(error).as_bytes());

@@ -79,17 +79,31 @@ async fn serve(loaded: Loaded, said: &Said, clock: &Clock) -> anyhow::Result<()>
         }
     };
     announce(&loaded, said, clock, &running)?;
-    let asked = signals.next().await;
-    let began = clock.monotonic();
-    tracing::info!("{}: stopping. Once more stops at once", asked.name());
     tokio::select! {
-        () = Box::pin(running.stop()) => {}
+        asked = signals.next() => tracing::info!("{}: stopping. Once more stops at once", asked.name()),
+        () = running.lost() => {}
+    }
+    let began = clock.monotonic();
+    let stopped = tokio::select! {
+        stopped = Box::pin(running.stop()) => stopped,
         again = second(&mut signals, clock) => {
-            tracing::warn!("{} again: stopped before everything was written", again.name());
+            tracing::error!("{} again: stopped before everything was written; the next start recovers", again.name());
             std::process::exit(again.exit_code());
         }
+    };
+    let took = clock.monotonic().saturating_sub(began).as_millis();
+    let stopped = stopped.map_err(|fault| {
+        tracing::error!("stopped in {took} ms: {fault}");
+        Ended::Logged
+    })?;
+    if stopped.recovered {
+        tracing::info!(logs = stopped.logs, "stopped in {took} ms");
+    } else {
+        tracing::warn!(
+            logs = stopped.logs,
+            "stopped in {took} ms, before every log was recovered: the next start goes on with that"
+        );
     }
-    tracing::info!("stopped in {} ms", clock.monotonic().saturating_sub(began).as_millis());
     Ok(())
 }
 
@@ -159,8 +173,9 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            warn_of_leftover(&self.0, &error);
+        match std::fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => warn_of_leftover(&self.0, &error),
+            _ => {}
         }
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use tokio::task::JoinHandle;
 
 use crate::api::{Api, KafkaService};
-use crate::broker::Broker;
+use crate::broker::{Broker, StopFault, Stopped};
 use crate::config::{Config, HostPort, NetworkLimits};
 use crate::net::{
     ByteBudget, ConnectionLimits, Drain, Listener, ListenerLimits, ShutdownHandle, SocketOptions, bind,
@@ -95,8 +95,16 @@ async fn serve(
 }
 
 impl Running {
+    /// Returns when the data directory is gone or another: then there is nothing left to serve.
+    pub(super) async fn lost(&self) {
+        self.broker.lost().await;
+    }
+
     /// Drains: refuses new connections, answers what has been asked, writes everything to disk.
-    pub(super) async fn stop(self) {
+    ///
+    /// # Errors
+    /// Not everything is on disk. The broker is stopped all the same.
+    pub(super) async fn stop(self) -> Result<Stopped, StopFault> {
         self.shutdown.begin();
         for listener in self.listeners {
             if listener.await.is_err() {
@@ -106,7 +114,7 @@ impl Running {
         if tokio::time::timeout(DRAIN_MAX, self.shutdown.finished()).await.is_err() {
             tracing::warn!("connections were cut after {} s", DRAIN_MAX.as_secs());
         }
-        self.broker.stop().await;
+        self.broker.stop().await
     }
 }
 

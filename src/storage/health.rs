@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 #[derive(Debug, Default)]
 pub struct DirHealth {
     failed: AtomicBool,
+    lost: AtomicBool,
     error: OnceLock<Arc<io::Error>>,
 }
 
@@ -32,16 +33,37 @@ impl DirHealth {
 
     /// Fails the directory for good, and returns the error that counts: the first.
     pub fn fail(&self, error: io::Error) -> Arc<io::Error> {
+        let (first, is_first) = self.put(error);
+        if is_first {
+            tracing::error!(error = %first, "a sync failed: the data directory takes no more writes until restart");
+        }
+        first
+    }
+
+    /// Fails the directory for good since it is not there any more: what is written goes into files that have no name,
+    /// and paths may lead into somebody else's.
+    pub fn lose(&self, why: &str) -> Arc<io::Error> {
+        if !self.lost.swap(true, Ordering::AcqRel) {
+            tracing::error!(
+                "the data directory is lost while the broker runs: {why}. Nothing more is acknowledged; stopping"
+            );
+        }
+        self.put(io::Error::new(io::ErrorKind::NotFound, why)).0
+    }
+
+    /// Whether the directory is gone or another: then nothing may be done by path either.
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    fn put(&self, error: io::Error) -> (Arc<io::Error>, bool) {
         let mut is_first = false;
         let first = self.error.get_or_init(|| {
             is_first = true;
             Arc::new(error)
         });
-        if is_first {
-            tracing::error!(error = %first, "a sync failed: the data directory takes no more writes until restart");
-        }
         self.failed.store(true, Ordering::Release);
-        first.clone()
+        (first.clone(), is_first)
     }
 }
 
@@ -57,5 +79,14 @@ mod tests {
         let told = health.fail(io::Error::other("second"));
         assert!(health.is_failed());
         assert_eq!(told.to_string(), "first");
+        assert!(!health.is_lost());
+    }
+
+    #[test]
+    fn a_lost_directory_has_failed() {
+        let health = DirHealth::new();
+        health.lose("it is gone");
+        assert!(health.is_failed() && health.is_lost());
+        assert_eq!(health.fail(io::Error::other("later")).to_string(), "it is gone");
     }
 }

@@ -207,8 +207,9 @@ fn a_data_directory_that_is_in_use_is_refused_with_the_holder() {
     let data = broker.data();
     let (code, _, stderr) = streamd(&["--data-dir", data.to_str().unwrap(), "--port", "0"], None);
     assert_eq!(code, 1, "{stderr}");
-    let holder = format!("data_dir is locked by streamd pid {} since ", broker.pid());
-    assert!(stderr.contains(&holder), "{stderr}");
+    let full = data.canonicalize().unwrap();
+    let holder = format!("data_dir {} is locked by streamd pid {} since ", full.display(), broker.pid());
+    assert!(stderr.contains(&holder) && stderr.contains("--data-dir DIR"), "{stderr}");
     append_works(&broker);
 }
 
@@ -228,4 +229,82 @@ fn append_works(broker: &Broker) {
     raw::create(&mut Connection::to(broker.address()), "t", 1, &[]);
     append(broker, "t", &["a"]);
     assert_eq!(values(broker, "t"), ["a"]);
+}
+
+/// What a broker whose data directory is not there any more says, and that it ends with an error.
+fn ends_without_its_directory(broker: &mut Broker, why: &str) {
+    let began = Instant::now();
+    let status = broker.wait();
+    assert_eq!(status.code(), Some(1), "{}", broker.log());
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    let lost = broker.wait_for_log("the data directory is lost");
+    assert!(lost.contains(why) && lost.contains("ERROR"), "{lost}");
+    let last = broker.log().lines().last().unwrap().to_owned();
+    let data = broker.data();
+    assert!(last.contains(&format!("data_dir {} was removed or replaced", data.display())), "{last}");
+    assert!(last.contains("Put the directory back"), "{last}");
+}
+
+#[test]
+fn a_data_directory_that_is_removed_ends_the_broker_and_its_acknowledgements() {
+    let mut broker = Broker::start();
+    raw::create(&mut Connection::to(broker.address()), "t", 1, &[]);
+    append(&broker, "t", &["a"]);
+    let mut connection = Connection::to(broker.address());
+    std::fs::remove_dir_all(broker.data()).unwrap();
+    // With acks=all nothing is acknowledged from this moment on: the sync finds out.
+    let request = raw::produce("t", 0, -1, raw::batch(&[b"b"]));
+    assert_eq!(raw::produced(&connection.call(9, &request)).0, 56, "KAFKA_STORAGE_ERROR");
+    ends_without_its_directory(&mut broker, "it was removed");
+    assert!(!broker.data().exists(), "nothing was made anew");
+}
+
+#[test]
+fn a_data_directory_that_is_moved_or_replaced_ends_the_broker_and_is_left_alone() {
+    for fsync in ["batch", "interval(1s)"] {
+        let mut broker = Broker::with(&format!("[durability]\nfsync = \"{fsync}\"\n"));
+        raw::create(&mut Connection::to(broker.address()), "t", 1, &[]);
+        append(&broker, "t", &["a"]);
+        let aside = broker.path("aside");
+        std::fs::rename(broker.data(), &aside).unwrap();
+        std::fs::create_dir(broker.data()).unwrap();
+        ends_without_its_directory(&mut broker, "another directory is in its place");
+        assert_eq!(std::fs::read_dir(broker.data()).unwrap().count(), 0, "the other one is left alone");
+        // Put back, it serves what it held.
+        std::fs::remove_dir(broker.data()).unwrap();
+        std::fs::rename(&aside, broker.data()).unwrap();
+        broker.up();
+        assert_eq!(values(&broker, "t"), ["a"], "{fsync}");
+    }
+}
+
+#[test]
+fn a_data_directory_that_is_emptied_ends_the_broker() {
+    let mut broker = Broker::start();
+    append_works(&broker);
+    // As `rm -rf data/*` does it: names with a dot stay.
+    for entry in std::fs::read_dir(broker.data()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        if path.is_dir() {
+            std::fs::remove_dir_all(path).unwrap()
+        } else {
+            std::fs::remove_file(path).unwrap()
+        }
+    }
+    ends_without_its_directory(&mut broker, "meta.properties is gone");
+}
+
+#[test]
+fn a_stop_that_cannot_bring_everything_to_disk_is_an_error_and_says_what_failed() {
+    let mut broker = Broker::start();
+    append_works(&broker);
+    std::fs::remove_dir_all(broker.data().join("t-0")).unwrap();
+    broker.signal("TERM");
+    assert_eq!(broker.wait().code(), Some(1), "{}", broker.log());
+    let line = broker.wait_for_log("not everything could be brought to disk");
+    assert!(line.contains("ERROR") && line.contains("t-0: No such file or directory"), "{line}");
+    assert!(line.contains("The next start recovers"), "{line}");
 }

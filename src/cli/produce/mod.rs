@@ -143,7 +143,7 @@ fn refused(producer: &Producer, topic: &str, error: Error) -> Ended {
         Ended::Refused(text) => Ended::Refused(text + &so_far),
         Ended::Unreachable(text) => Ended::Unreachable(text + &so_far),
         Ended::TimedOut(text) => Ended::TimedOut(text + &so_far),
-        Ended::Usage(text) => Ended::Usage(text),
+        other => other,
     }
 }
 

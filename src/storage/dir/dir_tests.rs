@@ -92,8 +92,13 @@ fn a_directory_in_use_is_refused_with_who_and_since_when() {
     let held = DataDir::open(&spec(&path)).unwrap();
     let text = refusal(&spec(&path));
     let pid = std::process::id();
-    assert!(text.starts_with(&format!("data_dir is locked by streamd pid {pid} since ")), "{text}");
-    assert!(text.ends_with(":14."), "{text}");
+    let full = fs::canonicalize(&path).unwrap();
+    let expected = format!("data_dir {} is locked by streamd pid {pid} since ", full.display());
+    assert!(text.starts_with(&expected), "{text}");
+    assert!(
+        text.ends_with(":14. Stop that one, or keep this one's data elsewhere: --data-dir DIR."),
+        "{text}"
+    );
     drop(held);
     DataDir::open(&spec(&path)).unwrap();
 }
@@ -209,4 +214,33 @@ fn retired_directories_leave_the_name_free_and_are_found_again() {
     remove_partition_dir(&to).unwrap();
     remove_partition_dir(&to).unwrap();
     assert_eq!(dir.partition_dirs().unwrap().len(), 3);
+}
+
+#[test]
+fn a_directory_in_its_place_is_told_from_one_that_is_gone_or_another() {
+    let (temp, path) = temp();
+    let dir = DataDir::open(&spec(&path)).unwrap();
+    assert_eq!(dir.check_place(), Ok(()));
+    // Put back by an editor or from a copy: other inode, same directory.
+    let meta = fs::read(path.join(META_PROPERTIES)).unwrap();
+    fs::remove_file(path.join(META_PROPERTIES)).unwrap();
+    assert!(dir.check_place().unwrap_err().contains("meta.properties is gone"));
+    fs::write(path.join(META_PROPERTIES), &meta).unwrap();
+    assert_eq!(dir.check_place(), Ok(()));
+    write_meta(&path, Some(WrittenBy { format: 1, version: "1".into() }));
+    assert!(dir.check_place().unwrap_err().contains("another data directory"));
+    fs::write(path.join(META_PROPERTIES), &meta).unwrap();
+
+    fs::remove_file(path.join(LOCK_FILE)).unwrap();
+    assert!(dir.check_place().unwrap_err().contains("lock file is gone"));
+    fs::write(path.join(LOCK_FILE), b"").unwrap();
+    assert!(dir.check_place().unwrap_err().contains("lock file is another"));
+
+    fs::rename(&path, temp.path().join("aside")).unwrap();
+    assert_eq!(dir.check_place().unwrap_err(), "there is no directory any more");
+    fs::create_dir(&path).unwrap();
+    assert_eq!(dir.check_place().unwrap_err(), "another directory is in its place");
+    fs::remove_dir(&path).unwrap();
+    fs::write(&path, b"").unwrap();
+    assert_eq!(dir.check_place().unwrap_err(), "another directory is in its place");
 }

@@ -36,8 +36,13 @@ pub enum DirError {
         path: PathBuf,
     },
     /// Another process has it.
-    #[error("data_dir is locked by {holder}.")]
+    #[error(
+        "data_dir {} is locked by {holder}. Stop that one, or keep this one's data elsewhere: --data-dir DIR.",
+        path.display()
+    )]
     Locked {
+        /// The directory, from the root on.
+        path: PathBuf,
         /// Who, and since when if known: `streamd pid 77 since 09:14`.
         holder: String,
     },

@@ -14,7 +14,7 @@ use crate::types::Timestamp;
 /// The lock, held until it is dropped or the process ends in whatever way.
 #[derive(Debug)]
 pub(super) struct DirLock {
-    _file: File,
+    file: File,
 }
 
 /// Why there is no lock.
@@ -43,7 +43,12 @@ impl DirLock {
         if let Err(error) = file.write_all_at(note.as_bytes(), 0) {
             tracing::debug!(%error, "the lock is held, but not signed");
         }
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+
+    /// The locked file, whatever its name leads to by now.
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 }
 

@@ -3,6 +3,7 @@
 mod error;
 mod identity;
 mod lock;
+mod place;
 mod probe;
 mod retire;
 
@@ -14,7 +15,7 @@ pub use retire::{FoundDir, remove_partition_dir};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::health::DirHealth;
@@ -47,7 +48,7 @@ pub struct DataDir {
     is_new: bool,
     capabilities: Capabilities,
     health: Arc<DirHealth>,
-    _lock: DirLock,
+    lock: DirLock,
 }
 
 impl DataDir {
@@ -61,7 +62,7 @@ impl DataDir {
         let handle = File::open(spec.path).map_err(|error| refused(spec.path, "open", error))?;
         identity::inspect(spec.path)?;
         let lock = DirLock::take(spec.path, spec.now).map_err(|fault| match fault {
-            LockFault::Held(holder) => DirError::Locked { holder },
+            LockFault::Held(holder) => DirError::Locked { path: absolute(spec.path), holder },
             LockFault::Io(error) => refused(spec.path, "lock", error),
         })?;
         // Looked at again: before the lock somebody else may have been at it.
@@ -76,13 +77,18 @@ impl DataDir {
             is_new,
             capabilities,
             health: DirHealth::new(),
-            _lock: lock,
+            lock,
         })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Arc<Path> {
         &self.path
+    }
+
+    /// The same from the root on, links followed: for people.
+    pub fn full_path(&self) -> PathBuf {
+        absolute(&self.path)
     }
 
     /// The directory itself, open since before anything was written: what a sync of it or its file system goes through.
@@ -135,6 +141,11 @@ pub struct Space {
     pub free_bytes: u64,
     /// All there is.
     pub total_bytes: u64,
+}
+
+/// The path from the root on: a relative one means nothing to whoever reads it elsewhere.
+fn absolute(path: &Path) -> PathBuf {
+    fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Words for a system's refusal to let us work in `path`.

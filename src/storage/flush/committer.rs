@@ -249,6 +249,8 @@ impl Shared {
         let bytes = set.bytes;
         if let Err(error) = self.syncer.sync(set, self.unsynced.bytes()) {
             self.health.fail(error);
+        } else if self.syncer.is_removed() {
+            self.health.lose("it was removed");
         }
         // Asked again after the sync: whatever failed in between, here or elsewhere, publishes nothing.
         if let Some(error) = self.health.error() {

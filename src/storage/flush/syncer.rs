@@ -93,6 +93,11 @@ impl Syncer {
         self.pool.run(jobs)
     }
 
+    /// Whether the data directory was removed: syncs succeed on files without a name, and nobody will find them.
+    pub(super) fn is_removed(&self) -> bool {
+        rustix::fs::fstat(&*self.fs).is_ok_and(|found| found.st_nlink == 0)
+    }
+
     /// Ends the pool's threads.
     pub(super) fn stop(&self) {
         self.pool.stop();
