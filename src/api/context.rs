@@ -9,6 +9,7 @@ use kafka_protocol::protocol::Encodable;
 
 use super::data::fetch_session::FetchSessions;
 use super::data::places::Places;
+use super::notices::Notices;
 use super::{Outcome, Slice};
 use crate::broker::Broker;
 use crate::catalog::TopicImage;
@@ -41,6 +42,8 @@ pub struct Api {
     pub(crate) broker: Arc<Broker>,
     /// Incremental fetch sessions (KIP-227), over all connections.
     pub(crate) fetch_sessions: FetchSessions,
+    /// Who was told of in the log because of transactions.
+    transactional: Notices,
 }
 
 impl fmt::Debug for Api {
@@ -53,7 +56,19 @@ impl Api {
     /// A front-end of this broker.
     pub fn new(broker: Arc<Broker>) -> Arc<Self> {
         let fetch_sessions = FetchSessions::new(broker.config().fetch.session_slots, broker.clock().clone());
-        Arc::new(Self { broker, fetch_sessions })
+        Arc::new(Self { broker, fetch_sessions, transactional: Notices::default() })
+    }
+
+    /// Says in the log, now and then, that this client asks for transactions and gets none.
+    pub(crate) fn warn_of_transactions(&self, session: &Session, transactional_id: &str) {
+        let address = session.peer.address.ip();
+        if self.transactional.is_due(self.broker.clock(), address, &session.client_id) {
+            tracing::warn!(
+                "client {} wants transactions (transactional.id {transactional_id:?}): this version of streamd has \
+                 none yet. Refused; without transactional.id it can produce",
+                session.describe()
+            );
+        }
     }
 }
 

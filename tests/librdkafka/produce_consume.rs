@@ -1,14 +1,16 @@
 //! Records in, records out: codecs, acks, order, headers, seeks, sizes.
 
+use std::time::{Duration, Instant};
+
 use rdkafka::Offset;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
-use rdkafka::producer::FutureRecord;
+use rdkafka::producer::{BaseProducer, FutureRecord, Producer as _};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Timestamp, TopicPartitionList};
 
-use crate::clients::{PATIENCE, consumer, create, producer, read, read_all, send, value};
+use crate::clients::{PATIENCE, config, consumer, create, producer, read, read_all, send, value};
 use crate::support::Broker;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,12 +146,12 @@ async fn a_consumer_that_waits_gets_a_record_as_soon_as_it_is_there() {
     send(&producer, "t", 0, "k", "first").await;
     read(&consumer, "t", 0, Offset::Beginning, 1);
     // The consumer's long poll now waits at the end of the log.
-    consumer.poll(std::time::Duration::from_millis(300));
-    let began = std::time::Instant::now();
+    consumer.poll(Duration::from_millis(300));
+    let began = Instant::now();
     send(&producer, "t", 0, "k", "second").await;
     let records = crate::clients::poll(&consumer, 1);
     assert_eq!(value(&records[0]), "second");
-    assert!(began.elapsed() < std::time::Duration::from_secs(5), "the append did not wake the fetch");
+    assert!(began.elapsed() < Duration::from_secs(5), "the append did not wake the fetch");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,4 +192,24 @@ async fn records_of_one_producer_stay_in_order_on_many_partitions() {
     }
     assert_eq!(total, 3000);
     assert!(consumer(&broker, &[]).fetch_metadata(Some("t"), PATIENCE).is_ok());
+}
+
+#[test]
+fn a_transactional_producer_is_told_at_once_that_there_are_no_transactions() {
+    let broker = Broker::start();
+    let mut settings = config(&broker, &[("client.id", "billing"), ("transactional.id", "orders-1")]);
+    let producer: BaseProducer = settings.create().expect("a producer");
+    let began = Instant::now();
+    let error = producer.init_transactions(Duration::from_secs(30)).expect_err("there are none");
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    let KafkaError::Transaction(error) = error else { panic!("{error:?}") };
+    assert!(error.is_fatal() && !error.is_retriable(), "{error:?}");
+    assert!(error.to_string().contains("this version of streamd has no transactions yet"), "{error}");
+    let line = broker.wait_for_log("wants transactions");
+    assert!(line.contains("WARN") && line.contains("billing") && line.contains("orders-1"), "{line}");
+
+    // Somebody who starts it again and again does not fill the log.
+    let again: BaseProducer = settings.set("client.id", "billing").create().expect("a producer");
+    again.init_transactions(Duration::from_secs(30)).expect_err("there are none");
+    assert_eq!(broker.log().matches("wants transactions").count(), 1, "{}", broker.log());
 }

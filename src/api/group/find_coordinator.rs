@@ -7,6 +7,7 @@
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{BrokerId, FindCoordinatorResponse};
 
+use crate::api::errors::NO_TRANSACTIONS;
 use crate::api::{Call, Started, done};
 use crate::types::ErrorCode;
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
@@ -49,13 +50,18 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let node = BrokerId(call.api.broker.node_id());
     let refusal = match request.key_type {
         GROUP => None,
-        TRANSACTION => Some("this version of streamd has no transactions yet"),
-        _ => Some("this version of streamd has no such coordinator"),
+        TRANSACTION => Some((NO_TRANSACTIONS, "this version of streamd has no transactions yet")),
+        _ => Some((ErrorCode::InvalidRequest, "this version of streamd has no such coordinator")),
     };
+    if request.key_type == TRANSACTION {
+        let id = request.keys.first().map(|key| &**key).unwrap_or_default();
+        call.api.warn_of_transactions(call.session, id);
+    }
     let (code, node, host, port) = match refusal {
         None => (ErrorCode::None, node, StrBytes::from_string(endpoint.host), endpoint.port),
-        Some(_) => (ErrorCode::InvalidRequest, BrokerId(-1), StrBytes::default(), -1),
+        Some((code, _)) => (code, BrokerId(-1), StrBytes::default(), -1),
     };
+    let refusal = refusal.map(|(_, message)| message);
     if call.version < MANY_KEYS {
         let message = refusal.unwrap_or("NONE");
         let response = FindCoordinatorResponse::default()

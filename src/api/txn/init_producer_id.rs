@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use kafka_protocol::messages::{InitProducerIdResponse, ProducerId};
 
+use crate::api::errors::NO_TRANSACTIONS;
 use crate::api::{Api, Call, Started, waits};
 use crate::types::ErrorCode;
 use crate::types::offset::NO_PRODUCER_ID;
@@ -48,6 +49,9 @@ impl Request {
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let request = Request::decode(&mut call.body, call.version)?;
     let (api, responder) = (Arc::clone(call.api), call.responder);
+    if let Some(id) = request.transactional_id.as_ref().filter(|id| !id.is_empty()) {
+        api.warn_of_transactions(call.session, id);
+    }
     Ok(waits(async move {
         let (error, id, epoch) = match hand_out(&api, &request).await {
             Ok(id) => (ErrorCode::None, id, 0),
@@ -69,7 +73,7 @@ async fn hand_out(api: &Api, request: &Request) -> Result<i64, ErrorCode> {
         return Err(ErrorCode::InvalidRequest);
     }
     if request.transactional_id.is_some() {
-        return Err(ErrorCode::UnsupportedVersion);
+        return Err(NO_TRANSACTIONS);
     }
     api.broker.next_producer_id().await
 }
