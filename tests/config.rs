@@ -117,7 +117,45 @@ fn warnings_leave_the_exit_code_at_0() {
         stdout(&output),
         "warning: accepted without effect: num.io.threads, zookeeper.connect\n\
          warning: variables that mean nothing to streamd: KAFKA_BROKERS\n\
-         settings are valid\n"
+         server.properties: settings are valid (prod profile)\n"
+    );
+}
+
+#[test]
+fn settings_may_be_named_before_the_verb_and_behind_it() {
+    let shell = Shell::new();
+    shell.file("good.toml", "node_id = 7\n");
+    shell.file("bad.toml", "node_id = -4\n");
+    for line in
+        ["config check --config F", "--config F config check", "--config F serve --port 0 --set node_id=-5"]
+    {
+        let output = shell.run(&line.replace('F', "bad.toml"), &[]);
+        assert_eq!(output.status.code(), Some(1), "{line}: {output:?}");
+        assert!(
+            stderr(&output).contains("bad.toml:1:1: node_id = -4: must be at least 0."),
+            "{line}: {output:?}"
+        );
+    }
+    for line in ["config check --config good.toml", "--config good.toml config check"] {
+        assert_eq!(stdout(&shell.run(line, &[])), "good.toml: settings are valid (prod profile)\n", "{line}");
+    }
+    let shown = stdout(&shell.run("--config good.toml --set node_id=8 config show --set node_id=9", &[]));
+    assert!(shown.contains("--set node_id=9"), "the flag nearest to the verb counts\n{shown}");
+    let output = shell.run("--config good.toml config check --config bad.toml", &[]);
+    assert_eq!((output.status.code(), stderr(&output).contains("--config is given twice")), (Some(2), true));
+    for line in ["--ephemeral config check", "--config good.toml topic list"] {
+        assert_eq!(shell.run(line, &[]).status.code(), Some(2), "{line}");
+    }
+}
+
+#[test]
+fn a_check_without_a_file_says_that_it_read_none() {
+    let output = Shell::new().run("config check", &[]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        stdout(&output),
+        "settings are valid (dev profile), but no file was read: these are defaults, variables and flags. \
+         Name a file with --config FILE\n"
     );
 }
 

@@ -6,12 +6,13 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::output::print;
+use super::serve;
 use super::settings::SettingsArgs;
 use crate::config::keys::{self, Key, Scope, Status};
 use crate::config::load::Loaded;
 use crate::config::reference;
 
-/// Show or check the settings
+/// Show or check the settings that a broker would run with
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -59,31 +60,41 @@ enum ReferenceFormat {
     Markdown,
 }
 
-/// Runs `streamd config …`.
-pub(super) fn run(args: Args) -> anyhow::Result<()> {
+/// Runs `streamd config …`; `before` are the flags that stood before it.
+pub(super) fn run(args: Args, before: serve::Args) -> anyhow::Result<()> {
     match args.verb {
         Verb::Show(args) => {
-            let loaded = args.settings.load()?;
+            let loaded = args.settings.under(before.only_settings()?)?.load()?;
             let rows = rows(&loaded, args.all);
             match args.output {
                 ShowFormat::Table => print(&table(&rows)),
                 ShowFormat::Json => print(&json_of(&rows)?),
             }
         }
-        Verb::Check(settings) => {
-            let loaded = settings.load()?;
-            let mut text = String::new();
-            for warning in &loaded.warnings {
-                let _ = writeln!(text, "warning: {warning}");
-            }
-            text.push_str("settings are valid\n");
-            print(&text)
-        }
+        Verb::Check(settings) => check(&settings.under(before.only_settings()?)?),
         Verb::Reference(args) => match args.format {
             ReferenceFormat::Toml => print(&reference::toml()),
             ReferenceFormat::Markdown => print(&reference::markdown()),
         },
     }
+}
+
+fn check(settings: &SettingsArgs) -> anyhow::Result<()> {
+    let loaded = settings.load()?;
+    let mut text = String::new();
+    for warning in &loaded.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    let profile = loaded.config.profile;
+    let _ = match settings.file() {
+        Some(file) => writeln!(text, "{}: settings are valid ({profile} profile)", file.display()),
+        None => writeln!(
+            text,
+            "settings are valid ({profile} profile), but no file was read: these are defaults, variables and flags. \
+             Name a file with --config FILE"
+        ),
+    };
+    print(&text)
 }
 
 /// One line of `config show`.

@@ -23,11 +23,12 @@ use std::ffi::OsString;
 
 use clap::Parser as _;
 
+use self::exit::Ended;
 use crate::types::Clock;
 
 /// A Kafka broker in one binary
 #[derive(Debug, clap::Parser)]
-#[command(name = "streamd", version, args_conflicts_with_subcommands = true)]
+#[command(name = "streamd", version)]
 struct Cli {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -48,14 +49,37 @@ enum Verb {
     Group(group::Args),
 }
 
+impl Verb {
+    /// The name of a verb that talks to a broker; `None` for those that take a broker's settings.
+    fn client_name(&self) -> Option<&'static str> {
+        match self {
+            Self::Serve(_) | Self::Config(_) => None,
+            Self::Produce(_) => Some("produce"),
+            Self::Consume(_) => Some("consume"),
+            Self::Topic(_) => Some("topic"),
+            Self::Group(_) => Some("group"),
+        }
+    }
+}
+
 /// Runs the command that these arguments ask for. A wrong command line, `--help` and `--version` print their text and
 /// end the process, as clap does.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let cli = Cli::parse_from(arguments);
-    match cli.verb.unwrap_or(Verb::Serve(cli.serve)) {
-        Verb::Serve(args) => serve::run(args, &clock),
-        Verb::Config(args) => config::run(args),
+    let Cli { verb, serve: before } = Cli::parse_from(arguments);
+    let Some(verb) = verb else { return serve::run(before, &clock) };
+    if let Some(name) = verb.client_name()
+        && before != serve::Args::default()
+    {
+        return Err(Ended::Usage(format!(
+            "the flags before `{name}` say how a broker runs, and `streamd {name}` talks to one that runs: write its \
+             flags behind it, as in `streamd {name} --help`."
+        ))
+        .into());
+    }
+    match verb {
+        Verb::Serve(args) => serve::run(args.under(before)?, &clock),
+        Verb::Config(args) => config::run(args, before),
         Verb::Produce(args) => produce::run(args, &clock),
         Verb::Consume(args) => consume::run(args, &clock),
         Verb::Topic(args) => topic::run(args),
@@ -79,6 +103,13 @@ mod tests {
         for line in ["streamd --dev --port 0", "streamd serve --dev --port 0"] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
-        assert!(Cli::try_parse_from(["streamd", "--dev", "config", "check"]).is_err());
+    }
+
+    #[test]
+    fn flags_of_the_broker_before_a_verb_that_talks_to_one_are_a_usage_error() {
+        let run = |line: &str| run(line.split(' ').map(OsString::from)).unwrap_err();
+        let error = run("streamd --dev topic list -b localhost:1");
+        assert!(matches!(error.downcast_ref(), Some(Ended::Usage(_))), "{error}");
+        assert!(error.to_string().contains("before `topic`"), "{error}");
     }
 }

@@ -23,16 +23,39 @@ const BLOCKING_THREADS_MAX: usize = 128;
 const ONE_SIGNAL: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Run the broker
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, PartialEq, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    settings: SettingsArgs,
+    pub(super) settings: SettingsArgs,
     /// Keep nothing: a fresh directory that is deleted at exit
     #[arg(long)]
     ephemeral: bool,
     /// Write the bound addresses to this file, as JSON, once clients are served
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
+}
+
+impl Args {
+    /// These flags, and those that stood before the verb.
+    pub(super) fn under(self, before: Self) -> Result<Self, Ended> {
+        if self.ports_file.is_some() && before.ports_file.is_some() {
+            return Err(Ended::Usage("--ports-file is given twice.".to_owned()));
+        }
+        Ok(Self {
+            settings: self.settings.under(before.settings)?,
+            ephemeral: self.ephemeral || before.ephemeral,
+            ports_file: self.ports_file.or(before.ports_file),
+        })
+    }
+
+    /// The flags that say where settings come from, if no others are given: what `streamd config` takes.
+    pub(super) fn only_settings(self) -> Result<SettingsArgs, Ended> {
+        if self.ephemeral || self.ports_file.is_some() {
+            let text = "--ephemeral and --ports-file are for a broker that runs; streamd config only reads settings.";
+            return Err(Ended::Usage(text.to_owned()));
+        }
+        Ok(self.settings)
+    }
 }
 
 /// Runs a broker until a signal stops it.

@@ -1,14 +1,15 @@
 //! The flags that say where settings come from, shared by `serve` and `config`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::exit::Ended;
 use crate::config::load::{Flag, Loaded, SourceFile, Sources, load};
 use crate::config::memory;
 
 /// Where settings come from.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, clap::Args)]
 pub(super) struct SettingsArgs {
     /// The config file: broker.toml, or Kafka's server.properties
     #[arg(short, long, value_name = "FILE")]
@@ -46,6 +47,31 @@ impl SettingsArgs {
             machine_memory_bytes: memory::detect(),
         };
         Ok(load(&sources)?)
+    }
+
+    /// These flags, and those that stood before the verb: `streamd --config F config check` means what
+    /// `streamd config check --config F` means.
+    pub(super) fn under(self, before: Self) -> Result<Self, Ended> {
+        let twice = [
+            ("--config", self.config.is_some() && before.config.is_some()),
+            ("--port", self.port.is_some() && before.port.is_some()),
+            ("--data-dir", self.data_dir.is_some() && before.data_dir.is_some()),
+        ];
+        if let Some((flag, _)) = twice.iter().find(|(_, twice)| *twice) {
+            return Err(Ended::Usage(format!("{flag} is given twice: before the command and behind it.")));
+        }
+        Ok(Self {
+            config: self.config.or(before.config),
+            dev: self.dev || before.dev,
+            port: self.port.or(before.port),
+            data_dir: self.data_dir.or(before.data_dir),
+            set: before.set.into_iter().chain(self.set).collect(),
+        })
+    }
+
+    /// The config file that is read, if there is one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 
     /// Uses this directory, whatever else is said.
