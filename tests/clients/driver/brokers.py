@@ -52,7 +52,7 @@ class Started:
     def __init__(self, name, command, log, settle_ms, clean_exit_codes):
         self.name, self.log, self.settle_ms = name, log, settle_ms
         self.clean_exit_codes = clean_exit_codes
-        self.address = None
+        self.address, self.binary = None, pathlib.Path(command[0])
         with log.open("wb") as out:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
 
@@ -123,7 +123,9 @@ def binary(asked, root):
 
 
 def streamd(path, root, data, logs):
+    """Starts the binary over what lies in `data`, on a free port."""
     ports = data / "ports.json"
+    ports.unlink(missing_ok=True)
     flags = ["--config", str(root / "config" / "broker.toml"), "--data-dir", str(data / "data")]
     command = [str(path), *flags, "--port", "0", "--ports-file", str(ports)]
     broker = Started("streamd", command, logs / "broker.log", 0, {0})

@@ -61,16 +61,15 @@ class Installers:
 
     def begin(self, names):
         """Starts these installers, each on a thread of its own."""
-        for name in sorted(filter(None, names)):
+        for name in sorted(names):
             with self.lock:
                 if name not in self.futures:
                     self.futures[name] = self.pool.submit(getattr(self, f"install_{name}"))
 
     def wait(self, name):
         """Waits until it is installed. Raises Failed if it cannot be."""
-        if name is not None:
-            self.begin({name})
-            self.futures[name].result()
+        self.begin({name})
+        self.futures[name].result()
 
     def install_python(self):
         pinned = CLIENTS / "python" / "requirements.txt"

@@ -33,7 +33,7 @@ def main():
     asked = arguments()
     # A stop by signal must still end the broker and the programs.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by a signal"))
-    chosen = programs.choose(asked.only)
+    chosen = programs.choose(asked.only, has_binary=not (asked.kafka or asked.attach))
     logs = asked.cache / "logs"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
@@ -56,7 +56,7 @@ def main():
 
 def run_all(chosen, installers, broker, logs, jobs):
     """The programs' results in their order. Whatever measures something runs when all others are done."""
-    installers.begin({program.installer for program in chosen})
+    installers.begin({installer for program in chosen for installer in program.installers})
 
     def one(program):
         result = programs.run(program, installers, broker, logs)

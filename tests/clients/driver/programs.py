@@ -20,62 +20,73 @@ class Program:
     """A client's program: what it needs, and the words that start it, given what is installed and the broker."""
 
     name: str
-    installer: str | None
+    installers: tuple
     commands: tuple
     start: object
     alone: bool = False
+    # It starts brokers of its own, from streamd's binary.
+    starts_brokers: bool = False
 
 
 def in_venv(script):
-    return lambda installed, broker: [str(installed.python), str(CLIENTS / "python" / script), broker]
+    return lambda installed, broker: [str(installed.python), str(CLIENTS / "python" / script), broker.address]
 
 
 def built_go(name):
-    return lambda installed, broker: [str(installed.go_programs / name), broker]
+    return lambda installed, broker: [str(installed.go_programs / name), broker.address]
 
 
 def node(installed, broker):
-    return ["node", str(CLIENTS / "node" / "kafkajs.js"), broker]
+    return ["node", str(CLIENTS / "node" / "kafkajs.js"), broker.address]
 
 
 def java(installed, broker):
     classpath = f"{installed.classes}:{installed.jars}/*"
     log4j = CLIENTS / "java" / "log4j2.properties"
     fast = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-    return ["java", *fast, f"-Dlog4j2.configurationFile={log4j}", "-cp", classpath, "KafkaClients", broker]
+    return ["java", *fast, f"-Dlog4j2.configurationFile={log4j}", "-cp", classpath, "KafkaClients", broker.address]
 
 
 def plain_python(script):
-    return lambda installed, broker: [sys.executable, str(CLIENTS / "python" / script), broker]
+    return lambda installed, broker: [sys.executable, str(CLIENTS / "python" / script), broker.address]
+
+
+def dump_log(installed, broker):
+    return [str(installed.python), str(CLIENTS / "python" / "dump_log.py"), str(broker.binary)]
 
 
 # In this order: those that are installed soonest come first.
 PROGRAMS = [
-    Program("kcat", None, ("kcat",), plain_python("kcat.py")),
-    Program("kafkajs", "node", ("node", "npm"), node),
-    Program("confluent-kafka", "python", ("venv",), in_venv("confluent.py")),
-    Program("kafka-python", "python", ("venv",), in_venv("kafka_python.py")),
-    Program("aiokafka", "python", ("venv",), in_venv("aio.py")),
-    Program("kafka-clients", "java", ("java", "javac", "mvn"), java),
-    Program("kafka-tools", "java", ("java", "javac", "mvn"), plain_python("kafka_tools.py")),
-    Program("franz-go", "go", ("go",), built_go("franz")),
-    Program("kafka-go", "go", ("go",), built_go("segmentio")),
-    Program("sarama", "go", ("go",), built_go("sarama")),
-    Program("clickstream", "python", ("venv",), in_venv("clickstream.py"), alone=True),
+    Program("kcat", (), ("kcat",), plain_python("kcat.py")),
+    Program("kafkajs", ("node",), ("node", "npm"), node),
+    Program("confluent-kafka", ("python",), ("venv",), in_venv("confluent.py")),
+    Program("kafka-python", ("python",), ("venv",), in_venv("kafka_python.py")),
+    Program("aiokafka", ("python",), ("venv",), in_venv("aio.py")),
+    Program("kafka-clients", ("java",), ("java", "javac", "mvn"), java),
+    Program("kafka-tools", ("java",), ("java", "javac", "mvn"), plain_python("kafka_tools.py")),
+    Program("kafka-dump-log", ("python", "java"), ("venv", "java", "javac", "mvn"), dump_log, starts_brokers=True),
+    Program("franz-go", ("go",), ("go",), built_go("franz")),
+    Program("kafka-go", ("go",), ("go",), built_go("segmentio")),
+    Program("sarama", ("go",), ("go",), built_go("sarama")),
+    Program("clickstream", ("python",), ("venv",), in_venv("clickstream.py"), alone=True),
 ]
 RUNNING = set()
 NAMES = [program.name for program in PROGRAMS]
 
 
-def choose(only):
-    """The programs asked for, all if none is named."""
+def choose(only, has_binary):
+    """The programs asked for, all if none is named; without streamd's binary, all that need none."""
     if not only:
-        return PROGRAMS
+        return [program for program in PROGRAMS if has_binary or not program.starts_brokers]
     wanted = [name.strip() for name in only.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in NAMES]
     if unknown or not wanted:
         sys.exit(f"no such client: {', '.join(unknown)}; there are {', '.join(NAMES)}")
-    return [program for program in PROGRAMS if program.name in wanted]
+    chosen = [program for program in PROGRAMS if program.name in wanted]
+    for program in chosen:
+        if program.starts_brokers and not has_binary:
+            sys.exit(f"{program.name} starts brokers itself, and only streamd's: leave --kafka and --attach out")
+    return chosen
 
 
 @dataclasses.dataclass
@@ -103,7 +114,8 @@ def run(program, installed, broker, logs):
     """Runs the program to its end or its time limit."""
     log = logs / f"{program.name}.log"
     try:
-        installed.wait(program.installer)
+        for installer in program.installers:
+            installed.wait(installer)
     except install.Failed as error:
         return Result(program, "FAILED", 0.0, log, str(error))
     environment = {
@@ -117,7 +129,7 @@ def run(program, installed, broker, logs):
     }
     start = time.monotonic()
     with log.open("wb") as out:
-        code = finish(program.start(installed, broker.address), environment, out)
+        code = finish(program.start(installed, broker), environment, out)
     result = Result(program, "passed", time.monotonic() - start, log)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     result.version = said(lines, "version: ") or "?"

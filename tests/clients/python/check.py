@@ -143,10 +143,10 @@ def wait_until(what, seconds, attempt, pause=0.1):
         time.sleep(pause)
 
 
-def main(client, version, program):
-    """Runs `program(broker)`; exits 0 if it ends, 1 with one FAIL line if it does not."""
+def main(client, version, program, argument="HOST:PORT"):
+    """Runs `program` with its argument; exits 0 if it ends, 1 with one FAIL line if it does not."""
     if len(sys.argv) < 2:
-        sys.exit(f"usage: {sys.argv[0]} HOST:PORT")
+        sys.exit(f"usage: {sys.argv[0]} {argument}")
     print(f"version: {version}", flush=True)
     try:
         program(sys.argv[1])

@@ -1,30 +1,20 @@
 """Apache Kafka's own command-line tools against a broker: kafka-topics, kafka-console-producer, kafka-console-consumer,
-kafka-get-offsets and kafka-consumer-groups, each as the process that Kafka's scripts start.
-
-KAFKA_JARS names the folder with Kafka's jars, KAFKA_LOG4J its logging configuration.
-"""
-
-import os
-import pathlib
+kafka-get-offsets and kafka-consumer-groups, each as the process that Kafka's scripts start."""
 
 import check
 import process
 from check import expect, expect_true, step
 
 TOTAL = 60
-PACKAGE = "org.apache.kafka.tools"
-TOPICS = f"{PACKAGE}.TopicCommand"
-PRODUCER = f"{PACKAGE}.ConsoleProducer"
-CONSUMER = f"{PACKAGE}.consumer.ConsoleConsumer"
-GROUPS = f"{PACKAGE}.consumer.group.ConsumerGroupCommand"
-OFFSETS = f"{PACKAGE}.GetOffsetShell"
+TOPICS = "TopicCommand"
+PRODUCER = "ConsoleProducer"
+CONSUMER = "consumer.ConsoleConsumer"
+GROUPS = "consumer.group.ConsumerGroupCommand"
+OFFSETS = "GetOffsetShell"
 
 
-def command(tool, broker, *arguments):
-    """What Kafka's script of that tool starts, with a heap and a compiler for programs that live a second."""
-    jars, log4j = os.environ["KAFKA_JARS"], os.environ["KAFKA_LOG4J"]
-    java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={log4j}"]
-    return [*java, "-cp", f"{jars}/*", tool, "--bootstrap-server", broker, *arguments]
+def command(name, broker, *arguments):
+    return process.kafka_tool(name, "--bootstrap-server", broker, *arguments)
 
 
 def tool(name, broker, *arguments, given=""):
@@ -131,5 +121,4 @@ def reset(broker, topic, group, ends):
 
 
 if __name__ == "__main__":
-    jars = sorted(pathlib.Path(os.environ["KAFKA_JARS"]).glob("kafka-tools-[0-9]*.jar"))
-    check.main("kafka-tools", jars[0].stem.removeprefix("kafka-tools-"), run)
+    check.main("kafka-tools", process.kafka_version(), run)

@@ -1,5 +1,7 @@
 """Runs a command-line client as a process, as a person would."""
 
+import os
+import pathlib
 import subprocess
 
 import check
@@ -24,3 +26,17 @@ def output(command, given="", env=None):
         said = (done.stderr + done.stdout).strip()[-600:]
         raise check.Mismatch(f"{' '.join(command)}: exit code {done.returncode}: {said}")
     return done.stdout
+
+
+def kafka_tool(name, *arguments):
+    """What Kafka's script of that tool starts, with a heap and a compiler for programs that live a second. KAFKA_JARS
+    names the folder with Kafka's jars, KAFKA_LOG4J its logging configuration."""
+    jars, log4j = os.environ["KAFKA_JARS"], os.environ["KAFKA_LOG4J"]
+    java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={log4j}"]
+    return [*java, "-cp", f"{jars}/*", f"org.apache.kafka.tools.{name}", *arguments]
+
+
+def kafka_version():
+    """The version of Kafka's tools."""
+    jars = sorted(pathlib.Path(os.environ["KAFKA_JARS"]).glob("kafka-tools-[0-9]*.jar"))
+    return jars[0].stem.removeprefix("kafka-tools-")
