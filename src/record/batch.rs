@@ -352,3 +352,5 @@ fn field<const N: usize>(head: &[u8; HEADER_LEN], at: usize) -> [u8; N] {
 #[cfg(test)]
 #[path = "batch_tests.rs"]
 mod tests;
+#[cfg(test)]
+pub(super) use tests::edited;

@@ -4,6 +4,16 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// The batch `bytes` with another header and the CRC that belongs to it.
+pub(in crate::record) fn edited(bytes: &[u8], edit: impl FnOnce(&mut BatchHeader)) -> Vec<u8> {
+    let mut header = BatchHeader::parse(bytes).unwrap();
+    edit(&mut header);
+    let mut bytes = bytes.to_vec();
+    bytes[..HEADER_LEN].copy_from_slice(&header.encode());
+    seal(&mut bytes);
+    bytes
+}
+
 /// CRC-32C (Castagnoli, reflected polynomial 0x82f63b78) in its definition's own shape.
 fn crc32c_bit_by_bit(bytes: &[u8]) -> u32 {
     let mut crc = !0u32;

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::topic::Compression;
-use crate::record::batch::{Attributes, HEADER_LEN, seal};
+use crate::record::batch::{Attributes, HEADER_LEN, edited};
 use crate::record::build::{BatchBuilder, NewRecord};
 
 fn batch(codec: Codec, records: i32) -> Vec<u8> {
@@ -27,15 +27,6 @@ fn batch(codec: Codec, records: i32) -> Vec<u8> {
         });
     }
     builder.build().unwrap().to_vec()
-}
-
-fn edited(bytes: &[u8], edit: impl FnOnce(&mut BatchHeader)) -> Vec<u8> {
-    let mut header = BatchHeader::parse(bytes).unwrap();
-    edit(&mut header);
-    let mut bytes = bytes.to_vec();
-    bytes[..HEADER_LEN].copy_from_slice(&header.encode());
-    seal(&mut bytes);
-    bytes
 }
 
 fn items(bytes: &[u8]) -> Vec<Result<i64, BatchError>> {

@@ -9,7 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::batch::{Attributes, BatchView, HEADER_LEN, seal};
+use crate::record::batch::{Attributes, BatchView, HEADER_LEN, edited, seal};
 use crate::record::build::{BatchBuilder, NewRecord};
 
 const NOW: i64 = 1_800_000_000_000;
@@ -25,15 +25,6 @@ fn batch(codec: Codec, records: &[(i64, Option<&[u8]>)]) -> Vec<u8> {
 
 fn good(codec: Codec) -> Vec<u8> {
     batch(codec, &[(NOW - 2, Some(b"a")), (NOW - 1, None), (NOW, Some(b""))])
-}
-
-fn edited(bytes: &[u8], edit: impl FnOnce(&mut BatchHeader)) -> Vec<u8> {
-    let mut header = BatchHeader::parse(bytes).unwrap();
-    edit(&mut header);
-    let mut bytes = bytes.to_vec();
-    bytes[..HEADER_LEN].copy_from_slice(&header.encode());
-    seal(&mut bytes);
-    bytes
 }
 
 fn try_check(settings: &TopicSettings, bytes: Vec<u8>) -> Result<CheckedBatch, Refusal> {

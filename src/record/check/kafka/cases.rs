@@ -1,7 +1,7 @@
 //! The batches, each with the topic it is sent to.
 
 use crate::config::topic::Compression;
-use crate::record::batch::{Attributes, BatchHeader, HEADER_LEN, seal};
+use crate::record::batch::{Attributes, BatchHeader, HEADER_LEN, edited, seal};
 use crate::record::build::{BatchBuilder, NewRecord};
 use crate::record::format::put_varint;
 use crate::record::iter::HeaderView;
@@ -300,7 +300,7 @@ fn payloads(cases: &mut Cases) {
 fn times(cases: &mut Cases) {
     use Expect::{Rebuilt, Same};
     let claim = |bytes: &[u8], max| {
-        edited(bytes, &|h| {
+        edited(bytes, |h| {
             h.attributes = h.attributes.with_log_append_time(true);
             h.max_timestamp = max;
         })
@@ -315,7 +315,7 @@ fn times(cases: &mut Cases) {
             cases.add(name("time -5"), topic, timed(&[-5]), Same);
             cases.add(name("the first time there is"), topic, timed(&[i64::MIN]), Same);
             cases.add(name("the last time there is"), topic, timed(&[i64::MAX]), Same);
-            let wrong_max = edited(&timed(&[PAST, PAST - 1]), &|h| h.max_timestamp = FUTURE);
+            let wrong_max = edited(&timed(&[PAST, PAST - 1]), |h| h.max_timestamp = FUTURE);
             cases.add(name("a wrong largest time"), topic, wrong_max, Same);
             cases.add(name("claims append time"), topic, claim(&timed(&[PAST - 9]), PAST), Same);
             cases.add(name("claims append time in the future"), topic, claim(&timed(&[PAST]), FUTURE), Same);
@@ -368,12 +368,12 @@ fn recompression(cases: &mut Cases) {
         let record = NewRecord { timestamp: PAST - n, key: None, value: Some(b"v"), headers: &headers };
         rich.push(&record);
     }
-    let rich = edited(&rich.build().unwrap(), &|h| h.partition_leader_epoch = 4);
+    let rich = edited(&rich.build().unwrap(), |h| h.partition_leader_epoch = 4);
     cases.add("headers and a producer", ZSTD, rich.clone(), Rebuilt);
     cases.add(
         "attributes 0x180",
         ZSTD,
-        edited(&rich, &|h| {
+        edited(&rich, |h| {
             h.attributes = Attributes(0x180);
             h.producer_id = -1;
             h.base_sequence = -1;
@@ -479,7 +479,7 @@ fn raw(codec: Codec, records: &[u8], count: i32) -> Vec<u8> {
     let mut body =
         crate::record::compress::Deflate::new(Compression { codec, level: 3 }, Vec::new()).unwrap();
     body.write(records).unwrap();
-    let header = edited(&one(PAST, None, b""), &|h| {
+    let header = edited(&one(PAST, None, b""), |h| {
         h.attributes = h.attributes.with_codec(codec);
         h.records_count = count;
         h.last_offset_delta = count - 1;
@@ -492,15 +492,6 @@ fn with_payload(bytes: &[u8], payload: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(payload);
     let length = i32::try_from(bytes.len() - 12).unwrap();
     bytes[8..12].copy_from_slice(&length.to_be_bytes());
-    seal(&mut bytes);
-    bytes
-}
-
-fn edited(bytes: &[u8], edit: &dyn Fn(&mut BatchHeader)) -> Vec<u8> {
-    let mut header = BatchHeader::parse(bytes).unwrap();
-    edit(&mut header);
-    let mut bytes = bytes.to_vec();
-    bytes[..HEADER_LEN].copy_from_slice(&header.encode());
     seal(&mut bytes);
     bytes
 }
