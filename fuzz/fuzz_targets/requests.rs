@@ -2,9 +2,6 @@
 
 #![no_main]
 
-#[path = "../../tests/fuzz/apis.rs"]
-#[allow(dead_code, reason = "shared with tests")]
-mod apis;
 #[path = "../../tests/fuzz/targets.rs"]
 #[allow(dead_code, reason = "each fuzzer runs one of them")]
 mod targets;

@@ -1,9 +1,14 @@
 //! The API table: one row per API that is served.
 
+use std::fmt::{self, Debug};
+
 use super::context::{Call, Started};
 use super::{admin, data, group, session, topic, txn};
 use crate::wire::header::ApiSpec;
 use crate::wire::read::{DecodeError, Reader};
+
+/// A request of some API, for those who only want to see it.
+pub type AnyRequest = Box<dyn Debug>;
 
 /// One API.
 pub struct Row {
@@ -15,14 +20,14 @@ pub struct Row {
     pub overlaps: bool,
     /// What docs/compatibility.md says of it.
     pub remarks: &'static str,
-    /// Decodes a request of any version and drops it: for tests and fuzzing.
-    pub decode: fn(&mut Reader<'_>, i16) -> Result<(), DecodeError>,
+    /// Decodes a request of any version, to be dropped or printed: for tests and fuzzing.
+    pub decode: fn(&mut Reader<'_>, i16) -> Result<AnyRequest, DecodeError>,
     /// Decodes a request and starts it.
     pub(crate) start: fn(&mut Call<'_>) -> Result<Started, DecodeError>,
 }
 
-impl std::fmt::Debug for Row {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.spec.fmt(f)
     }
 }
@@ -36,7 +41,7 @@ macro_rules! row {
             offered_min: api::SPEC.min,
             overlaps: false,
             remarks: $remarks,
-            decode: |reader, version| api::Request::decode(reader, version).map(|_| ()),
+            decode: |reader, version| Ok(Box::new(api::Request::decode(reader, version)?)),
             start: api::start,
         }
     }};

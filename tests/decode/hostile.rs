@@ -1,10 +1,10 @@
 //! Frames that were damaged or made up: no decoder panics or takes more than a small multiple of the frame's size.
 
 use bytes::Bytes;
+use streamd::api::table::{Row, TABLE};
 use streamd::wire::Reader;
 use streamd::wire::generate::Generator;
 
-use crate::apis::{self, Decoder};
 use crate::memory::measure;
 
 /// Bytes of memory for a byte of frame: 8 for arrays, 3 for text that had to be replaced, some for growing.
@@ -13,7 +13,7 @@ const MEMORY_PER_BYTE: usize = 12;
 const MEMORY_FREE: usize = 20 * 1024;
 
 #[track_caller]
-fn decode(api: &Decoder, version: i16, frame: &Bytes) {
+fn decode(api: &Row, version: i16, frame: &Bytes) {
     let mut reader = Reader::new(frame, api.spec.is_flexible(version));
     let (outcome, used) = measure(|| (api.decode)(&mut reader, version));
     let allowed = MEMORY_PER_BYTE * frame.len() + MEMORY_FREE;
@@ -25,15 +25,15 @@ fn decode(api: &Decoder, version: i16, frame: &Bytes) {
     );
 }
 
-fn each_api(mut test: impl FnMut(&Decoder, i16)) {
-    for api in apis::ALL {
+fn each_api(mut test: impl FnMut(&Row, i16)) {
+    for api in TABLE {
         for version in api.spec.min..=api.spec.max {
             test(api, version);
         }
     }
 }
 
-fn request(api: &Decoder, version: i16, seed: u64) -> Vec<u8> {
+fn request(api: &Row, version: i16, seed: u64) -> Vec<u8> {
     let generator = Generator::new(seed);
     let flexible = api.spec.is_flexible(version);
     (api.decode)(&mut Reader::generating(&generator, flexible), version).unwrap();
@@ -117,7 +117,7 @@ fn large_frames_of_tiny_elements_cost_a_small_multiple() {
     let fills: [&[u8]; 5] = [&[0], &[1], &[0, 1], &[2, b'a', 0], &[0, 0, 0, 1, 0]];
     let counts: [&[u8]; 4] = [&[], &[0, 0, 0xc0, 0], &[0x80, 0x80, 3], &[0, 0, 0x20, 0]];
     let fills = fills.map(|fill| fill.repeat(BYTES / fill.len()));
-    for api in apis::ALL {
+    for api in TABLE {
         for version in [api.spec.min, api.spec.flexible_from.min(api.spec.max), api.spec.max] {
             let valid = request(api, version, 3);
             // Each place in turn is taken for an array's count.

@@ -2,9 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-#[path = "../fuzz/apis.rs"]
-#[allow(dead_code, reason = "shared with tests/fuzz")]
-mod apis;
 mod fields;
 mod hostile;
 mod memory;

@@ -8,8 +8,6 @@
     reason = "a test speaks and fails by panicking"
 )]
 
-#[allow(dead_code, reason = "shared with tests/decode")]
-mod apis;
 mod logs;
 mod seeds;
 mod targets;

@@ -1,15 +1,14 @@
 //! Where the fuzzers begin: small valid inputs, made by the decoders' generating mode.
 
 use bytes::{BufMut, BytesMut};
+use streamd::api::table::{Row, TABLE};
 use streamd::wire::generate::Generator;
 use streamd::wire::{Reader, Writer};
-
-use crate::apis::{self, Decoder};
 
 /// One request of each API in its oldest, its first flexible and its newest version.
 pub(crate) fn requests() -> Vec<(String, Vec<u8>)> {
     let mut seeds = Vec::new();
-    for api in apis::ALL {
+    for api in TABLE {
         let spec = api.spec;
         let mut versions = vec![spec.min, spec.flexible_from.clamp(spec.min, spec.max), spec.max];
         versions.dedup();
@@ -21,7 +20,7 @@ pub(crate) fn requests() -> Vec<(String, Vec<u8>)> {
 }
 
 /// The shortest of some random requests that are not empty lists all through.
-fn request(api: &Decoder, version: i16) -> Vec<u8> {
+fn request(api: &Row, version: i16) -> Vec<u8> {
     let flexible = api.spec.is_flexible(version);
     let bodies = (0..40).map(|seed| {
         let generator = Generator::new(seed);

@@ -1,10 +1,9 @@
 //! What the fuzzers run on an input. Each panics when something is wrong; `fuzz/fuzz_targets` and the replay share it.
 
 use bytes::Bytes;
+use streamd::api::table;
 use streamd::wire::frame::{FrameBuffer, FrameError, FrameLimits};
 use streamd::wire::{DecodeError, Reader, RequestHeader, RequestStart};
-
-use crate::apis;
 
 const LIMITS: FrameLimits = FrameLimits { frame_bytes_max: 4096, other_bytes_max: 1024 };
 
@@ -48,11 +47,11 @@ pub(crate) fn requests(input: &[u8]) {
 pub(crate) fn decode(frame: &[u8]) -> Option<Result<(), DecodeError>> {
     let frame = Bytes::copy_from_slice(frame);
     let start = RequestStart::peek(&frame)?;
-    let api = apis::ALL.iter().find(|api| api.spec.key == start.api_key)?;
+    let api = table::row(start.api_key)?;
     api.spec.serves(start.version).then(|| {
         let mut reader = Reader::new(&frame, false);
         let start = RequestStart::decode(&mut reader)?;
         RequestHeader::decode(&mut reader, start, api.spec.is_flexible(start.version))?;
-        (api.decode)(&mut reader, start.version)
+        (api.decode)(&mut reader, start.version).map(drop)
     })
 }
