@@ -178,11 +178,7 @@ impl<S> Body<S> {
     fn topic(&mut self, topic: FetchedTopic<S>) {
         let version = self.version;
         let mut w = self.writer();
-        if version >= 13 {
-            w.topic_id(topic.id);
-        } else {
-            w.string(&topic.name);
-        }
+        w.name_or_id(version >= 13, &topic.name, topic.id);
         w.array(topic.partitions.len());
         for partition in topic.partitions {
             self.partition(partition);

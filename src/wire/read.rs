@@ -118,6 +118,11 @@ impl<'a> Reader<'a> {
         self.number().map(TopicId::from_bytes)
     }
 
+    /// A topic by its id or by its name, as the request's version has it (KIP-516): the other is empty or zero.
+    pub fn name_or_id(&mut self, by_id: bool) -> Result<(StrBytes, TopicId), DecodeError> {
+        if by_id { Ok((StrBytes::new(), self.topic_id()?)) } else { Ok((self.string()?, TopicId::ZERO)) }
+    }
+
     /// An unsigned varint of at most 32 bits.
     pub fn uvarint(&mut self) -> Result<u32, DecodeError> {
         self.start(Shape::Varint { bits: 32 })?;

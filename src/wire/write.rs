@@ -63,6 +63,15 @@ impl<'a> Writer<'a> {
         self.out.put_slice(id.as_bytes());
     }
 
+    /// A topic by its id or by its name, as [`super::Reader::name_or_id`].
+    pub fn name_or_id(&mut self, by_id: bool, name: &str, id: TopicId) {
+        if by_id {
+            self.topic_id(id);
+        } else {
+            self.string(name);
+        }
+    }
+
     /// An unsigned varint.
     pub fn uvarint(&mut self, value: u32) {
         self.base128(value.into());

@@ -25,6 +25,9 @@ use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 /// Key, versions, form.
 pub const SPEC: ApiSpec = ApiSpec { key: 1, name: "Fetch", min: 4, max: 18, flexible_from: 12 };
 
+/// From this version on topics go by their ids.
+const TOPIC_IDS: i16 = 13;
+
 /// The tagged field that holds the replica's id and epoch from v15.
 const REPLICA_STATE: u32 = 1;
 
@@ -121,7 +124,7 @@ impl Request {
 
 impl Topic {
     fn decode(r: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
-        let (name, id) = name_or_id(r, version)?;
+        let (name, id) = r.name_or_id(version >= TOPIC_IDS)?;
         let topic = Self { name, id, partitions: r.array(|r| Partition::decode(r, version))? };
         r.end()?;
         Ok(topic)
@@ -145,22 +148,18 @@ impl Partition {
 
 impl ForgottenTopic {
     fn decode(r: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
-        let (name, id) = name_or_id(r, version)?;
+        let (name, id) = r.name_or_id(version >= TOPIC_IDS)?;
         let topic = Self { name, id, partitions: r.array(Reader::i32)? };
         r.end()?;
         Ok(topic)
     }
 }
 
-fn name_or_id(r: &mut Reader<'_>, version: i16) -> Result<(StrBytes, TopicId), DecodeError> {
-    if version >= 13 { Ok((StrBytes::new(), r.topic_id()?)) } else { Ok((r.string()?, TopicId::ZERO)) }
-}
-
 /// Reads what is there, and waits for more if that is too little.
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let request = Request::decode(&mut call.body, call.version)?;
     let (api, responder) = (Arc::clone(call.api), call.responder);
-    let by_id = call.version >= 13;
+    let by_id = call.version >= TOPIC_IDS;
     let (context, wanted) = match api.fetch_sessions.enter(&request, by_id) {
         Ok(entered) => entered,
         Err(error) => return Ok(done(answer(responder, error, 0, Vec::new()))),

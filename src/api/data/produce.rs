@@ -25,6 +25,9 @@ use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes, Writer};
 /// Key, versions, form.
 pub const SPEC: ApiSpec = ApiSpec { key: 0, name: "Produce", min: 3, max: 13, flexible_from: 9 };
 
+/// From this version on topics go by their ids.
+const TOPIC_IDS: i16 = 13;
+
 /// A Produce request. Names and records are slices of the frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -74,8 +77,7 @@ impl Request {
 
 impl Topic {
     fn decode(r: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
-        let (name, id) =
-            if version >= 13 { (StrBytes::new(), r.topic_id()?) } else { (r.string()?, TopicId::ZERO) };
+        let (name, id) = r.name_or_id(version >= TOPIC_IDS)?;
         let topic = Self { name, id, partitions: r.array(Partition::decode)? };
         r.end()?;
         Ok(topic)
@@ -110,7 +112,8 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let image = call.api.broker.image();
     let mut slot = 0;
     for topic in request.topics.into_iter().filter(|topic| !topic.partitions.is_empty()) {
-        let found = if call.version >= 13 { image.topic_by_id(topic.id) } else { image.topic(&topic.name) };
+        let found =
+            if call.version >= TOPIC_IDS { image.topic_by_id(topic.id) } else { image.topic(&topic.name) };
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions {
             let index = partition.index;
@@ -147,8 +150,11 @@ fn start_partition(
         1 => Ack::Leader(place),
         _ => return Err(plain(ErrorCode::InvalidRequiredAcks)),
     };
-    let unknown =
-        if call.version >= 13 { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+    let unknown = if call.version >= TOPIC_IDS {
+        ErrorCode::UnknownTopicId
+    } else {
+        ErrorCode::UnknownTopicOrPartition
+    };
     let topic = topic.ok_or_else(|| plain(unknown))?;
     if topic.internal && &*call.session.client_id != ADMIN_CLIENT {
         return Err(plain(ErrorCode::InvalidTopicException));
@@ -232,11 +238,7 @@ impl Answer {
         let mut slot = 0;
         w.array(self.topics.len());
         for topic in &self.topics {
-            if version >= 13 {
-                w.topic_id(topic.id);
-            } else {
-                w.string(&topic.name);
-            }
+            w.name_or_id(version >= TOPIC_IDS, &topic.name, topic.id);
             w.array(topic.partitions.len());
             for (index, refusal) in &topic.partitions {
                 let result = self.ticket.result(slot).unwrap_or(Err(ErrorCode::RequestTimedOut));

@@ -15,7 +15,8 @@ pub mod sync_group;
 use std::sync::Arc;
 
 use super::Api;
-use crate::groups::{Command, Reply};
+use crate::groups::{Command, Reply, TopicKey};
+use crate::types::TopicId;
 use crate::wire::StrBytes;
 
 /// Asks the shard that owns a group.
@@ -34,6 +35,11 @@ fn shared(text: &StrBytes) -> Arc<str> {
 /// As [`shared`], for a text that may be missing.
 fn shared_if_any(text: Option<&StrBytes>) -> Option<Arc<str>> {
     text.map(shared)
+}
+
+/// How a request names a topic, by what its version has.
+fn topic_key(by_id: bool, name: &StrBytes, id: TopicId) -> TopicKey {
+    if by_id { TopicKey::Id(id) } else { TopicKey::Name(shared(name)) }
 }
 
 /// A text for an answer.

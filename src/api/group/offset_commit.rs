@@ -6,15 +6,18 @@
 
 use std::sync::Arc;
 
-use super::{ask, shared, shared_if_any, text};
+use super::{ask, shared, shared_if_any, text, topic_key};
 use crate::api::{Call, Started, waits};
-use crate::groups::{Command, CommitOffsets, CommitPartition, CommitTopic, CommittedTopic, TopicKey};
+use crate::groups::{Command, CommitOffsets, CommitPartition, CommitTopic, CommittedTopic};
 use crate::types::offset::NO_EPOCH;
 use crate::types::{ErrorCode, TopicId};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes, Writer};
 
 /// Key, versions, form.
 pub const SPEC: ApiSpec = ApiSpec { key: 8, name: "OffsetCommit", min: 2, max: 10, flexible_from: 8 };
+
+/// From this version on topics go by their ids.
+const TOPIC_IDS: i16 = 10;
 
 /// An OffsetCommit request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +78,7 @@ impl Request {
 
 impl Topic {
     fn decode(r: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
-        let (name, id) =
-            if version >= 10 { (StrBytes::new(), r.topic_id()?) } else { (r.string()?, TopicId::ZERO) };
+        let (name, id) = r.name_or_id(version >= TOPIC_IDS)?;
         let topic = Self { name, id, partitions: r.array(|r| Partition::decode(r, version))? };
         r.end()?;
         Ok(topic)
@@ -124,11 +126,7 @@ impl Response {
         }
         w.array(self.topics.len());
         for topic in &self.topics {
-            if version >= 10 {
-                w.topic_id(topic.id);
-            } else {
-                w.string(&topic.name);
-            }
+            w.name_or_id(version >= TOPIC_IDS, &topic.name, topic.id);
             w.array(topic.partitions.len());
             for (index, error) in &topic.partitions {
                 w.i32(*index);
@@ -143,8 +141,6 @@ impl Response {
 
 /// The first version whose clients know GROUP_ID_NOT_FOUND; those before get ILLEGAL_GENERATION (S73).
 const GROUP_ID_NOT_FOUND: i16 = 9;
-/// From this version on topics go by their ids.
-const TOPIC_IDS: i16 = 10;
 
 /// Commits the offsets.
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
@@ -171,11 +167,7 @@ impl Request {
             metadata: shared_if_any(p.committed_metadata.as_ref()),
         };
         let topic = |topic: &Topic| CommitTopic {
-            topic: if version >= TOPIC_IDS {
-                TopicKey::Id(topic.id)
-            } else {
-                TopicKey::Name(shared(&topic.name))
-            },
+            topic: topic_key(version >= TOPIC_IDS, &topic.name, topic.id),
             partitions: topic.partitions.iter().map(partition).collect(),
         };
         CommitOffsets {

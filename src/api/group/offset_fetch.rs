@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
-use super::{ask, shared, text};
+use super::{ask, shared, text, topic_key};
 use crate::api::{Call, Started, waits};
-use crate::groups::{Command, FetchOffsets, FetchTopic, FetchedOffset, FetchedTopic, TopicKey};
+use crate::groups::{Command, FetchOffsets, FetchTopic, FetchedOffset, FetchedTopic};
 use crate::types::{ErrorCode, TopicId};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes, Writer};
 
@@ -18,6 +18,8 @@ pub const SPEC: ApiSpec = ApiSpec { key: 9, name: "OffsetFetch", min: 1, max: 10
 
 /// The first version that asks for several groups.
 const MANY_GROUPS: i16 = 8;
+/// From this version on topics go by their ids.
+const TOPIC_IDS: i16 = 10;
 
 /// An OffsetFetch request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,8 +91,7 @@ impl Group {
 
 impl Topic {
     fn decode(r: &mut Reader<'_>, version: i16) -> Result<Self, DecodeError> {
-        let (name, id) =
-            if version >= 10 { (StrBytes::new(), r.topic_id()?) } else { (r.string()?, TopicId::ZERO) };
+        let (name, id) = r.name_or_id(version >= TOPIC_IDS)?;
         let topic = Self { name, id, partitions: r.array(Reader::i32)? };
         r.end()?;
         Ok(topic)
@@ -174,11 +175,7 @@ impl Response {
 fn write_topics(topics: &[TopicOffsets], w: &mut Writer<'_>, version: i16) {
     w.array(topics.len());
     for topic in topics {
-        if version >= 10 {
-            w.topic_id(topic.id);
-        } else {
-            w.string(&topic.name);
-        }
+        w.name_or_id(version >= TOPIC_IDS, &topic.name, topic.id);
         w.array(topic.partitions.len());
         for partition in &topic.partitions {
             w.i32(partition.index);
@@ -193,9 +190,6 @@ fn write_topics(topics: &[TopicOffsets], w: &mut Writer<'_>, version: i16) {
         w.end();
     }
 }
-
-/// From this version on topics go by their ids.
-const TOPIC_IDS: i16 = 10;
 
 /// Answers with committed offsets, one group after the other.
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
@@ -223,11 +217,7 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
 impl Group {
     fn to_command(&self, version: i16, require_stable: bool) -> FetchOffsets {
         let topic = |topic: &Topic| FetchTopic {
-            topic: if version >= TOPIC_IDS {
-                TopicKey::Id(topic.id)
-            } else {
-                TopicKey::Name(shared(&topic.name))
-            },
+            topic: topic_key(version >= TOPIC_IDS, &topic.name, topic.id),
             partitions: topic.partitions.clone(),
         };
         FetchOffsets {
