@@ -71,6 +71,58 @@ fn every_mistake_has_a_line_of_its_own() {
 }
 
 #[test]
+fn an_address_in_the_wrong_place_or_with_an_impossible_port_is_told_where_and_which() {
+    assert_eq!(
+        mistake("kafka = \"0.0.0.0:9092\"\n"),
+        "broker.toml:1:1: unknown key \"kafka\". It belongs into the table [listen].\n"
+    );
+    let must =
+        "must be host:port, or plain://host:port for each of several, with a port between 0 and 65535.\n";
+    assert_eq!(
+        mistake("[listen]\nkafka = \"0.0.0.0:70000\"\n"),
+        format!("broker.toml:2:1: listen.kafka = \"0.0.0.0:70000\": {must}")
+    );
+    assert!(
+        mistake("[listen]\nadvertise = \"kafka:70000\"\n").ends_with("with a port between 0 and 65535.\n")
+    );
+    assert_eq!(
+        mistake("[[topic]]\nname = \"t\"\n"),
+        "broker.toml:1:3: unknown key \"topic\". Write [[topics]] above each topic.\n"
+    );
+    let shell = Shell::new();
+    for (line, env, from) in [
+        ("config check --set listen.kafka=:70000", None, "--set listen.kafka=:70000: listen.kafka"),
+        ("config check", Some(("STREAMD_LISTEN_KAFKA", ":70000")), "STREAMD_LISTEN_KAFKA: listen.kafka"),
+        ("config check", Some(("KAFKA_LISTENERS", "PLAINTEXT://:70000")), "KAFKA_LISTENERS: listeners"),
+    ] {
+        let output = shell.run(line, env.as_slice());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let text = stderr(&output);
+        assert!(text.starts_with(from) && text.ends_with(must), "{text}");
+    }
+    let output = shell.run("--port 70000", &[]);
+    assert!(stderr(&output).contains("70000 is not in 0..=65535"), "{output:?}");
+}
+
+#[test]
+fn a_flag_does_not_hide_what_is_wrong_with_the_same_setting_in_the_file() {
+    let shell = Shell::new();
+    shell.file("broker.toml", "[listen]\nkafka = \"0.0.0.0:70000\"\n");
+    shell.file("tls.toml", "[listen]\nkafka = \"tls://0.0.0.0:9093\"\n");
+    for line in ["--port 0", "--set listen.kafka=:0"] {
+        let output = shell.run(&format!("config check --config broker.toml {line}"), &[]);
+        assert_eq!(output.status.code(), Some(1), "{line}: {output:?}");
+        assert!(
+            stderr(&output).starts_with("broker.toml:2:1: listen.kafka = \"0.0.0.0:70000\""),
+            "{output:?}"
+        );
+        assert_eq!(stderr(&output).lines().count(), 1, "{output:?}");
+    }
+    let output = shell.run("config check --config tls.toml --port 0", &[]);
+    assert!(stderr(&output).starts_with("tls.toml:2:1: "), "{output:?}");
+}
+
+#[test]
 fn broken_toml_is_told_with_its_place() {
     let text = mistake("data_dir = \"/d\nnode_id = 1\n");
     assert!(text.starts_with("broker.toml:1:"), "{text}");

@@ -75,6 +75,7 @@ pub struct Producer {
     client: Client,
     topic: String,
     id: TopicId,
+    is_topic_new: bool,
     /// Who leads each partition; `None` has to be looked up.
     leaders: Vec<Option<i32>>,
     settings: Settings,
@@ -103,13 +104,15 @@ impl Producer {
     /// # Errors
     /// The topic does not exist, or no broker answers.
     pub async fn start(client: Client, topic: &str, settings: Settings) -> Result<Self, Error> {
-        let Topic { name, id, partitions, .. } = topics::find(&client, topic, true).await?;
+        let (Topic { name, id, partitions, .. }, is_topic_new) =
+            topics::find_or_create(&client, topic).await?;
         let producer = if settings.idempotent { producer_id(&client).await? } else { None };
         let compression = Compression { codec: settings.codec, level: level(settings.codec) };
         let seed = getrandom::u64().unwrap_or(1);
         Ok(Self {
             topic: name,
             id,
+            is_topic_new,
             leaders: partitions.iter().map(|partition| partition.leader).collect(),
             settings,
             partitioner: Partitioner::new(saturate_i32(partitions.len()), seed),
@@ -122,6 +125,11 @@ impl Producer {
             written: Written::default(),
             client,
         })
+    }
+
+    /// Whether the topic came into being when this producer asked for it.
+    pub fn is_topic_new(&self) -> bool {
+        self.is_topic_new
     }
 
     /// How many partitions the topic has.

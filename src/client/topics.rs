@@ -99,6 +99,21 @@ pub async fn find(client: &Client, name: &str, create: bool) -> Result<Topic, Er
     }
 }
 
+/// The same for a topic that is to be written to, and whether it came into being by this. Before Metadata v4 (Kafka 0.11)
+/// nobody can ask without creating, and it is never told.
+///
+/// # Errors
+/// As [`find`].
+pub async fn find_or_create(client: &Client, name: &str) -> Result<(Topic, bool), Error> {
+    match look_for(client, name, false).await {
+        Ok(topic) => Ok((topic, false)),
+        Err(error) => {
+            let created = error.code() == Some(ErrorCode::UnknownTopicOrPartition);
+            Ok((find(client, name, true).await?, created))
+        }
+    }
+}
+
 async fn look_for(client: &Client, name: &str, create: bool) -> Result<Topic, Error> {
     let mut metadata = client.metadata_once(Wanted::Named(&[name]), create).await?;
     let code = match metadata.topics.remove(name) {

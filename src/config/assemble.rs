@@ -68,16 +68,20 @@ pub(super) fn config(
     }
 }
 
-fn listeners(s: &Settings, problems: &mut Vec<Problem>) -> Vec<Listener> {
-    let wanted = Wanted {
+/// The settings that make up the listeners.
+pub(super) fn wanted(s: &Settings) -> Wanted<'_> {
+    Wanted {
         listeners: s.text("listen.kafka").unwrap_or_default(),
         protocols: s.text("listener.security.protocol.map").unwrap_or_default(),
         controllers: s.text("controller.listener.names").unwrap_or_default(),
         advertise: s.text("listen.advertise").unwrap_or_default(),
         internal: s.text("listen.advertise.internal"),
         external: s.text("listen.advertise.external"),
-    };
-    wanted.resolve().unwrap_or_else(|fault| {
+    }
+}
+
+fn listeners(s: &Settings, problems: &mut Vec<Problem>) -> Vec<Listener> {
+    wanted(s).resolve().unwrap_or_else(|fault| {
         problems.push(s.problem(fault.key, fault.text));
         Vec::new()
     })

@@ -173,6 +173,14 @@ impl Wanted<'_> {
     }
 }
 
+/// Whether this can be a value of `listen.kafka`: addresses, each with a port.
+pub(super) fn is_list(text: &str) -> bool {
+    elements(text).all(|element| {
+        let address = element.split_once("://").map_or(element, |(_, address)| address);
+        HostPort::parse(address).is_some()
+    })
+}
+
 /// A list of listeners, the first that clients use on another port. What has no port stays as it is.
 pub(super) fn with_port(list: &str, controllers: &str, port: u16) -> String {
     let is_controller = |element: &str| {

@@ -115,7 +115,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
         Some(_) => settings.set_profile(Profile::Prod),
         None => {}
     }
-    if let Some(port) = sources.port {
+    // Another port does not put listeners right that are wrong: those stay, and are told with their place.
+    if let Some(port) = sources.port
+        && assemble::wanted(&settings).resolve().is_ok()
+    {
         settings.set_port(port);
     }
     let topics = file.topics.into_iter().chain(from_env.said.topics).collect();

@@ -42,7 +42,9 @@ pub(super) fn resolve(name: &str, place: Place) -> Result<Meaning, String> {
     match place {
         Place::Properties => broker(name),
         Place::Anywhere => broker(name).map_err(|error| {
-            nearest(name, keys::own().map(|key| key.name)).map_or(error, |near| unknown(name, Some(near)))
+            let near =
+                nearest(name, keys::own().map(|key| key.name)).or_else(|| in_tables(name).first().copied());
+            near.map_or(error, |near| unknown(name, Some(near)))
         }),
         Place::Toml if keys::find(Scope::Broker, name).is_some() => {
             Err(format!("unknown key \"{name}\". Kafka's properties belong into the table [kafka]."))
@@ -50,8 +52,43 @@ pub(super) fn resolve(name: &str, place: Place) -> Result<Meaning, String> {
         Place::Toml if keys::find(Scope::Topic, name).is_some() => {
             Err(format!("unknown key \"{name}\". Topic settings belong into the table [defaults.topic]."))
         }
-        Place::Toml => Err(unknown(name, nearest(name, keys::own().map(|key| key.name)))),
+        Place::Toml => Err(misplaced(name).unwrap_or_else(|| unknown(name, None))),
     }
+}
+
+/// What to write instead of a name that `broker.toml` does not know: a key of a table without its table, a table
+/// without its keys, a typing error, or what other programs call a port.
+fn misplaced(name: &str) -> Option<String> {
+    let tables = || {
+        let tables: Vec<_> = in_tables(name).iter().filter_map(|key| key.rsplit_once('.')).collect();
+        let text = tables.iter().map(|(table, _)| format!("[{table}]")).collect::<Vec<_>>().join(" or ");
+        (!tables.is_empty()).then(|| format!("unknown key \"{name}\". It belongs into the table {text}."))
+    };
+    let near = || nearest(name, keys::own().map(|key| key.name)).map(|near| unknown(name, Some(near)));
+    let table = || {
+        let below = keys::own().filter_map(|key| key.name.strip_prefix(name)?.strip_prefix('.'));
+        let below = below.collect::<Vec<_>>().join(", ");
+        (!below.is_empty()).then(|| format!("\"{name}\" is a table: write [{name}], and below it {below}."))
+    };
+    let port = || {
+        let last = name.rsplit('.').next().unwrap_or(name);
+        ["port", "host", "bind", "address", "addr"].contains(&last).then(|| {
+            format!(
+                "unknown key \"{name}\". Clients' address is kafka = \"0.0.0.0:9092\" in the table [listen]; --port sets \
+                 only its port."
+            )
+        })
+    };
+    tables().or_else(near).or_else(table).or_else(port)
+}
+
+/// The keys of streamd's tables that end as this name does.
+fn in_tables(name: &str) -> Vec<&'static str> {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    keys::own()
+        .map(|key| key.name)
+        .filter(|key| key.rsplit_once('.').is_some_and(|(_, own)| own == last))
+        .collect()
 }
 
 /// A Kafka broker property.
@@ -176,6 +213,34 @@ mod tests {
         );
         assert!(error("tls.cert", Place::Toml).starts_with("[tls] is not available in this version"));
         assert!(error("port", Place::Properties).ends_with("Use listeners."));
+    }
+
+    #[test]
+    fn a_key_without_its_table_and_a_table_without_its_keys_are_understood() {
+        let says = |name: &str, expected: &str| assert_eq!(error(name, Place::Toml), expected);
+        says("kafka", "unknown key \"kafka\". It belongs into the table [listen].");
+        says("fsync", "unknown key \"fsync\". It belongs into the table [durability].");
+        says("limit", "unknown key \"limit\". It belongs into the table [disk] or [memory].");
+        says(
+            "defaults.partitions",
+            "unknown key \"defaults.partitions\". It belongs into the table [defaults.topic].",
+        );
+        says("durability", "\"durability\" is a table: write [durability], and below it fsync.");
+        assert!(
+            error("listen", Place::Toml)
+                .starts_with("\"listen\" is a table: write [listen], and below it kafka, ")
+        );
+        for name in ["port", "listen.port", "server.host"] {
+            assert!(
+                error(name, Place::Toml).contains("kafka = \"0.0.0.0:9092\" in the table [listen]"),
+                "{name}"
+            );
+        }
+        assert_eq!(
+            error("fsync", Place::Anywhere),
+            "unknown key \"fsync\". Did you mean \"durability.fsync\"?"
+        );
+        assert_eq!(error("kafka", Place::Anywhere), "unknown key \"kafka\". Did you mean \"listen.kafka\"?");
     }
 
     #[test]

@@ -19,6 +19,10 @@ pub(super) fn read(file: &str, text: &str) -> Result<Said, Vec<Problem>> {
                     ("topics", DeValue::Array(topics)) => {
                         said.topics = topics.iter().filter_map(|topic| reader.topic(topic)).collect();
                     }
+                    ("topic", DeValue::Array(_)) => {
+                        reader
+                            .problem(key.span(), "unknown key \"topic\". Write [[topics]] above each topic.");
+                    }
                     ("topics", _) => {
                         reader.problem(key.span(), "topics must be tables: write [[topics]] above each one");
                     }

@@ -139,6 +139,19 @@ pub fn validate(name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A topic setting's value as people write it, in the form that brokers take: units become plain numbers. `Err` is what
+/// is expected, to follow "must be", where no broker can take the value; words and ranges are not looked at, since
+/// another broker may know more of them.
+pub fn plain_value(key: &Key, text: &str) -> Result<String, String> {
+    if let Some(number) = value::plain_number(key, text) {
+        return Ok(number.to_string());
+    }
+    match value::parse(key, text) {
+        Err(fault @ (value::Fault::NotNumber | value::Fault::NotBoolean)) => Err(fault.in_plain_words(key)),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 /// The message that goes with `INVALID_CONFIG` when settings come without a value.
 pub fn null_values(names: &[&str]) -> String {
     format!("Null value not supported for topic configs: {}", names.join(","))

@@ -3,7 +3,7 @@
 
 use super::Fsync;
 use super::keys::{Form, Key, Kind, Unit, Valid};
-use super::listen::{Advertise, HostPort};
+use super::listen::{self, Advertise, HostPort};
 use super::units;
 
 /// What is wrong with a value.
@@ -46,15 +46,19 @@ pub(super) fn parse(key: &Key, text: &str) -> Result<String, Fault> {
 
 /// Reads a value as people write it: like [`parse`], and with units where the setting counts time or bytes.
 pub(super) fn parse_human(key: &Key, text: &str) -> Result<String, Fault> {
-    let plain = match key.unit() {
+    match plain_number(key, text) {
+        Some(number) => parse(key, &number.to_string()),
+        None => parse(key, text),
+    }
+}
+
+/// The number that a text with units stands for, where the setting counts time or bytes.
+pub(super) fn plain_number(key: &Key, text: &str) -> Option<i64> {
+    match key.unit() {
         Unit::None => None,
         _ if text.trim().parse::<i64>().is_ok() => None,
         Unit::Bytes => units::bytes(text),
         Unit::Time(one) => units::millis(text).filter(|ms| ms % one == 0).map(|ms| ms / one),
-    };
-    match plain {
-        Some(number) => parse(key, &number.to_string()),
-        None => parse(key, text),
     }
 }
 
@@ -273,8 +277,15 @@ fn check_form(form: Form, text: &str) -> Result<(), Fault> {
             units::percent(text).is_some() || bytes(text),
             "a size such as \"2 GiB\", or a share such as \"5%\"",
         ),
-        Form::Advertise => (Advertise::check(text), "auto, host:port, or NAME://host:port for each listener"),
-        Form::HostPort => (HostPort::parse(text).is_some(), "host:port"),
+        Form::Advertise => (
+            Advertise::check(text),
+            "auto, host:port, or NAME://host:port for each listener, with a port between 0 and 65535",
+        ),
+        Form::HostPort => (HostPort::parse(text).is_some(), "host:port, with a port between 0 and 65535"),
+        Form::Listeners => (
+            listen::is_list(text),
+            "host:port, or plain://host:port for each of several, with a port between 0 and 65535",
+        ),
         Form::LogFilter => (
             text.split(',').all(is_log_directive),
             "error, warn, info, debug, trace, off, or a filter such as info,streamd::net=debug",

@@ -41,6 +41,29 @@ fn reading_begins_where_it_is_told_to() {
 }
 
 #[test]
+fn an_offset_past_the_end_is_told_instead_of_waited_for_in_silence() {
+    let scene = Scene::new();
+    let topic = topic_with(&scene, &["0", "1"]);
+    let waiting = scene.start_telling(&["consume", &topic, "-o", "100"]);
+    let told = format!("{topic}-0: offset 100 is past the end, which is 2: waiting for the next record");
+    assert_eq!(waiting.line(), told);
+    scene.feed(&["produce", &topic], b"2\n");
+    assert_eq!(waiting.line(), "2");
+    waiting.interrupt();
+    let outcome = scene.run(&["consume", &topic, "-o", "+9", "-e"], b"");
+    assert_eq!(
+        outcome.err,
+        format!("{topic}-0: offset 9 is past the end, which is 3: nothing to read there\n")
+    );
+    // Told of some partitions, not of all.
+    let wide = scene.topic("wide", 9);
+    let outcome = scene.run(&["consume", &wide, "-o", "7", "-e"], b"");
+    assert_eq!(outcome.err.lines().count(), 4, "{}", outcome.err);
+    assert!(outcome.err.ends_with("the same in 6 more partitions\n"), "{}", outcome.err);
+    assert_eq!(scene.run(&["consume", "-q", &topic, "-o", "100", "-e"], b"").err, "");
+}
+
+#[test]
 fn a_time_finds_the_first_record_at_or_after_it() {
     let scene = Scene::new();
     let topic = scene.topic("t", 1);

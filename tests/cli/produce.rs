@@ -27,6 +27,18 @@ fn a_topic_comes_into_being_with_its_first_record() {
 }
 
 #[test]
+fn a_topic_that_comes_into_being_by_a_mistyped_name_is_told() {
+    let scene = Scene::with("[defaults.topic]\npartitions = 3\n");
+    let outcome = scene.run(&["produce", "ordrs"], b"hello\n");
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert_eq!(
+        outcome.err,
+        "topic \"ordrs\" did not exist: the broker has created it, with 3 partitions\n1 record written to ordrs\n"
+    );
+    assert_eq!(scene.run(&["produce", "ordrs"], b"hello\n").err, "1 record written to ordrs\n");
+}
+
+#[test]
 fn keys_come_from_the_line_or_from_the_flag() {
     let scene = Scene::new();
     let topic = scene.topic("t", 1);
@@ -93,7 +105,20 @@ fn a_file_is_read_as_standard_input_is() {
     scene.ok(&["produce", "-t", &topic, path]);
     assert_eq!(content(&scene, &topic, "%v"), ["a", "b", "a", "b"]);
     let error = scene.fails(1, &["produce", &topic, "/no/such/file"]);
-    assert_eq!(error, "cannot read /no/such/file\n  No such file or directory (os error 2)\n");
+    assert_eq!(error, "cannot read /no/such/file: there is no such file.\n");
+}
+
+#[test]
+fn a_record_in_the_place_of_the_file_is_told_how_to_be_sent() {
+    let scene = Scene::new();
+    let topic = scene.topic("t", 1);
+    assert_eq!(
+        scene.fails(1, &["produce", &topic, "hello"]),
+        format!(
+            "cannot read hello: there is no such file. The word behind the topic names a file; to send it as a record: \
+             echo 'hello' | streamd produce {topic}\n"
+        )
+    );
 }
 
 #[test]

@@ -131,6 +131,17 @@ impl Scene {
         outcome.err
     }
 
+    /// Starts a command that goes on, and takes what it says on standard error as lines that it prints.
+    pub(crate) fn start_telling(&self, args: &[&str]) -> Running {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(writer.try_clone().expect("a second end")).stderr(writer);
+        let child = command.spawn().expect("streamd starts");
+        // Holds the writing ends: the reader comes to its end with the child.
+        drop(command);
+        Running::reading(child, reader)
+    }
+
     /// Starts a command that goes on.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
         let mut command = self.command(args);
@@ -147,7 +158,12 @@ pub(crate) struct Running {
 
 impl Running {
     fn new(mut child: Child) -> Self {
-        let out = BufReader::new(child.stdout.take().expect("a pipe"));
+        let out = child.stdout.take().expect("a pipe");
+        Self::reading(child, out)
+    }
+
+    fn reading(child: Child, out: impl std::io::Read + Send + 'static) -> Self {
+        let out = BufReader::new(out);
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             for line in out.lines().map_while(Result::ok) {

@@ -77,8 +77,14 @@ fn what_the_broker_refuses_is_said_with_what_to_do() {
         scene.fails(1, &["topic", "create", &name, "-r", "3"]),
         "replication factor 3 needs 3 brokers, 1 is up. Use -r 1, or omit it.\n"
     );
-    let error = scene.fails(1, &["topic", "create", &name, "-c", "retention.ms=soon"]);
-    assert!(error.contains("retention.ms") && error.contains("INVALID_CONFIG"), "{error}");
+    let error = scene.fails(1, &["topic", "create", &name, "-c", "retention.ms=-7"]);
+    assert!(error.contains("-7 for configuration retention.ms") && error.contains("at least -1"), "{error}");
+    let error = scene.fails(2, &["topic", "create", &name, "-c", "retention.ms=soon"]);
+    assert!(
+        error.contains("retention.ms=soon")
+            && error.contains("a number of milliseconds, or a time such as \"7d\""),
+        "{error}"
+    );
     let error = scene.fails(1, &["topic", "create", "no/name"]);
     assert!(error.contains("is no topic name"), "{error}");
     let missing = scene.name("missing");

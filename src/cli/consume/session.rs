@@ -13,6 +13,7 @@ use super::super::interrupt::Interrupt;
 use super::Plan;
 use super::positions::{Name, Positions};
 use super::sink::Sink;
+use super::start::PastEnd;
 use crate::client::consumer::{Consumer, Event};
 use crate::client::membership::{Disturbance, Membership, Offsets};
 use crate::client::offsets::{self, Place};
@@ -21,6 +22,8 @@ use crate::types::ErrorCode;
 
 /// How often a member commits what it has printed.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
+/// Partitions whose end is told when `-o` lies past it; more are counted.
+const PAST_END_TOLD_MAX: usize = 3;
 /// How long the last commit and the farewell to the group may take.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// Between two tries of the last commit.
@@ -220,7 +223,9 @@ impl<'a> Session<'a> {
             self.notes
                 .note("the group goes on where it stopped: -o is for partitions without a committed offset");
         }
-        let mut starts = self.plan.start.offsets(&self.client, &topic.name, &fresh, isolation).await?;
+        let found = self.plan.start.offsets(&self.client, &topic.name, &fresh, isolation).await?;
+        self.tell_of_the_future(&topic.name, &found.past_end);
+        let mut starts = found.offsets;
         starts.extend(own.iter().filter_map(|index| Some((*index, at(index)?))));
         let stops = if self.plan.stop_at_end {
             offsets::list(&self.client, &topic.name, own, Place::End, isolation).await?
@@ -235,6 +240,20 @@ impl<'a> Session<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Says what is waited for where `-o` names offsets that are not there yet: silence would look like a hang.
+    fn tell_of_the_future(&self, topic: &str, past_end: &[PastEnd]) {
+        let then =
+            if self.plan.stop_at_end { "nothing to read there" } else { "waiting for the next record" };
+        for PastEnd { partition, wanted, end } in past_end.iter().take(PAST_END_TOLD_MAX) {
+            self.notes.note(&format!(
+                "{topic}-{partition}: offset {wanted} is past the end, which is {end}: {then}"
+            ));
+        }
+        if let Some(more) = past_end.len().checked_sub(PAST_END_TOLD_MAX).filter(|more| *more > 0) {
+            self.notes.note(&format!("{topic}: the same in {more} more partitions"));
+        }
     }
 
     /// Before joining again: commits while commits still count, and stops reading.

@@ -104,6 +104,26 @@ impl BeginText {
     }
 }
 
+/// Where reading begins in some partitions.
+#[derive(Debug, Default)]
+pub(super) struct Beginnings {
+    /// The offset in each.
+    pub(super) offsets: BTreeMap<i32, i64>,
+    /// Those whose end comes before the offset that was asked for; they begin at their end.
+    pub(super) past_end: Vec<PastEnd>,
+}
+
+/// An offset that was asked for and is not there yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PastEnd {
+    /// The partition.
+    pub(super) partition: i32,
+    /// What was asked for.
+    pub(super) wanted: i64,
+    /// The partition's end.
+    pub(super) end: i64,
+}
+
 impl Begin {
     /// The offset in each of these partitions.
     pub(super) async fn offsets(
@@ -112,33 +132,38 @@ impl Begin {
         topic: &str,
         partitions: &[i32],
         isolation: Isolation,
-    ) -> Result<BTreeMap<i32, i64>, Error> {
+    ) -> Result<Beginnings, Error> {
         let at = async |place| offsets::list(client, topic, partitions, place, isolation).await;
+        let alone = |offsets| Beginnings { offsets, past_end: Vec::new() };
         match self {
-            Self::Start => at(Place::Start).await,
-            Self::End => at(Place::End).await,
-            Self::Time(time) => at(Place::Time(time)).await,
+            Self::Start => at(Place::Start).await.map(alone),
+            Self::End => at(Place::End).await.map(alone),
+            Self::Time(time) => at(Place::Time(time)).await.map(alone),
             Self::After(_) | Self::Before(_) | Self::Offset(_) => {
                 let (starts, ends) = (at(Place::Start).await?, at(Place::End).await?);
-                let bounds = starts.into_iter().map(|(index, start)| {
-                    let end = ends.get(&index).copied().unwrap_or(start).max(start);
-                    (index, self.within(start, end))
-                });
-                Ok(bounds.collect())
+                let mut found = Beginnings::default();
+                for (partition, start) in starts {
+                    let end = ends.get(&partition).copied().unwrap_or(start).max(start);
+                    let wanted = self.wanted(start, end);
+                    if wanted > end {
+                        found.past_end.push(PastEnd { partition, wanted, end });
+                    }
+                    found.offsets.insert(partition, wanted.clamp(start, end));
+                }
+                Ok(found)
             }
         }
     }
 
-    /// The offset in a partition with these bounds.
-    fn within(self, start: i64, end: i64) -> i64 {
-        let wanted = match self {
+    /// The offset in a partition with these bounds, which may lie outside of them.
+    fn wanted(self, start: i64, end: i64) -> i64 {
+        match self {
             Self::Start | Self::Time(_) => start,
             Self::End => end,
             Self::After(count) => start.saturating_add(count),
             Self::Before(count) => end.saturating_sub(count),
             Self::Offset(offset) => offset,
-        };
-        wanted.clamp(start, end)
+        }
     }
 }
 
@@ -196,12 +221,11 @@ mod tests {
     }
 
     #[test]
-    fn a_place_outside_of_a_partition_is_the_nearest_in_it() {
-        assert_eq!(Begin::Before(10).within(5, 9), 5);
-        assert_eq!(Begin::Before(3).within(5, 9), 6);
-        assert_eq!(Begin::After(10).within(5, 9), 9);
-        assert_eq!(Begin::Offset(7).within(5, 9), 7);
-        assert_eq!(Begin::Offset(2).within(5, 9), 5);
-        assert_eq!(Begin::Offset(i64::MAX).within(5, 9), 9);
+    fn a_place_is_counted_from_the_bounds_of_a_partition() {
+        assert_eq!(Begin::Before(10).wanted(5, 9), -1);
+        assert_eq!(Begin::Before(3).wanted(5, 9), 6);
+        assert_eq!(Begin::After(10).wanted(5, 9), 15);
+        assert_eq!(Begin::Offset(7).wanted(5, 9), 7);
+        assert_eq!(Begin::After(i64::MAX).wanted(5, 9), i64::MAX);
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// The topic
     #[arg(value_name = "TOPIC", required_unless_present = "topic")]
     target: Option<String>,
-    /// A file to read instead of standard input
+    /// A file to read instead of standard input; - is standard input
     file: Option<PathBuf>,
     /// The topic, as a flag
     #[arg(short, long)]
@@ -85,7 +85,7 @@ enum AcksName {
 pub(super) fn run(args: Args, clock: &Clock) -> anyhow::Result<()> {
     let (topic, file) = args.places()?;
     let layout = args.layout()?;
-    let source = Source::open(file)?;
+    let source = Source::open(file, &topic)?;
     let input = Input::new(layout, &args, clock.clone());
     verb::run(async { Box::pin(produce(&args, &topic, source, input)).await })
 }
@@ -94,6 +94,13 @@ async fn produce(args: &Args, topic: &str, mut source: Source, mut input: Input)
     let client = args.brokers.connect().await?;
     let started = Producer::start(client, topic, args.settings()).await;
     let mut producer = started.map_err(|error| ended_on_topic(topic, error))?;
+    if producer.is_topic_new() {
+        let partitions = producer.partitions();
+        let s = if partitions == 1 { "" } else { "s" };
+        args.brokers.note(&format!(
+            "topic \"{topic}\" did not exist: the broker has created it, with {partitions} partition{s}"
+        ));
+    }
     input.check_partition(args.partition, topic, producer.partitions())?;
     if source.is_terminal() {
         args.brokers.note("each line is a record; Ctrl-D ends the input");

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
+use super::super::exit::Ended;
+
 /// Bytes of one read, at most.
 const BLOCK_BYTES_MAX: usize = 64 * 1024;
 /// Blocks that may be read ahead.
@@ -21,15 +23,14 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Begins to read this file, or standard input; `-` is standard input too.
-    pub(super) fn open(file: Option<PathBuf>) -> anyhow::Result<Self> {
+    /// Begins to read this file, or standard input; `-` is standard input too. The topic is for advice.
+    pub(super) fn open(file: Option<PathBuf>, topic: &str) -> anyhow::Result<Self> {
         let file = file.filter(|path| path != Path::new("-"));
         let is_terminal = file.is_none() && io::stdin().is_terminal();
-        let (name, reader): (String, Box<dyn Read + Send>) = match file.filter(|path| path != Path::new("-"))
-        {
+        let (name, reader): (String, Box<dyn Read + Send>) = match file {
             Some(path) => {
                 let name = path.display().to_string();
-                let file = File::open(&path).with_context(|| format!("cannot read {name}"))?;
+                let file = File::open(&path).map_err(|error| unreadable(&name, topic, &error))?;
                 (name, Box::new(file))
             }
             None => ("standard input".to_owned(), Box::new(io::stdin())),
@@ -52,6 +53,21 @@ impl Source {
         let block = self.blocks.recv().await?;
         Some(block.with_context(|| format!("cannot read {}", self.name)))
     }
+}
+
+/// What a newcomer has to hear: behind the topic stands a file, not a record.
+fn unreadable(name: &str, topic: &str, error: &io::Error) -> Ended {
+    if error.kind() != io::ErrorKind::NotFound {
+        return Ended::Refused(format!("cannot read {name}: {error}"));
+    }
+    let advice = if name.contains('/') {
+        String::new()
+    } else {
+        format!(
+            " The word behind the topic names a file; to send it as a record: echo '{name}' | streamd produce {topic}"
+        )
+    };
+    Ended::Refused(format!("cannot read {name}: there is no such file.{advice}"))
 }
 
 fn read_all(mut reader: Box<dyn Read + Send>, sender: &mpsc::Sender<io::Result<Vec<u8>>>) {

@@ -12,8 +12,7 @@ use super::super::table::{self, Shape};
 use super::Names;
 use crate::client::topics::{Created, NewTopic, create};
 use crate::client::{Client, Error, Wanted};
-use crate::config::keys::{self, Scope, Unit};
-use crate::config::units;
+use crate::config::keys::{self, Scope};
 use crate::types::ErrorCode;
 
 /// Create topics
@@ -131,20 +130,21 @@ async fn refusal(client: &Client, topic: &NewTopic, error: Error) -> Ended {
     }
 }
 
-/// Reads `key=value`. Times and sizes may have units, which brokers do not know: they get plain numbers.
+/// Reads `key=value`. Times and sizes may have units, which brokers do not know: they get plain numbers. What is no
+/// number where every broker wants one is refused here; names and ranges are the broker's to know.
 fn setting(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE")?;
+    let form = "must be KEY=VALUE, as in retention.ms=7d";
+    let (key, value) = text.split_once('=').ok_or(form)?;
     let (key, value) = (key.trim(), value.trim());
     if key.is_empty() {
-        return Err("must be KEY=VALUE".to_owned());
+        return Err(form.to_owned());
     }
-    let plain = keys::find(Scope::Topic, key).and_then(|known| match known.unit() {
-        _ if value.parse::<i64>().is_ok() => None,
-        Unit::None => None,
-        Unit::Bytes => units::bytes(value),
-        Unit::Time(one) => units::millis(value).map(|millis| millis / one),
-    });
-    Ok((key.to_owned(), plain.map_or_else(|| value.to_owned(), |number| number.to_string())))
+    let plain = match keys::find(Scope::Topic, key) {
+        Some(known) => crate::config::topic::plain_value(known, value)
+            .map_err(|expected| format!("must be {expected}"))?,
+        None => value.to_owned(),
+    };
+    Ok((key.to_owned(), plain))
 }
 
 #[cfg(test)]
@@ -158,12 +158,20 @@ mod tests {
             ("retention.ms=-1", "-1"),
             ("segment.bytes=64 MiB", "67108864"),
             ("cleanup.policy=compact", "compact"),
-            ("retention.ms=soon", "soon"),
+            ("retention.ms=-7", "-7"),
+            ("segment.ms=0s", "0"),
+            ("preallocate=TRUE", "TRUE"),
             ("no.such.key=7d", "7d"),
             ("cleanup.policy=", ""),
         ] {
             assert_eq!(setting(text).unwrap().1, value, "{text}");
         }
         assert!(setting("retention.ms").is_err() && setting("=1").is_err());
+        let expected = setting("retention.ms=soon").unwrap_err();
+        assert!(
+            expected.starts_with("must be a number of milliseconds, or a time such as \"7d\""),
+            "{expected}"
+        );
+        assert!(setting("preallocate=maybe").unwrap_err().contains("true or false"));
     }
 }

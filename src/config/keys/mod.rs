@@ -148,6 +148,8 @@ pub enum Form {
     Advertise,
     /// `host:port`.
     HostPort,
+    /// `host:port`, or `NAME://host:port` for each listener.
+    Listeners,
     /// A level or a filter of log lines.
     LogFilter,
 }

@@ -12,7 +12,7 @@ rows! { pub(super) OWN: Own;
         "This broker's number."
     "cluster_id": String = null, in Any, ReadOnly, Effective;
         "The cluster id that the data must have. Without it one is made at the first start and kept in data_dir."
-    "listen.kafka": List = "0.0.0.0:9092", in Any, ReadOnly, Effective;
+    "listen.kafka": List = "0.0.0.0:9092", in Form(F::Listeners), ReadOnly, Effective;
         "Where clients connect: host:port, or several as plain://host:port. Port 0 takes a free one."
     "listen.admin": String = "", in Any, ReadOnly, Refused;
         "Where the admin API listens. There is none in this version: leave it empty."
