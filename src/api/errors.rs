@@ -3,7 +3,7 @@
 //! A disk that fails must look retriable (`KAFKA_STORAGE_ERROR`), never like `UNKNOWN_SERVER_ERROR`, which clients take
 //! as final (S32).
 
-use crate::partition::OpenFault;
+use crate::partition::{NotAppended, OpenFault};
 use crate::storage::log::ReadError;
 use crate::types::ErrorCode;
 
@@ -24,6 +24,19 @@ pub(crate) fn open_fault(fault: &OpenFault) -> ErrorCode {
 pub(crate) fn read_fault(error: &ReadError) -> ErrorCode {
     match error {
         ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        ReadError::Gone => ErrorCode::UnknownTopicOrPartition,
         _ => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// What a producer is told of a batch that is not acknowledged.
+pub(crate) fn not_appended(why: NotAppended) -> ErrorCode {
+    match why {
+        NotAppended::Refused(code) => code,
+        NotAppended::Gone => ErrorCode::UnknownTopicOrPartition,
+        NotAppended::Stopping => ErrorCode::NotLeaderOrFollower,
+        NotAppended::TooLarge => ErrorCode::RecordListTooLarge,
+        NotAppended::Storage => ErrorCode::KafkaStorageError,
+        NotAppended::Misplaced => ErrorCode::UnknownServerError,
     }
 }

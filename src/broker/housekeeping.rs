@@ -78,11 +78,13 @@ impl Broker {
         let mut again = false;
         self.open_what_is_due();
         for partition in self.partitions.all() {
-            if !partition.settings().delete || partition.is_closed() {
+            if !partition.settings().delete || partition.closed().is_some() {
                 continue;
             }
             match self.retain_partition(&partition, now) {
                 Ok(more) => again |= more,
+                // Deleted meanwhile: its files go as a whole.
+                Err(_) if partition.closed().is_some() => {}
                 Err(error) => tracing::error!(
                     topic = %partition.topic(),
                     partition = partition.id().partition,

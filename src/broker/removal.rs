@@ -2,8 +2,8 @@
 //!
 //! The removal record is durable and the partitions are closed when a topic gets here. Its directories are renamed to
 //! `…-delete`, unlinked, and the catalog is told, which then forgets the removal. A crash anywhere repeats it. A
-//! directory is touched only if its `partition.metadata` names the deleted topic: another topic of the same name may
-//! have made its own meanwhile.
+//! directory is touched only if its `partition.metadata` names the deleted topic, and in the turn at its path: another
+//! topic of the same name may have made its own meanwhile, or be about to.
 
 use std::io;
 use std::path::Path;
@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::catalog::{CatalogMachine, Command, RemovedTopic};
 use crate::coord::task::ShardHandle;
+use crate::partition::set_deleted_aside;
 use crate::partition::table::PartitionTable;
 use crate::storage::layout::{deleted_dir, partition_dir, read_partition_metadata};
 use crate::storage::manifest::Manifest;
@@ -28,8 +29,7 @@ pub(super) async fn run(
     while let Some(topic) = removals.recv().await {
         let (id, name) = (topic.id, Arc::clone(&topic.name));
         let (table, manifest) = (Arc::clone(&partitions), Arc::clone(&manifest));
-        let removed =
-            tokio::task::spawn_blocking(move || remove(&table.environment().root, &manifest, &topic));
+        let removed = tokio::task::spawn_blocking(move || remove(&table, &manifest, &topic));
         match removed.await {
             Ok(Ok(())) => {
                 if catalog.post_internal(Command::FilesRemoved(id)).is_err() {
@@ -44,22 +44,31 @@ pub(super) async fn run(
     }
 }
 
-fn remove(root: &Path, manifest: &Manifest, topic: &RemovedTopic) -> io::Result<()> {
+fn remove(table: &PartitionTable, manifest: &Manifest, topic: &RemovedTopic) -> io::Result<()> {
+    let root = &table.environment().root;
     for partition in 0..topic.partitions {
-        manifest.remove(TopicPartition { topic: topic.id, partition });
+        let id = TopicPartition { topic: topic.id, partition };
+        table.in_turn(&topic.name, partition, || {
+            table.delete(id);
+            manifest.remove(id);
+            set_aside(root, topic, partition)
+        })?;
+        // Nobody makes a file under this name, so it needs no turn.
         let aside = root.join(deleted_dir(&topic.name, partition, topic.id));
-        let dir = root.join(partition_dir(&topic.name, partition));
-        // Unreadable metadata is left for the operator: `get_or_open` sets such a directory aside as a stray.
-        if matches!(read_partition_metadata(&dir), Ok(Some(id)) if id == topic.id) {
-            match std::fs::rename(&dir, &aside) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
         match std::fs::remove_dir_all(&aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Renames the topic's directory, if there is one and it is this topic's. Unreadable metadata is left for the operator:
+/// `get_or_open` sets such a directory aside as a stray.
+fn set_aside(root: &Path, topic: &RemovedTopic, partition: i32) -> io::Result<()> {
+    let dir = root.join(partition_dir(&topic.name, partition));
+    match read_partition_metadata(&dir) {
+        Ok(Some(id)) if id == topic.id => set_deleted_aside(root, &topic.name, partition, id),
+        _ => Ok(()),
+    }
 }

@@ -233,7 +233,8 @@ async fn start_catalog(
         leader_epoch: 0,
     };
     let table = Arc::clone(partitions);
-    let opening = tokio::task::spawn_blocking(move || table.get_or_open(&wanted, &|_| Whose::Unknown));
+    let whose = |id| if id == TopicId::METADATA { Whose::Living } else { Whose::Unknown };
+    let opening = tokio::task::spawn_blocking(move || table.get_or_open(&wanted, &whose));
     let partition = opening
         .await
         .unwrap_or(Err(OpenFault::Unknown))

@@ -35,24 +35,17 @@ impl Broker {
         topic: &TopicImage,
         partition: i32,
     ) -> Result<Arc<Partition>, OpenFault> {
-        let image = self.published.image();
-        if !(0..topic.partitions).contains(&partition) || image.topic_by_id(topic.id).is_none() {
+        if !(0..topic.partitions).contains(&partition) {
             return Err(OpenFault::Unknown);
         }
-        let id = TopicPartition { topic: topic.id, partition };
         let wanted = OpenPartition {
-            id,
+            id: TopicPartition { topic: topic.id, partition },
             topic: Arc::clone(&topic.name),
             settings: Arc::clone(&topic.settings),
-            leader_epoch: image.leader_epoch(topic),
+            leader_epoch: self.published.image().leader_epoch(topic),
         };
-        let opened = self.partitions.get_or_open(&wanted, &|id| self.whose(id))?;
-        // The topic may have been deleted between the look at the image and the opening.
-        if self.published.image().topic_by_id(topic.id).is_none() {
-            self.partitions.delete(id);
-            return Err(OpenFault::Unknown);
-        }
-        Ok(opened)
+        // The topic may be deleted meanwhile: the table asks when it counts.
+        self.partitions.get_or_open(&wanted, &|id| self.whose(id))
     }
 
     /// A partition of this topic, opened if it is not; waits for that off the runtime's workers.

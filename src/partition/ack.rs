@@ -20,8 +20,31 @@ pub struct Appended {
     pub log_start: i64,
 }
 
+/// Why a batch is not acknowledged. `api/errors.rs` says what a client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAppended {
+    /// It was refused.
+    Refused(ErrorCode),
+    /// The topic is deleted.
+    Gone,
+    /// The broker stops; the batch is not in the log.
+    Stopping,
+    /// No segment can hold it.
+    TooLarge,
+    /// The disk is full or has failed. If it failed at the sync, the batch may be in the log.
+    Storage,
+    /// A bug: the batch was not given the log's next offset.
+    Misplaced,
+}
+
+impl From<ErrorCode> for NotAppended {
+    fn from(code: ErrorCode) -> Self {
+        Self::Refused(code)
+    }
+}
+
 /// The answer for one partition of a produce request.
-pub type AppendResult = Result<Appended, ErrorCode>;
+pub type AppendResult = Result<Appended, NotAppended>;
 
 /// The wait of one produce request. Partitions fill its slots from any thread; one task waits.
 #[derive(Debug)]
@@ -109,7 +132,7 @@ mod tests {
     #[tokio::test]
     async fn a_ticket_is_done_when_its_last_slot_is_answered() {
         let ticket = AppendTicket::new(2);
-        ticket.answer(1, Err(ErrorCode::CorruptMessage));
+        ticket.answer(1, Err(ErrorCode::CorruptMessage.into()));
         ticket.answer(1, Ok(THERE));
         assert!(!ticket.is_done(), "a slot counts once");
         let waiting = tokio::spawn({
@@ -120,6 +143,6 @@ mod tests {
         ticket.answer(0, Ok(THERE));
         waiting.await.unwrap();
         assert_eq!(ticket.result(0), Some(Ok(THERE)));
-        assert_eq!(ticket.result(1), Some(Err(ErrorCode::CorruptMessage)));
+        assert_eq!(ticket.result(1), Some(Err(NotAppended::Refused(ErrorCode::CorruptMessage))));
     }
 }

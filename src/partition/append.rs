@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::ack::Ack;
+use super::ack::{Ack, NotAppended};
 use super::producers::{Producers, SeenBatch, Verdict};
 use super::{Appended, Partition};
 use crate::config::Fsync;
@@ -21,7 +21,7 @@ use crate::record::check::CheckedBatch;
 use crate::storage::flush::When;
 use crate::storage::log::{AppendBatch, AppendError, LogWriter};
 use crate::storage::manifest::Manifest;
-use crate::types::{ErrorCode, Timestamp};
+use crate::types::Timestamp;
 
 /// The most that one drain writes before it publishes.
 const DRAIN_BYTES_MAX: usize = 1 << 20;
@@ -56,8 +56,8 @@ struct Stage {
 impl Partition {
     /// Puts a batch in the queue. [`Partition::drain`] must be called before anybody waits for its ticket.
     pub fn enqueue(&self, batch: CheckedBatch, ack: Ack) {
-        if self.is_closed() {
-            ack.answer(Err(ErrorCode::UnknownTopicOrPartition));
+        if let Some(why) = self.closed() {
+            ack.answer(Err(why.into()));
             return;
         }
         self.queue.lock().push(Pending { batch, ack });
@@ -113,24 +113,24 @@ impl Partition {
         let mut stage = Stage::default();
         let mut next = writer.log.end();
         for pending in pending {
-            if self.is_closed() {
-                pending.ack.answer(Err(ErrorCode::UnknownTopicOrPartition));
+            if let Some(why) = self.closed() {
+                pending.ack.answer(Err(why.into()));
                 continue;
             }
             let header = BatchHeader { base_offset: next, ..pending.batch.header };
             match writer.producers.check(&header) {
-                Verdict::Refuse(error) => pending.ack.answer(Err(error)),
+                Verdict::Refuse(error) => pending.ack.answer(Err(error.into())),
                 Verdict::Duplicate(seen) => stage.duplicates.push((pending, seen)),
                 Verdict::Append => {
                     if writer.log.should_roll(stage.bytes, &header, now) {
                         if !self.write(writer, std::mem::take(&mut stage), now) {
                             // It was checked against batches that are not in the log.
-                            pending.ack.answer(Err(ErrorCode::KafkaStorageError));
+                            pending.ack.answer(Err(NotAppended::Storage));
                             next = writer.log.end();
                             continue;
                         }
                         if let Err(error) = self.roll(writer, now) {
-                            pending.ack.answer(Err(refusal(&error)));
+                            pending.ack.answer(Err(self.not_appended(&error)));
                             continue;
                         }
                         next = writer.log.end();
@@ -162,7 +162,7 @@ impl Partition {
             if let Err(error) = writer.log.append(&batches, now) {
                 writer.producers.roll_back();
                 tracing::error!(topic = %self.topic, partition = self.id.partition, %error, "append refused");
-                let error = refusal(&error);
+                let error = self.not_appended(&error);
                 let duplicates = stage.duplicates.into_iter().map(|(pending, _)| pending);
                 for pending in stage.batches.into_iter().map(|(pending, _)| pending).chain(duplicates) {
                     pending.ack.answer(Err(error));
@@ -247,42 +247,42 @@ impl Partition {
         rolled
     }
 
-    /// Appends the broker's own batches (an internal topic's) in one write and returns the offset after the last.
-    /// Waits for the writer's lock, never for the disk's sync. The batches are trusted: their builder made them.
+    /// Appends the broker's own batches (an internal topic's) in one write and returns the offset after the last: on an
+    /// error none of them is in the log. They share a segment, which they may outgrow. Waits for the writer's lock,
+    /// never for the disk's sync. The batches are trusted: their builder made them.
+    ///
+    /// # Errors
+    /// [`AppendError`].
     pub fn append_own(self: &Arc<Self>, batches: &[(Bytes, BatchHeader)]) -> Result<i64, AppendError> {
-        self.with_writer(|writer| self.append_own_with(writer, batches))
-    }
-
-    fn append_own_with(
-        self: &Arc<Self>,
-        writer: &mut Writer,
-        batches: &[(Bytes, BatchHeader)],
-    ) -> Result<i64, AppendError> {
-        let now = self.clock.now_ms();
-        let (mut bytes, mut records, mut pending) = (0, 0, 0);
-        let mut next = writer.log.end();
-        let mut staged: Vec<AppendBatch<'_>> = Vec::with_capacity(batches.len());
-        for (batch, header) in batches {
-            let placed = BatchHeader { base_offset: next, ..*header };
-            if writer.log.should_roll(pending, &placed, now) {
-                writer.log.append(&std::mem::take(&mut staged), now)?;
-                pending = 0;
+        self.with_writer(|writer| {
+            let now = self.clock.now_ms();
+            if self.needs_roll(writer, batches, now) {
                 self.roll(writer, now)?;
             }
-            staged.push(AppendBatch {
-                bytes: batch,
-                header,
-                base_offset: next,
-                leader_epoch: self.leader_epoch,
-            });
-            pending += batch.len();
-            bytes += batch.len();
-            records += i64::from(header.records_count);
+            let (mut bytes, mut records, mut next) = (0, 0, writer.log.end());
+            let mut staged = Vec::with_capacity(batches.len());
+            for (batch, header) in batches {
+                let leader_epoch = self.leader_epoch;
+                staged.push(AppendBatch { bytes: batch, header, base_offset: next, leader_epoch });
+                bytes += batch.len();
+                records += i64::from(header.records_count);
+                next += i64::from(header.last_offset_delta) + 1;
+            }
+            writer.log.append(&staged, now)?;
+            self.publish_end(writer, bytes, records, false);
+            Ok(writer.log.end())
+        })
+    }
+
+    /// Whether one of these batches would not be appended to the segment that grows now.
+    fn needs_roll(&self, writer: &Writer, batches: &[(Bytes, BatchHeader)], now: Timestamp) -> bool {
+        let (mut before, mut next) = (0, writer.log.end());
+        batches.iter().any(|(batch, header)| {
+            let rolls = writer.log.should_roll(before, &BatchHeader { base_offset: next, ..*header }, now);
+            before += batch.len();
             next += i64::from(header.last_offset_delta) + 1;
-        }
-        writer.log.append(&staged, now)?;
-        self.publish_end(writer, bytes, records, false);
-        Ok(writer.log.end())
+            rolls
+        })
     }
 
     /// Makes sure that `bytes` more can be appended without asking the disk for space.
@@ -303,6 +303,11 @@ impl Partition {
         }
         if let Some(row) = removal.row()? {
             manifest.put(row);
+            if self.is_deleted() {
+                // The row came after the removal's word, or may have.
+                manifest.remove(self.id);
+                return Ok(Vec::new());
+            }
             manifest.sync().map_err(io::Error::other)?;
         }
         self.log_start_moved();
@@ -318,11 +323,15 @@ impl Partition {
     pub fn expire_producers(&self, before: Timestamp) -> usize {
         self.with_writer(|writer| writer.producers.expire(before))
     }
-}
 
-/// What a client is told of a failed append. Its outcome is unknown to the client only if the disk failed halfway, and
-/// both are retriable.
-fn refusal(error: &AppendError) -> ErrorCode {
-    tracing::debug!(%error, "append refused");
-    ErrorCode::KafkaStorageError
+    fn not_appended(&self, error: &AppendError) -> NotAppended {
+        match error {
+            AppendError::Full { .. } | AppendError::Io { .. } | AppendError::OutOfService { .. } => {
+                NotAppended::Storage
+            }
+            AppendError::Closed { .. } => self.closed().map_or(NotAppended::Storage, NotAppended::from),
+            AppendError::SegmentFull { .. } => NotAppended::TooLarge,
+            AppendError::NotNext { .. } => NotAppended::Misplaced,
+        }
+    }
 }

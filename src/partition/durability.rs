@@ -1,7 +1,6 @@
 //! The partition as the committer and the checkpointer see it: its log, and the producer state that goes with it.
 
 use std::io;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use super::Partition;
@@ -67,7 +66,7 @@ impl CheckpointTarget for Partition {
     }
 
     fn prepare(&self) -> io::Result<Option<CheckpointNote>> {
-        if self.deleted.load(Ordering::Acquire) {
+        if self.is_deleted() {
             return Ok(None);
         }
         let (mark, producers) = self.with_writer(|writer| {
@@ -83,6 +82,10 @@ impl CheckpointTarget for Partition {
 
     fn sync_target(&self) -> Arc<dyn SyncTarget> {
         Arc::clone(&self.sync) as Arc<dyn SyncTarget>
+    }
+
+    fn is_gone(&self) -> bool {
+        self.is_deleted()
     }
 
     fn checkpointed(&self, row: &Arc<PartitionRow>) {

@@ -16,7 +16,8 @@ pub mod waiter;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -28,10 +29,10 @@ use self::waiter::{FetchWaiter, Watcher};
 use crate::config::{Fsync, TopicSettings};
 use crate::storage::flush::{Checkpointer, Committer, When};
 use crate::storage::log::{Log, LogReader};
-use crate::types::{Clock, ErrorCode, TopicPartition};
+use crate::types::{Clock, TopicPartition};
 
-pub use self::ack::{AckSlot, AppendTicket};
-pub use self::open::{Environment, OpenFault, OpenPartition, Recovered, Whose};
+pub use self::ack::{AckSlot, AppendTicket, NotAppended};
+pub use self::open::{Environment, OpenFault, OpenPartition, Recovered, Whose, set_deleted_aside};
 pub use self::read::{Isolation, OffsetAt, PartitionRead, ReadRequest};
 
 /// Called when a partition is durable up to an asked-for end, or never will be.
@@ -56,9 +57,25 @@ pub struct Partition {
     /// What readers may see ends here; a copy of the value under `visible` for those who only look.
     high_watermark: AtomicI64,
     visible: Mutex<Visible>,
-    closed: AtomicBool,
-    /// Its topic was deleted: its files are not kept up any more.
-    deleted: AtomicBool,
+    closed: OnceLock<Closed>,
+}
+
+/// Why a partition takes no more records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// Its topic is deleted.
+    Deleted,
+    /// The broker stops.
+    Stopping,
+}
+
+impl From<Closed> for NotAppended {
+    fn from(closed: Closed) -> Self {
+        match closed {
+            Closed::Deleted => Self::Gone,
+            Closed::Stopping => Self::Stopping,
+        }
+    }
 }
 
 /// State around the high watermark, under a lock that is never held across I/O.
@@ -145,16 +162,21 @@ impl Partition {
         }
     }
 
-    /// Whether the partition was closed: its topic is deleted, or the broker stops.
-    pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+    /// Why the partition was closed, if it was.
+    pub fn closed(&self) -> Option<Closed> {
+        self.closed.get().copied()
+    }
+
+    /// Whether its topic was deleted.
+    fn is_deleted(&self) -> bool {
+        self.closed() == Some(Closed::Deleted)
     }
 
     /// Takes a watcher that is signalled with `slot` whenever the watermark moves, the log start moves or the
     /// partition closes. Look at the watermarks again after this, or a move in between is missed.
     pub fn watch(&self, waiter: &Arc<FetchWaiter>, slot: usize) {
         self.visible.lock().watchers.push(Watcher { waiter: Arc::clone(waiter), slot });
-        if self.is_closed() {
+        if self.closed().is_some() {
             waiter.signal(slot);
         }
     }
@@ -168,7 +190,7 @@ impl Partition {
     pub fn when_durable(self: &Arc<Self>, end: i64, wake: DurableWake) {
         {
             let mut visible = self.visible.lock();
-            let waits = self.reader.durable() < end && !visible.failed && !self.is_closed();
+            let waits = self.reader.durable() < end && !visible.failed && self.closed().is_none();
             if waits {
                 visible.waiting_durable.push_back((end, wake));
                 drop(visible);
@@ -179,30 +201,33 @@ impl Partition {
         wake();
     }
 
-    /// As [`Partition::close`], for a partition whose topic is deleted.
-    pub fn delete(&self) {
-        self.deleted.store(true, Ordering::Release);
-        self.close(ErrorCode::UnknownTopicOrPartition);
-        // Whoever is appending now ends before the files may go; whoever comes later finds the partition closed.
-        drop(self.writer.lock());
+    /// Closes the partition because its topic is deleted: what waits is answered so. When this returns, nothing of it
+    /// touches a file by its path any more.
+    pub(super) fn delete(&self) {
+        self.close(Closed::Deleted);
+        let waiting = std::mem::take(&mut self.visible.lock().waiting);
+        for waiting in waiting {
+            waiting.ack.answer(Err(NotAppended::Gone));
+        }
+        self.with_writer(|writer| writer.log.give_up());
     }
 
-    /// Closes the partition: what waits is answered, appends and reads are refused from now on.
-    pub fn close(&self, error: ErrorCode) {
-        self.closed.store(true, Ordering::Release);
+    /// Closes the partition because the broker stops. What is appended and waits for the disk goes on waiting: it is
+    /// acknowledged by the sync that follows, or never answered. A client that is told of an error sends it again.
+    fn stop(&self) {
+        self.close(Closed::Stopping);
+    }
+
+    /// Refuses appends from now on, and wakes those who wait for more records.
+    fn close(&self, why: Closed) {
+        let _first = self.closed.set(why);
         for pending in std::mem::take(&mut *self.queue.lock()) {
-            pending.ack.answer(Err(error));
+            pending.ack.answer(Err(why.into()));
         }
-        let (waiting, wakes, watchers) = {
+        let (wakes, watchers) = {
             let mut visible = self.visible.lock();
-            let visible = &mut *visible;
-            let (waiting, wakes) =
-                (std::mem::take(&mut visible.waiting), std::mem::take(&mut visible.waiting_durable));
-            (waiting, wakes, visible.watchers.clone())
+            (std::mem::take(&mut visible.waiting_durable), visible.watchers.clone())
         };
-        for waiting in waiting {
-            waiting.ack.answer(Err(error));
-        }
         for (_, wake) in wakes {
             wake();
         }
@@ -261,7 +286,10 @@ impl Partition {
             if visible.high_watermark >= end {
                 None
             } else if visible.failed {
-                Some(ErrorCode::KafkaStorageError)
+                Some(NotAppended::Storage)
+            } else if self.is_deleted() {
+                // Nobody comes for it any more.
+                Some(NotAppended::Gone)
             } else {
                 visible.waiting.push_back(WaitingAck { end, ack, at });
                 return;
@@ -277,8 +305,11 @@ impl Partition {
             visible.failed = true;
             (std::mem::take(&mut visible.waiting), std::mem::take(&mut visible.waiting_durable))
         };
-        for waiting in waiting {
-            waiting.ack.answer(Err(ErrorCode::KafkaStorageError));
+        // At a stop they stay unanswered: what was appended may well be on disk, and the connections end.
+        if self.closed().is_none() {
+            for waiting in waiting {
+                waiting.ack.answer(Err(NotAppended::Storage));
+            }
         }
         for (_, wake) in wakes {
             wake();
@@ -300,3 +331,12 @@ impl std::fmt::Debug for Visible {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod append_tests;
+#[cfg(test)]
+mod deletion_tests;
+#[cfg(test)]
+mod stop_tests;
+#[cfg(test)]
+mod testing;

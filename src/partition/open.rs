@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -105,8 +105,9 @@ pub enum OpenFault {
 }
 
 impl Environment {
-    /// Opens a partition. Blocks. `whose` tells what is known of a topic id: a living topic's directory
-    /// is left alone, what is left of a deleted one is set aside for unlinking, a stranger's for good.
+    /// Opens a partition. Blocks. The caller has the turn at the directory. `whose` tells what is known of a topic id: a
+    /// living topic's directory is left alone, what is left of a deleted one is set aside for unlinking, a stranger's
+    /// for good.
     pub(super) fn open(
         &self,
         wanted: &OpenPartition,
@@ -175,8 +176,7 @@ impl Environment {
             log: opened.log,
             high_watermark: AtomicI64::new(end),
             visible: Mutex::new(Visible { high_watermark: end, ..Visible::default() }),
-            closed: AtomicBool::new(false),
-            deleted: AtomicBool::new(false),
+            closed: OnceLock::new(),
         })
     }
 
@@ -190,11 +190,44 @@ impl Environment {
     ) -> std::io::Result<()> {
         let (name, partition) = (&*wanted.topic, wanted.id.partition);
         let aside = match found {
-            Some(id) if whose(id) == Whose::Removed => layout::deleted_dir(name, partition, id),
-            _ => layout::stray_dir(name, partition, found.unwrap_or(TopicId::ZERO)),
+            Some(id) if whose(id) == Whose::Removed => {
+                return set_deleted_aside(&self.root, name, partition, id);
+            }
+            _ => self.free_stray_dir(name, partition, found.unwrap_or(TopicId::ZERO)),
         };
         tracing::warn!(directory = %dir.display(), renamed_to = %aside, "a directory of another topic was set aside");
         std::fs::rename(dir, self.root.join(aside))
+    }
+
+    /// A name that no other stray has: strays are kept, and one may have been set aside before.
+    fn free_stray_dir(&self, name: &str, partition: i32, id: TopicId) -> String {
+        let id = u128::from_be_bytes(*id.as_bytes());
+        let mut names = (0..STRAYS_MAX).map(|more| {
+            layout::stray_dir(name, partition, TopicId::from_bytes(id.wrapping_add(more).to_be_bytes()))
+        });
+        let first = layout::stray_dir(name, partition, TopicId::from_bytes(id.to_be_bytes()));
+        names.find(|name| !self.root.join(name).exists()).unwrap_or(first)
+    }
+}
+
+/// Strays of one partition's name that are kept apart.
+const STRAYS_MAX: u128 = 1000;
+
+/// Renames the directory of a deleted topic's partition, from which its files are unlinked. The caller has the turn at
+/// the directory and knows that it is this topic's.
+///
+/// # Errors
+/// What the file system says; the directory stands as it was.
+pub fn set_deleted_aside(root: &Path, topic: &str, partition: i32, id: TopicId) -> std::io::Result<()> {
+    let dir = root.join(layout::partition_dir(topic, partition));
+    let aside = root.join(layout::deleted_dir(topic, partition, id));
+    match std::fs::rename(&dir, &aside) {
+        // Half of it was set aside before, and the unlinking did not come to its end.
+        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
+            std::fs::remove_dir_all(&aside)?;
+            std::fs::rename(&dir, &aside)
+        }
+        other => other,
     }
 }
 

@@ -99,8 +99,8 @@ impl Partition {
     pub fn read(&self, request: &ReadRequest) -> Result<PartitionRead, ReadError> {
         let upper = self.visible_end(request.isolation);
         let batches =
-            self.reader.read(request.from, request.hint, request.max_bytes, upper, request.at_least_one)?;
-        Ok(self.with_offsets(batches))
+            self.reader.read(request.from, request.hint, request.max_bytes, upper, request.at_least_one);
+        Ok(self.with_offsets(self.unless_gone(batches)?))
     }
 
     /// Reads, waiting for the disk if it must.
@@ -115,8 +115,14 @@ impl Partition {
             request.max_bytes,
             upper,
             request.at_least_one,
-        )?;
-        Ok(self.with_offsets(batches))
+        );
+        Ok(self.with_offsets(self.unless_gone(batches)?))
+    }
+
+    /// Asked behind a read: once the topic is deleted its files are gone, and those that stand under their names may be
+    /// another topic's. What was read before that is this topic's.
+    fn unless_gone<T>(&self, read: Result<T, ReadError>) -> Result<T, ReadError> {
+        if self.is_deleted() { Err(ReadError::Gone) } else { read }
     }
 
     fn with_offsets(&self, batches: ReadBatches) -> PartitionRead {
@@ -147,7 +153,8 @@ impl Partition {
     /// # Errors
     /// [`ReadError`].
     pub fn offset_for_time(&self, target: Timestamp, isolation: Isolation) -> Result<OffsetAt, ReadError> {
-        self.reader.offset_for_time(target, self.visible_end(isolation)).map(OffsetAt::from)
+        let found = self.reader.offset_for_time(target, self.visible_end(isolation));
+        self.unless_gone(found).map(OffsetAt::from)
     }
 
     /// The record with the largest timestamp (ListOffsets -3). Blocks.
@@ -155,7 +162,8 @@ impl Partition {
     /// # Errors
     /// [`ReadError`].
     pub fn max_timestamp(&self, isolation: Isolation) -> Result<OffsetAt, ReadError> {
-        self.reader.max_timestamp(self.visible_end(isolation)).map(OffsetAt::from)
+        let found = self.reader.max_timestamp(self.visible_end(isolation));
+        self.unless_gone(found).map(OffsetAt::from)
     }
 
     /// The largest epoch at or below `epoch` and its end offset (S87); -1, -1 when there is none.

@@ -15,7 +15,7 @@ use super::fetch_session::{FetchContext, Wanted};
 use super::places::Places;
 use crate::api::{Api, Call, Outcome, Responder, Slice, Started, done, errors, waits_while_open};
 use crate::partition::waiter::FetchWaiter;
-use crate::partition::{Isolation, Partition as OpenPartition, PartitionRead, ReadRequest};
+use crate::partition::{Closed, Isolation, Partition as OpenPartition, PartitionRead, ReadRequest};
 use crate::storage::log::{Place, ReadError};
 use crate::types::offset::{NO_EPOCH, non_negative};
 use crate::types::{ErrorCode, TopicId};
@@ -236,7 +236,7 @@ impl Item {
 impl Fetch {
     async fn find_partitions(&mut self) {
         let image = self.api.broker.image();
-        let unknown = if self.by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+        let unknown = self.gone();
         for item in &mut self.items {
             let key = &item.wanted.key;
             let topic = if self.by_id { image.topic_by_id(key.id) } else { image.topic(&key.name) };
@@ -272,6 +272,7 @@ impl Fetch {
             .sum();
         let mut left = self.bytes_max.saturating_sub(others);
         let mut nothing_yet = others == 0;
+        let gone = self.gone();
         for &slot in slots {
             let isolation = self.isolation;
             let Some(item) = self.items.get_mut(slot) else { continue };
@@ -298,7 +299,8 @@ impl Fetch {
                 }
                 Err(error) => {
                     item.read = None;
-                    item.found = Err(error);
+                    let is_gone = error == ErrorCode::UnknownTopicOrPartition;
+                    item.found = Err(if is_gone { gone } else { error });
                 }
             }
         }
@@ -340,17 +342,24 @@ impl Fetch {
             Isolation::ReadUncommitted => read.high_watermark,
             Isolation::ReadCommitted => read.last_stable_offset,
         };
-        partition.visible_end(self.isolation) > seen || partition.is_closed()
+        partition.visible_end(self.isolation) > seen || partition.closed().is_some()
     }
 
-    /// A partition that was closed under the wait: its topic is gone.
+    /// A partition that was closed under the wait: its topic is gone, or the broker stops.
     fn refuse_closed(&mut self, slot: usize) {
-        let unknown = if self.by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
-        if let Some(item) = self.items.get_mut(slot)
-            && item.found.as_ref().is_ok_and(|partition| partition.is_closed())
-        {
-            (item.found, item.read) = (Err(unknown), None);
-        }
+        let gone = self.gone();
+        let Some(item) = self.items.get_mut(slot) else { return };
+        let Some(closed) = item.found.as_ref().ok().and_then(|partition| partition.closed()) else { return };
+        let error = match closed {
+            Closed::Deleted => gone,
+            Closed::Stopping => ErrorCode::NotLeaderOrFollower,
+        };
+        (item.found, item.read) = (Err(error), None);
+    }
+
+    /// What the reader of a topic that is not there is told.
+    fn gone(&self) -> ErrorCode {
+        if self.by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition }
     }
 
     /// The answer's topics, as the session wants them.
@@ -424,7 +433,7 @@ async fn read_partition(
         outcome => outcome,
     };
     outcome.map_err(|error| {
-        if !matches!(error, ReadError::OutOfRange { .. }) {
+        if !matches!(error, ReadError::OutOfRange { .. } | ReadError::Gone) {
             tracing::error!(topic = %partition.topic(), partition = partition.id().partition, %error, "fetch failed");
         }
         errors::read_fault(&error)

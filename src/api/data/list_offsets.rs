@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::api::{Api, Call, Started, errors, waits_while_open};
 use crate::catalog::TopicImage;
 use crate::partition::{Isolation, OffsetAt};
+use crate::storage::log::ReadError;
 use crate::types::offset::NO_EPOCH;
 use crate::types::{ErrorCode, Timestamp};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes, Writer};
@@ -233,7 +234,9 @@ async fn look_up_one(
             };
             match tokio::task::spawn_blocking(search).await {
                 Ok(found) => found.map_err(|error| {
-                    tracing::error!(topic = %topic.name, partition = wanted.index, %error, "offset lookup failed");
+                    if !matches!(error, ReadError::Gone) {
+                        tracing::error!(topic = %topic.name, partition = wanted.index, %error, "offset lookup failed");
+                    }
                     errors::read_fault(&error)
                 }),
                 Err(_stopping) => Err(ErrorCode::KafkaStorageError),

@@ -15,8 +15,8 @@ use bytes::Bytes;
 use crate::api::context::off_worker;
 use crate::api::{Call, Outcome, Responder, Started, errors, waits};
 use crate::catalog::TopicImage;
-use crate::partition::Partition as OpenPartition;
 use crate::partition::ack::{Ack, AckSlot, AppendResult, AppendTicket, Appended};
+use crate::partition::{NotAppended, Partition as OpenPartition};
 use crate::record::batch::BatchHeader;
 use crate::record::check::{self, CheckRules, CheckedBatch, Refusal};
 use crate::types::{Codec, ErrorCode, TopicId};
@@ -119,7 +119,7 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
             let index = partition.index;
             let place = AckSlot { ticket: Arc::clone(&ticket), slot };
             let refusal = start_partition(call, found, partition, request.acks, place).err().map(|refusal| {
-                ticket.answer(slot, Err(refusal.code));
+                ticket.answer(slot, Err(refusal.code.into()));
                 Box::new(refusal)
             });
             partitions.push((index, refusal));
@@ -241,7 +241,8 @@ impl Answer {
             w.name_or_id(version >= TOPIC_IDS, &topic.name, topic.id);
             w.array(topic.partitions.len());
             for (index, refusal) in &topic.partitions {
-                let result = self.ticket.result(slot).unwrap_or(Err(ErrorCode::RequestTimedOut));
+                let late = NotAppended::Refused(ErrorCode::RequestTimedOut);
+                let result = self.ticket.result(slot).unwrap_or(Err(late));
                 write_partition(w, version, *index, result, refusal.as_deref());
                 slot += 1;
             }
@@ -262,7 +263,7 @@ fn write_partition(
     const NOWHERE: Appended = Appended { base_offset: -1, log_append_time: -1, log_start: -1 };
     let (error, at) = match result {
         Ok(at) => (ErrorCode::None, at),
-        Err(error) => (error, NOWHERE),
+        Err(why) => (errors::not_appended(why), NOWHERE),
     };
     w.i32(index);
     w.i16(error.code());

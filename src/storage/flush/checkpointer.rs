@@ -283,8 +283,12 @@ impl Shared {
         for Prepared { target, bytes, .. } in early {
             self.put_back(target, bytes);
         }
-        for Prepared { row, .. } in &ready {
+        for Prepared { target, row, .. } in &ready {
             self.manifest.put(row.clone());
+            // Asked behind the put: whoever deletes it later removes the row himself.
+            if target.is_gone() {
+                self.manifest.remove(row.id);
+            }
         }
         let durable = if ready.is_empty() { Ok(()) } else { self.manifest.sync() };
         for Prepared { target, row, bytes } in ready {

@@ -20,6 +20,7 @@ struct Fake {
     prepared: AtomicUsize,
     /// The next preparations fail for want of space.
     full: AtomicBool,
+    gone: AtomicBool,
     side: Mutex<Arc<File>>,
     log: Arc<File>,
     this: std::sync::Weak<Self>,
@@ -36,6 +37,7 @@ impl Fake {
             checkpoint: AtomicI64::new(0),
             prepared: AtomicUsize::new(0),
             full: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             side: Mutex::new(Arc::new(tempfile::tempfile().unwrap())),
             log: Arc::new(tempfile::tempfile().unwrap()),
             this: this.clone(),
@@ -94,6 +96,9 @@ impl CheckpointTarget for Fake {
     }
     fn sync_target(&self) -> Arc<dyn SyncTarget> {
         self.this.upgrade().unwrap()
+    }
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
     }
     fn checkpointed(&self, row: &Arc<PartitionRow>) {
         assert!(row.checkpoint.offset <= self.durable(), "the row says more than is on disk");
@@ -294,4 +299,16 @@ fn a_stop_checkpoints_all_that_is_behind_and_is_quick_with_nothing_to_do() {
         clock.monotonic()
     });
     assert!(quickest.min().unwrap() < Duration::from_millis(20));
+}
+
+#[test]
+fn no_row_of_a_deleted_topic_stays_behind() {
+    let rig = Rig::new(LIMITS);
+    let (gone, other) = (Fake::new(0), Fake::new(1));
+    gone.gone.store(true, Ordering::SeqCst);
+    gone.append(&rig, 100);
+    other.append(&rig, 100);
+    eventually("checkpointed", || gone.checkpoint() == 1 && other.checkpoint() == 1);
+    let rows = rig.image().rows;
+    assert!(!rows.contains_key(&gone.id) && rows.contains_key(&other.id));
 }

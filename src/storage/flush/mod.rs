@@ -140,6 +140,9 @@ pub trait CheckpointTarget: Send + Sync {
     /// The log, for the committer.
     fn sync_target(&self) -> Arc<dyn SyncTarget>;
 
+    /// Whether its topic was deleted: then no row of it may stay in the manifest.
+    fn is_gone(&self) -> bool;
+
     /// The row is durable in the manifest: its checkpoint is the log's checkpoint now.
     fn checkpointed(&self, row: &Arc<PartitionRow>);
 }

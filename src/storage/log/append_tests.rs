@@ -197,7 +197,7 @@ fn space_is_reserved_ahead_and_grows_with_the_segment() {
     assert!(blocks() >= 3 << 20);
     opened.writer.close().unwrap();
     assert!(blocks() < 420 << 10, "{}", blocks());
-    assert!(matches!(opened.writer.reserve(1, NOW), Err(AppendError::OutOfService { .. })));
+    assert!(matches!(opened.writer.reserve(1, NOW), Err(AppendError::Closed { .. })));
 }
 
 #[test]

@@ -33,6 +33,12 @@ pub enum AppendError {
         /// The first failure.
         why: Arc<io::Error>,
     },
+    /// The log was closed in order, or given up because its topic is deleted.
+    #[error("{} was closed", dir.display())]
+    Closed {
+        /// The partition's directory.
+        dir: PathBuf,
+    },
     /// The segment's offsets or positions would pass 32 bits: a mistake of the caller, who should have rolled.
     #[error("the active segment in {} cannot hold these batches: roll first", dir.display())]
     SegmentFull {
@@ -85,6 +91,9 @@ pub enum ReadError {
         /// In which way.
         why: &'static str,
     },
+    /// The partition's topic is deleted. Its files are gone, or are another topic's.
+    #[error("the topic is deleted")]
+    Gone,
     /// The file system refused.
     #[error("cannot read {}: {error}", file.display())]
     Io {

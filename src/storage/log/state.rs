@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::{AppendError, Place};
 use crate::storage::epochs::Epochs;
@@ -34,6 +34,9 @@ pub struct Log {
     pub(super) prepared: Condvar,
     pub(in crate::storage) side: Mutex<SideFiles>,
     pub(super) tell: OnceLock<Box<dyn Fn(i64) + Send + Sync>>,
+    /// Whether the log was given up, so that what its paths name may be another topic's. Upkeep holds it while it works
+    /// by path; the writer, which is closed first, need not.
+    given_up: RwLock<bool>,
     failed: OnceLock<Arc<io::Error>>,
     sync_mark: SyncMark,
     checkpoint_mark: CheckpointMark,
@@ -193,6 +196,7 @@ impl Log {
             prepared: Condvar::new(),
             side: Mutex::new(side),
             tell: OnceLock::new(),
+            given_up: RwLock::new(false),
             failed: OnceLock::new(),
             sync_mark: SyncMark::default(),
             checkpoint_mark: CheckpointMark::default(),
@@ -223,6 +227,17 @@ impl Log {
     /// The first failure, if the log takes no more writes.
     pub fn failure(&self) -> Option<Arc<io::Error>> {
         self.failed.get().or_else(|| self.health.error()).cloned()
+    }
+
+    /// Does `work`, which goes by the log's paths, unless they are the log's no more: then `None`.
+    pub(super) fn by_path<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let given_up = self.given_up.read();
+        (!*given_up).then(work)
+    }
+
+    /// Waits for those who work by path, and lets nobody begin.
+    pub(super) fn give_up(&self) {
+        *self.given_up.write() = true;
     }
 
     /// Takes the log out of service: no more writes, and reads only of what is durable.

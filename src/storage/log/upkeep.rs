@@ -21,7 +21,7 @@ impl Log {
     /// Writes out what describes the log up to `mark` (index tails, epochs, and `producers` as `<offset>.producers` if
     /// given), and says what to sync and which row may then be put. `has_producers` says whether recovery must look
     /// for a producer file: the newest one, and the log behind it is replayed, so give `producers` whenever they
-    /// changed. `None` if the last checkpoint already was there. Blocks.
+    /// changed. `None` if the last checkpoint already was there, or if the log was given up. Blocks.
     ///
     /// # Errors
     /// What the file system says; the checkpoint stays behind and recovery takes longer.
@@ -52,12 +52,16 @@ impl Log {
             (segments, row)
         };
         let mut files = Vec::new();
-        let written = self
-            .write_indexes(&segments, before.as_ref(), &mut files)
-            .and_then(|()| self.write_side_files(mark, producers, &mut files));
-        if let Err(error) = written {
-            self.end_preparing();
-            return Err(error);
+        let written = self.by_path(|| {
+            self.write_indexes(&segments, before.as_ref(), &mut files)?;
+            self.write_side_files(mark, producers, &mut files)
+        });
+        match written {
+            Some(Ok(())) => {}
+            given_up_or_failed => {
+                self.end_preparing();
+                return given_up_or_failed.unwrap_or(Ok(())).map(|()| None);
+            }
         }
         let mut dirs = vec![self.dir.clone()];
         if before.is_none() {
@@ -166,6 +170,12 @@ impl Log {
                 segment.facts().index.noted_synced();
             }
         }
+        self.by_path(|| self.prune_producers(row));
+        self.end_preparing();
+    }
+
+    /// Removes the producer files that no recovery will ask for.
+    fn prune_producers(&self, row: &PartitionRow) {
         let mut side = self.side.lock();
         side.noted.clear();
         let newest = side.producers.iter().copied().filter(|at| *at <= row.checkpoint.offset).max();
@@ -178,8 +188,6 @@ impl Log {
             }
             stays
         });
-        drop(side);
-        self.end_preparing();
     }
 
     fn end_preparing(&self) {
@@ -282,8 +290,12 @@ impl Removal {
     }
 
     /// Renames the files to `.deleted` (or unlinks them where the disk is full) and returns what to unlink after
-    /// `file.delete.delay.ms`.
+    /// `file.delete.delay.ms`. Does nothing if the log was given up: its files go with their directory.
     pub fn rename(self) -> Vec<PathBuf> {
+        self.log.by_path(|| self.rename_files()).unwrap_or_default()
+    }
+
+    fn rename_files(&self) -> Vec<PathBuf> {
         let mut renamed = Vec::new();
         for segment in &self.segments {
             for kind in KINDS {

@@ -96,8 +96,7 @@ impl LogWriter {
 
     pub(super) fn check_open(&self) -> Result<(), AppendError> {
         if self.closed {
-            let why = Arc::new(io::Error::other("it was closed"));
-            return Err(AppendError::OutOfService { dir: self.log.dir.to_path_buf(), why });
+            return Err(AppendError::Closed { dir: self.log.dir.to_path_buf() });
         }
         self.log.check_in_service()
     }
@@ -239,6 +238,15 @@ impl LogWriter {
         }
         let Some(active) = self.active.take() else { return Ok(()) };
         self.seal(&active).map_err(|error| self.fault(error, 0))
+    }
+
+    /// Ends writing because the topic is deleted. When this returns, nothing of this log makes, changes, renames or
+    /// removes a file by its path any more: a topic made anew may have the directory. Waits for a checkpoint's files
+    /// that are being written and for segments that are being renamed.
+    pub fn give_up(&mut self) {
+        self.closed = true;
+        self.active = None;
+        self.log.give_up();
     }
 }
 
