@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use kafka_protocol::messages::ProduceRequest;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use streamd::config::topic::Compression;
 use streamd::record::build::{BatchBuilder, NewRecord};
 use streamd::types::Codec;
@@ -76,4 +78,45 @@ fn peak(broker: &Broker) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", broker.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// Partitions of one entry of a request, each with a value.
+type Entry<'a> = &'a [(i32, &'a [u8])];
+
+/// A request with these entries, all of topic `t`.
+fn request_of(topics: &[Entry<'_>]) -> ProduceRequest {
+    let topics = topics.iter().map(|partitions| {
+        let data = partitions.iter().map(|(index, value)| {
+            PartitionProduceData::default().with_index(*index).with_records(Some(raw::batch(&[value])))
+        });
+        TopicProduceData::default().with_name(raw::name("t")).with_partition_data(data.collect())
+    });
+    raw::produce("t", 0, -1, Bytes::new()).with_topic_data(topics.collect())
+}
+
+#[test]
+fn a_partition_that_a_request_names_twice_takes_the_last_batch_and_is_answered_once() {
+    let broker = Broker::start();
+    let mut connection = Connection::to(broker.address());
+    raw::create(&mut connection, "t", 2, &[]);
+    let twice: [&[Entry<'_>]; 2] = [
+        &[&[(0, b"first"), (1, b"other"), (0, b"last")]],
+        &[&[(0, b"first"), (1, b"first")], &[(1, b"other"), (0, b"last")]],
+    ];
+    for (round, (version, topics)) in
+        [3, 7, 9, 12].into_iter().flat_map(|v| twice.map(|t| (v, t))).enumerate()
+    {
+        let response = connection.call(version, &request_of(topics));
+        let answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+        let mut answers: Vec<_> = answers.map(|a| (a.index, a.error_code, a.base_offset)).collect();
+        answers.sort_unstable();
+        let offset = i64::try_from(round).unwrap();
+        assert_eq!(answers, [(0, 0, offset), (1, 0, offset)], "v{version}");
+    }
+    let held = |connection: &mut Connection, partition| {
+        let read = raw::read_all(connection, "t", partition);
+        read.into_iter().map(|read| String::from_utf8(read.value).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(held(&mut connection, 0), ["last"; 8]);
+    assert_eq!(held(&mut connection, 1), ["other"; 8]);
 }

@@ -6,7 +6,9 @@
 //!
 //! Each partition holds exactly one v2 batch (S35); `acks` other than -1, 0 and 1 is refused for every partition
 //! (S34); `acks` 0 gets no answer, and a failure then closes the connection (S8). Topics are never created here (S46).
+//! A partition that is named twice takes the last of its batches.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,7 +101,8 @@ const LONG_CHECK_BYTES: usize = 64 * 1024;
 
 /// Checks the batches, queues them at their partitions and waits for what `acks` asks.
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
-    let request = Request::decode(&mut call.body, call.version)?;
+    let mut request = Request::decode(&mut call.body, call.version)?;
+    keep_last_mentions(&mut request.topics);
     let slots: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
     call.session.has_produced = true;
     let ticket = AppendTicket::new(slots);
@@ -134,6 +137,22 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         }
         answer.outcome()
     }))
+}
+
+/// Of a partition that is named more than once the last mention counts, and it alone is answered: Kafka gathers the
+/// partitions of a request in a map.
+fn keep_last_mentions(topics: &mut [Topic]) {
+    let mentions = topics.iter().map(|topic| topic.partitions.len()).sum();
+    if mentions < 2 {
+        return;
+    }
+    let mut seen = HashSet::with_capacity(mentions);
+    for Topic { name, id, partitions } in topics.iter_mut().rev() {
+        let name: &str = name;
+        partitions.reverse();
+        partitions.retain(|partition| seen.insert((name, *id, partition.index)));
+        partitions.reverse();
+    }
 }
 
 /// Queues one partition's batch, or says why not.
