@@ -14,6 +14,8 @@ mod limits;
 mod memory;
 mod order;
 mod records;
+mod recreate;
+mod stop;
 #[path = "../support/mod.rs"]
 mod support;
 mod topics;
