@@ -11,6 +11,7 @@ mod interrupt;
 mod output;
 mod produce;
 mod record;
+mod reload;
 mod serve;
 mod settings;
 mod signals;

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use super::announce::{self, Facts};
 use super::exit::Ended;
 use super::output::print;
+use super::reload::Reload;
 use super::settings::SettingsArgs;
 use super::signals::{Asked, Signals};
 use super::start::{self, Running};
@@ -69,7 +70,7 @@ pub(super) fn run(mut args: Args, clock: &Clock) -> anyhow::Result<()> {
     }
     let loaded = args.settings.load()?;
     let format = log_format(&loaded.config);
-    telemetry::init(format, &loaded.config.log.level)?;
+    let filter = telemetry::init(format, &loaded.config.log.level)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -81,7 +82,8 @@ pub(super) fn run(mut args: Args, clock: &Clock) -> anyhow::Result<()> {
         .build()
         .context("cannot start the threads")?;
     let said = Said { format, ports_file: args.ports_file, ephemeral: scratch.is_some() };
-    runtime.block_on(Box::pin(serve(loaded, &said, clock)))
+    let reload = Reload { args: args.settings, filter, level: loaded.config.log.level.clone() };
+    runtime.block_on(Box::pin(serve(loaded, &said, reload, clock)))
 }
 
 /// How a start is announced.
@@ -91,7 +93,7 @@ struct Said {
     ephemeral: bool,
 }
 
-async fn serve(loaded: Loaded, said: &Said, clock: &Clock) -> anyhow::Result<()> {
+async fn serve(loaded: Loaded, said: &Said, mut reload: Reload, clock: &Clock) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let starting = Box::pin(start::start(loaded.config.clone(), clock.clone()));
     let running = tokio::select! {
@@ -102,9 +104,18 @@ async fn serve(loaded: Loaded, said: &Said, clock: &Clock) -> anyhow::Result<()>
         }
     };
     announce(&loaded, said, clock, &running)?;
-    tokio::select! {
-        asked = signals.next() => tracing::info!("{}: stopping. Once more stops at once", asked.name()),
-        () = running.lost() => {}
+    loop {
+        let asked = tokio::select! {
+            asked = signals.any() => asked,
+            () = running.lost() => break,
+        };
+        match asked {
+            Some(asked) => {
+                tracing::info!("{}: stopping. Once more stops at once", asked.name());
+                break;
+            }
+            None => reload.again(&loaded.config),
+        }
     }
     let began = clock.monotonic();
     let stopped = tokio::select! {

@@ -1,10 +1,11 @@
-//! Signals: the first SIGTERM or SIGINT asks for a drain, the second ends the process at once.
+//! Signals: the first SIGTERM or SIGINT asks for a drain, the second ends the process at once; SIGHUP asks for the
+//! settings to be read again.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that ask a broker to stop.
+/// The signals that a broker hears.
 #[derive(Debug)]
 pub(super) struct Signals {
     terminate: Signal,
@@ -31,16 +32,21 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal that asks to stop. SIGHUP asks for settings to be read again, which needs a restart
-    /// in this version: it is answered with a log line.
+    /// Waits for the next signal; `None` is SIGHUP, which asks for the settings to be read again.
+    pub(super) async fn any(&mut self) -> Option<Asked> {
+        tokio::select! {
+            _ = self.terminate.recv() => Some(Asked::Terminate),
+            _ = self.interrupt.recv() => Some(Asked::Interrupt),
+            _ = self.hangup.recv() => None,
+        }
+    }
+
+    /// Waits for the next signal that asks to stop. While a broker starts or stops it reads no settings again.
     pub(super) async fn next(&mut self) -> Asked {
         loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return Asked::Terminate,
-                _ = self.interrupt.recv() => return Asked::Interrupt,
-                _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP: settings are read at start only. Restart to change them");
-                }
+            match self.any().await {
+                Some(asked) => return asked,
+                None => tracing::warn!("SIGHUP: not now, the broker is starting or stopping"),
             }
         }
     }

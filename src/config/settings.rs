@@ -79,6 +79,15 @@ impl Settings {
         (default, if from_profile { Origin::DevProfile } else { Origin::Default })
     }
 
+    /// The settings, by name, whose values in force are not the same here and there.
+    pub fn differing(&self, other: &Self) -> Vec<&'static str> {
+        keys::own()
+            .chain(keys::broker())
+            .filter(|key| keys::canonical(key.name) == key.name && self.value(key).0 != other.value(key).0)
+            .map(|key| key.name)
+            .collect()
+    }
+
     /// The default in force: the profile's or the table's.
     pub fn default_of(&self, key: &Key) -> Option<&'static str> {
         if self.profile == Profile::Prod {

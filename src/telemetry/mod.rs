@@ -3,11 +3,11 @@
 use std::io;
 
 use tracing::Subscriber;
-use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, Registry, reload};
 
 /// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,18 +32,39 @@ pub enum InitError {
     Twice,
 }
 
+/// What is logged; may be changed at any time.
+#[derive(Debug, Clone)]
+pub struct Filter(reload::Handle<Targets, Registry>);
+
+impl Filter {
+    /// Logs what this filter lets pass from now on.
+    ///
+    /// # Errors
+    /// It cannot be read; nothing changes.
+    pub fn set(&self, filter: &str) -> Result<(), InitError> {
+        let targets = read_filter(filter)?;
+        // Fails only when the log is gone, and then nobody reads it.
+        let _gone = self.0.reload(targets);
+        Ok(())
+    }
+}
+
 /// Sends log lines to standard error from now on. `filter` is a level, or levels by module:
 /// `info,streamd::net=debug`.
-pub fn init(format: Format, filter: &str) -> Result<(), InitError> {
-    let targets = read_filter(filter)?;
-    subscriber(format, targets, io::stderr).try_init().map_err(|_| InitError::Twice)
+///
+/// # Errors
+/// The filter cannot be read, or there is a log already.
+pub fn init(format: Format, filter: &str) -> Result<Filter, InitError> {
+    let (subscriber, filter) = subscriber(format, read_filter(filter)?, io::stderr);
+    subscriber.try_init().map_err(|_| InitError::Twice)?;
+    Ok(filter)
 }
 
 fn read_filter(filter: &str) -> Result<Targets, InitError> {
     filter.parse().map_err(|_| InitError::Filter(filter.to_owned()))
 }
 
-fn subscriber<W>(format: Format, filter: Targets, writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<W>(format: Format, filter: Targets, writer: W) -> (impl Subscriber + Send + Sync, Filter)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -54,7 +75,8 @@ where
             lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
         }
     };
-    tracing_subscriber::registry().with(lines.with_filter(filter))
+    let (filter, handle) = reload::Layer::new(filter);
+    (tracing_subscriber::registry().with(lines.with_filter(filter)), Filter(handle))
 }
 
 #[cfg(test)]
@@ -82,7 +104,7 @@ mod tests {
     fn logged(format: Format, filter: &str) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
-        let subscriber = subscriber(format, read_filter(filter).unwrap(), move || writer.clone());
+        let (subscriber, _) = subscriber(format, read_filter(filter).unwrap(), move || writer.clone());
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(topic = "orders", partitions = 6, "topic created");
             tracing::debug!(target: "streamd::net", "accepted");
@@ -111,6 +133,23 @@ mod tests {
     fn a_filter_opens_one_module() {
         let text = logged(Format::Text { colour: false }, "error,streamd::net=debug");
         assert!(text.contains("accepted") && !text.contains("topic created"), "{text}");
+    }
+
+    #[test]
+    fn a_filter_may_change_while_lines_are_written() {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let format = Format::Text { colour: false };
+        let (subscriber, filter) = subscriber(format, read_filter("info").unwrap(), move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            for (level, n) in [("info", 1), ("debug", 2), ("a=loud", 3), ("error", 4)] {
+                assert_eq!(filter.set(level).is_err(), n == 3);
+                tracing::debug!("line {n}");
+            }
+        });
+        let text = String::from_utf8(captured.0.lock().clone()).unwrap();
+        let said: Vec<_> = text.lines().filter_map(|line| line.split("line ").nth(1)).collect();
+        assert_eq!(said, ["2", "3"], "{text}");
     }
 
     #[test]

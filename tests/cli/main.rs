@@ -16,6 +16,7 @@ mod groups;
 mod old_versions;
 mod produce;
 mod scene;
+mod serve;
 #[path = "../support/mod.rs"]
 mod support;
 mod topics;

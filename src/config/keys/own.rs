@@ -52,5 +52,5 @@ rows! { pub(super) OWN: Own;
         "The form of log lines on standard error: text on a terminal and JSON otherwise (auto), or one of them."
     "log.level": String = "info", in Form(F::LogFilter), ReadOnly, Effective;
         "The least level that is logged: error, warn, info, debug or trace; or a filter such as \
-         info,streamd::net=debug."
+         info,streamd::net=debug. Read again on SIGHUP."
 }
