@@ -11,7 +11,11 @@ const REAL: [Codec; 4] = [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 const BOUND: usize = 64 << 20;
 
 fn deflate(codec: Codec, bytes: &[u8]) -> Vec<u8> {
-    let mut deflate = Deflate::new(Compression { codec, level: 3 }, Vec::new()).unwrap();
+    deflate_at(codec, 3, bytes)
+}
+
+fn deflate_at(codec: Codec, level: i32, bytes: &[u8]) -> Vec<u8> {
+    let mut deflate = Deflate::new(Compression { codec, level }, Vec::new()).unwrap();
     deflate.write(bytes).unwrap();
     deflate.finish().unwrap()
 }
@@ -37,6 +41,30 @@ fn bytes_survive_at_every_block_boundary() {
             }
         }
     }
+}
+
+/// KIP-390. The bounds are those of the settings; LZ4 has one level here.
+#[test]
+fn a_level_trades_time_for_size() {
+    let words = noise(3000);
+    // Repetitions at all distances, and some that a quick look misses.
+    let bytes: Vec<u8> = noise(40_000)
+        .iter()
+        .flat_map(|&at| words[usize::from(at) * 11..][..usize::from(at % 13)].to_vec())
+        .collect();
+    for (codec, levels) in [(Codec::Gzip, &[1, 6, 9][..]), (Codec::Zstd, &[-131_072, 1, 22])] {
+        let sizes: Vec<usize> = levels
+            .iter()
+            .map(|&level| {
+                let made = deflate_at(codec, level, &bytes);
+                assert!(inflate(codec, &made, BOUND).unwrap() == bytes, "{codec} {level}");
+                made.len()
+            })
+            .collect();
+        assert!(sizes.is_sorted_by(|quick, slow| quick > slow), "{codec}: {sizes:?}");
+    }
+    assert_eq!(deflate_at(Codec::Gzip, -1, &bytes), deflate_at(Codec::Gzip, 6, &bytes), "gzip's own default");
+    assert_eq!(deflate_at(Codec::Lz4, 1, &bytes), deflate_at(Codec::Lz4, 17, &bytes));
 }
 
 #[test]
