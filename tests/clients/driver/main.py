@@ -2,6 +2,7 @@
 
 import argparse
 import concurrent.futures
+import os
 import pathlib
 import shutil
 import signal
@@ -39,6 +40,8 @@ def main():
     logs.mkdir(parents=True)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="streamd-clients-") as data:
+        # What a program that is killed leaves goes with the rest.
+        os.environ["TMPDIR"] = data
         installers = install.Installers(asked.cache, logs)
         installers.debian({need for program in chosen for need in program.commands} | ({"java", "mvn"} if asked.kafka else set()))
         with brokers.start(asked, ROOT, pathlib.Path(data), logs, installers) as broker:
@@ -89,4 +92,8 @@ def print_table(results):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except install.Failed as error:
+        print(f"{error}\n0 passed, 1 failed")
+        sys.exit(1)
