@@ -165,7 +165,7 @@ impl Reading {
         loop {
             match buffer.next_frame() {
                 Ok(Some(frame)) => {
-                    if let Err(error) = self.hand_out(frame).await {
+                    if let Err(error) = self.hand_out(frame.bytes).await {
                         return error;
                     }
                     continue;
@@ -173,7 +173,7 @@ impl Reading {
                 Ok(None) => {}
                 Err(error) => return self.misfit(error),
             }
-            match self.socket.read_buf(buffer.space()).await {
+            match self.socket.read_buf(buffer.space(usize::MAX)).await {
                 Ok(0) => return self.closed(),
                 Ok(bytes) => buffer.received(bytes),
                 Err(error) => return lost(&self.peer, plain(&error)),

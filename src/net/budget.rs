@@ -1,4 +1,4 @@
-//! The bound on request bytes held by all connections together: over it, connections stop reading.
+//! The bound on memory for requests of all connections together: over it, connections stop reading.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,12 +8,13 @@ use std::task::{Context, Poll, ready};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// Counts request bytes in memory, over all connections, whether their frames are whole or not.
+/// Counts the memory allocated for requests, over all connections, whether their frames are whole or not, as long as they
+/// are not answered.
 ///
 /// Over the limit nobody reads, with two exceptions. A connection that holds next to nothing may read a little, so that
 /// small requests always get through; and one connection at a time, which holds the overflow permit, can finish the
-/// frame that it has begun, so that connections with half a frame each cannot wait for one another for ever. The bytes
-/// held are thus at most the limit, one frame, one receive for each thread that reads, and a little for each connection.
+/// frame that it has begun, so that connections with half a frame each cannot wait for one another for ever. The memory
+/// held is thus at most the limit, one frame, one receive for each thread that reads, and a little for each connection.
 #[derive(Debug)]
 pub struct ByteBudget {
     used: AtomicU64,
@@ -36,6 +37,11 @@ impl ByteBudget {
     /// Whether there is room now: the cheap question before each read.
     pub fn has_room(&self) -> bool {
         self.used.load(Ordering::Relaxed) < self.bytes_max
+    }
+
+    /// How much room there is.
+    fn room(&self) -> u64 {
+        self.bytes_max.saturating_sub(self.used())
     }
 
     /// Waits until there is room, or for the overflow permit if that would do.
@@ -80,7 +86,7 @@ impl ByteBudget {
 /// One connection's way to the budget.
 pub(super) struct Gate {
     budget: Arc<ByteBudget>,
-    /// Bytes counted for this connection.
+    /// What is counted for this connection.
     held: u64,
     permit: Option<OwnedSemaphorePermit>,
     /// Set while the connection has something to read and may not.
@@ -116,6 +122,16 @@ impl Gate {
     /// Whether there is no room for anybody.
     pub(super) fn is_full(&self) -> bool {
         !self.budget.has_room()
+    }
+
+    /// How much may be allocated at once, if that is a matter of choice.
+    pub(super) fn room(&self) -> usize {
+        usize::try_from(self.budget.room()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether memory is to spare that connections may keep to use it again.
+    pub(super) fn is_easy(&self) -> bool {
+        self.budget.room() > self.budget.bytes_max / 2
     }
 
     /// Whether this connection has something to read and is held back.

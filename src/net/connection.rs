@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{BufMut as _, Bytes};
+use bytes::BufMut as _;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, Sleep};
 
@@ -22,10 +22,10 @@ use super::budget::Gate;
 use super::write_queue::WriteQueue;
 use super::{ByteBudget, Drain, Transport};
 use crate::storage::log::LogSlice;
-use crate::wire::frame::{FrameBuffer, FrameError, FrameLimits};
+use crate::wire::frame::{Block, Frame, FrameBuffer, FrameError, FrameLimits};
 use crate::wire::service::{Outcome, Peer, Pending, Service, Started};
 
-/// A connection that was silent for this long holds no receive buffer.
+/// A connection that was silent for this long holds no more memory than the bytes that it sent.
 const QUIET_AFTER: Duration = Duration::from_secs(1);
 /// A connection that holds less than this may read on when the memory for requests is taken, a little at a time: small
 /// requests are never held up by large ones.
@@ -84,10 +84,17 @@ pub async fn serve_connection<T: Transport, S: Service<Slice = LogSlice>>(
 /// A request that was started and is not answered yet.
 struct Waiting {
     pending: Pending<LogSlice>,
-    frame_bytes: usize,
+    held: Held,
     overlaps: bool,
     /// Given up when the peer goes away.
     while_open: bool,
+}
+
+/// What a request counts for until it is answered.
+struct Held {
+    frame_bytes: usize,
+    /// Counts by being there.
+    _block: Arc<Block>,
 }
 
 /// What a connection woke up for.
@@ -115,7 +122,7 @@ struct Connection<T> {
     io: T,
     frames: FrameBuffer,
     limits: ConnectionLimits,
-    inbox: VecDeque<Bytes>,
+    inbox: VecDeque<Frame>,
     waiting: VecDeque<Waiting>,
     /// Whether the peer was listened to when the silence began to count.
     listening: bool,
@@ -161,7 +168,7 @@ impl<T: Transport> Connection<T> {
                 }
                 Event::Other => {}
             }
-            self.gate.hold(self.held_bytes + self.frames.pending());
+            self.gate.hold(self.frames.allocated());
         }
     }
 
@@ -194,7 +201,7 @@ impl<T: Transport> Connection<T> {
             return false;
         }
         self.waiting.is_empty()
-            || (self.waiting.iter().all(|waiting| waiting.overlaps) && service.overlaps(frame))
+            || (self.waiting.iter().all(|waiting| waiting.overlaps) && service.overlaps(&frame.bytes))
     }
 
     /// Starts every frame that may start now, then settles what they gathered.
@@ -202,24 +209,21 @@ impl<T: Transport> Connection<T> {
         let mut started = false;
         while self.can_start(service) {
             let Some(frame) = self.inbox.pop_front() else { break };
-            let (frame_bytes, overlaps) = (frame.len(), service.overlaps(&frame));
+            let Frame { bytes, block } = frame;
+            let (held, overlaps) =
+                (Held { frame_bytes: bytes.len(), _block: block }, service.overlaps(&bytes));
             started = true;
-            match service.start(session, frame) {
+            let (pending, while_open) = match service.start(session, bytes) {
                 Started::Done(outcome) if self.waiting.is_empty() => {
-                    self.release(frame_bytes);
+                    self.release(held);
                     self.finish(outcome);
+                    continue;
                 }
-                Started::Done(outcome) => {
-                    let pending: Pending<LogSlice> = Box::pin(std::future::ready(outcome));
-                    self.waiting.push_back(Waiting { pending, frame_bytes, overlaps, while_open: false });
-                }
-                Started::Waits(pending) => {
-                    self.waiting.push_back(Waiting { pending, frame_bytes, overlaps, while_open: false });
-                }
-                Started::WaitsWhileOpen(pending) => {
-                    self.waiting.push_back(Waiting { pending, frame_bytes, overlaps, while_open: true });
-                }
-            }
+                Started::Done(outcome) => (Box::pin(std::future::ready(outcome)) as Pending<LogSlice>, false),
+                Started::Waits(pending) => (pending, false),
+                Started::WaitsWhileOpen(pending) => (pending, true),
+            };
+            self.waiting.push_back(Waiting { pending, held, overlaps, while_open });
         }
         if started {
             service.settle(session);
@@ -239,7 +243,7 @@ impl<T: Transport> Connection<T> {
 
     fn finish_head(&mut self, outcome: Outcome<LogSlice>) {
         if let Some(head) = self.waiting.pop_front() {
-            self.release(head.frame_bytes);
+            self.release(head.held);
         }
         self.finish(outcome);
     }
@@ -256,6 +260,7 @@ impl<T: Transport> Connection<T> {
                 self.ending = Some(Ending::Close);
                 self.waiting.clear();
                 self.inbox.clear();
+                self.held_bytes = 0;
             }
         }
     }
@@ -315,8 +320,9 @@ impl<T: Transport> Connection<T> {
 
     /// Whether silence means something now.
     fn heeds_silence(&self) -> bool {
-        let holds_memory = self.listening && self.is_in_large_frame();
-        holds_memory || self.is_owed_nothing() && (!self.quiet || self.limits.idle_max.is_some())
+        let holds_memory = self.is_in_large_frame() || self.frames.block_bytes() >= LITTLE_BYTES;
+        self.listening && holds_memory
+            || self.is_owed_nothing() && (!self.quiet || self.limits.idle_max.is_some())
     }
 
     /// A connection that is owed an answer may be silent.
@@ -369,7 +375,7 @@ impl<T: Transport> Connection<T> {
         loop {
             match self.frames.next_frame() {
                 Ok(Some(frame)) => {
-                    self.held_bytes += frame.len();
+                    self.held_bytes += frame.bytes.len();
                     self.gate.leave();
                     self.inbox.push_back(frame);
                 }
@@ -393,9 +399,10 @@ impl<T: Transport> Connection<T> {
         self.ending = Some(Ending::Unreadable);
     }
 
-    fn release(&mut self, frame_bytes: usize) {
-        self.held_bytes -= frame_bytes;
-        self.gate.hold(self.held_bytes + self.frames.pending());
+    fn release(&mut self, held: Held) {
+        self.held_bytes -= held.frame_bytes;
+        drop(held);
+        self.gate.hold(self.frames.allocated());
     }
 }
 
@@ -414,8 +421,7 @@ async fn until(instant: Option<Instant>) {
     }
 }
 
-/// Reads once. A quiet connection gets a buffer only when there is something to read, and one that must ask at the gate
-/// asks only then. A connection that is owed nothing and holds little reads a little without asking.
+/// Reads once, and keeps no memory while there is nothing to read.
 async fn receive<T: Transport>(
     io: &mut T,
     frames: &mut FrameBuffer,
@@ -424,35 +430,50 @@ async fn receive<T: Transport>(
     poll_room: impl Fn(&mut Context<'_>) -> Poll<()>,
 ) -> io::Result<usize> {
     poll_fn(|context| {
-        ready!(poll_room(context));
-        let full = gate.is_full();
-        let little = full && owed_nothing && holds_little;
-        if little {
-            gate.leave();
-        }
-        if full || frames.is_shrunk() {
-            ready!(io.poll_readable(context))?;
-        }
-        let received = if little {
-            let mut space = frames.little_space().limit(LITTLE_RECEIVE_BYTES);
-            ready!(pin!(io.read_buf(&mut space)).poll(context))?
-        } else {
-            ready!(gate.poll_open(context, owed_nothing));
-            match pin!(io.read_buf(frames.space())).poll(context) {
-                Poll::Ready(received) => received?,
-                Poll::Pending => {
-                    // Nobody has to wait for a frame that is not begun.
-                    if frames.pending() == 0 {
-                        gate.leave();
-                    }
-                    return Poll::Pending;
-                }
-            }
+        let received = match poll_room(context) {
+            Poll::Ready(()) => poll_receive(io, frames, gate, (owed_nothing, holds_little), context),
+            Poll::Pending => Poll::Pending,
         };
-        frames.received(received);
-        Poll::Ready(Ok(received))
+        if received.is_pending() {
+            frames.rest(gate.is_easy());
+        }
+        gate.hold(frames.allocated());
+        received
     })
     .await
+}
+
+/// Makes room only when there is something to read, and asks at the gate, if it must, only then. A connection that is
+/// owed nothing and holds little reads a little without asking.
+fn poll_receive<T: Transport>(
+    io: &mut T,
+    frames: &mut FrameBuffer,
+    gate: &mut Gate,
+    (owed_nothing, holds_little): (bool, bool),
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let little = owed_nothing && holds_little && gate.is_full();
+    if little {
+        gate.leave();
+    }
+    let received = match io.poll_readable(context)? {
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(()) if little => {
+            let mut space = frames.little_space().limit(LITTLE_RECEIVE_BYTES);
+            pin!(io.read_buf(&mut space)).poll(context)?
+        }
+        Poll::Ready(()) => {
+            ready!(gate.poll_open(context, owed_nothing));
+            pin!(io.read_buf(frames.space(gate.room()))).poll(context)?
+        }
+    };
+    match received {
+        Poll::Ready(bytes) => frames.received(bytes),
+        // Nobody has to wait for a frame that is not begun.
+        Poll::Pending if frames.pending() == 0 => gate.leave(),
+        Poll::Pending => {}
+    }
+    received.map(Ok)
 }
 
 #[cfg(test)]

@@ -5,19 +5,25 @@
 //! connection before their bytes are taken; requests other than Produce have a smaller limit, which is applied when
 //! the first bytes of the header are there (S1).
 
-use bytes::{Buf, Bytes, BytesMut};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
 
 use super::header::RequestStart;
+pub use super::received::Block;
+use super::received::Received;
 
 /// The key of Produce, the one API whose requests may be as large as a frame may be.
 const PRODUCE: i16 = 0;
 const LENGTH_BYTES: usize = 4;
-/// Room made for one receive, at least. Idle connections hold no more.
+/// Room made for one receive, at least.
 const RECEIVE_BYTES_MIN: usize = 8 * 1024;
 /// Room made for one receive when the last ones filled theirs.
 const RECEIVE_BYTES_MAX: usize = 256 * 1024;
 /// A client that has sent a large frame in full is given room for another of that size at once, up to this.
 const TRUSTED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The beginning of a frame that is moved for the sake of more room behind it.
+const MOVED_BYTES_MAX: usize = 16 * 1024;
 
 /// How large frames may be, length prefix not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,10 +105,19 @@ const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     \r\n\
     This port speaks the Kafka protocol. Use a Kafka client with it.\n";
 
+/// A whole frame.
+#[derive(Debug)]
+pub struct Frame {
+    /// Its bytes, without the length.
+    pub bytes: Bytes,
+    /// The memory that they lie in counts for as long as this is held: hold it as long as the bytes.
+    pub block: Arc<Block>,
+}
+
 /// The receive buffer of one connection.
 #[derive(Debug)]
 pub struct FrameBuffer {
-    received: BytesMut,
+    received: Received,
     limits: FrameLimits,
     /// Room to make for the next receive.
     receive_bytes: usize,
@@ -115,7 +130,7 @@ impl FrameBuffer {
     /// An empty buffer; nothing is allocated before [`FrameBuffer::space`].
     pub fn new(limits: FrameLimits) -> Self {
         Self {
-            received: BytesMut::new(),
+            received: Received::default(),
             limits,
             receive_bytes: RECEIVE_BYTES_MIN,
             trusted_bytes: 0,
@@ -128,45 +143,53 @@ impl FrameBuffer {
         self.limits = limits;
     }
 
-    /// The buffer with room at its end for one receive: append what the socket gives and nothing else.
-    pub fn space(&mut self) -> &mut BytesMut {
-        let len = self.received.len();
-        let wanted = match self.announced() {
-            // Room for the frame itself, in steps no larger than what has come so far or came before.
-            Some(frame) if LENGTH_BYTES + frame > len + self.receive_bytes => {
-                let missing = LENGTH_BYTES + frame - len;
-                missing.min(self.receive_bytes.max(len).max(self.trusted_bytes))
+    /// The buffer with room at its end for one receive: append what the socket gives and nothing else. Room above
+    /// [`RECEIVE_BYTES_MAX`] is only made within `at_once_max`.
+    pub fn space(&mut self, at_once_max: usize) -> &mut BytesMut {
+        let (have, spare) = (self.received.len(), self.received.spare());
+        let at_once = |bytes: usize| bytes.min(TRUSTED_BYTES_MAX).min(at_once_max).max(self.receive_bytes);
+        match self.announced().map(|len| LENGTH_BYTES + len).filter(|total| *total > have) {
+            // Nothing yet: room like the last, so that a large frame comes in one piece and is never moved.
+            None if have == 0 => self.received.make_room(at_once(self.trusted_bytes)),
+            None => self.received.make_room(self.receive_bytes),
+            Some(total) => {
+                let missing = total - have;
+                let is_large = have >= MOVED_BYTES_MAX;
+                if self.received.is_in_pieces() && spare > 0 || is_large && spare >= missing {
+                    return self.received.last();
+                }
+                // A client that sent a large frame may send one that is somewhat larger.
+                if !self.received.is_in_pieces() && missing <= at_once(2 * self.trusted_bytes) {
+                    self.received.make_room(missing.max(self.receive_bytes));
+                } else if spare < RECEIVE_BYTES_MIN {
+                    self.received.add_piece(missing.min(self.receive_bytes));
+                }
             }
-            // Nothing yet: one like the last, so that a large frame comes in one piece and is never moved.
-            None if len == 0 => self.receive_bytes.max(self.trusted_bytes),
-            _ => self.receive_bytes,
-        };
-        self.received.reserve(wanted);
-        &mut self.received
+        }
+        self.received.last()
     }
 
     /// The buffer with little room at its end: for a connection that must make do with it.
     pub fn little_space(&mut self) -> &mut BytesMut {
-        self.received.reserve(RECEIVE_BYTES_MIN);
-        &mut self.received
+        self.received.make_room(RECEIVE_BYTES_MIN);
+        self.received.last()
     }
 
     /// Takes the next whole frame, without its length. `None`: more bytes are needed.
     ///
     /// After an error the buffer gives nothing more than that error; the connection must close.
-    pub fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
-        let Some(&prefix) = self.received.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        let Some(&prefix) = self.received.front().first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
         let len = self.check(prefix)?;
         let total = LENGTH_BYTES + len;
         if self.received.len() < total {
             return Ok(None);
         }
-        self.received.advance(LENGTH_BYTES);
-        let frame = self.received.split_to(len).freeze();
+        let (bytes, block) = self.received.take(LENGTH_BYTES, len);
         self.any_frame_taken = true;
         // Half of the memory of a large frame goes with every smaller one that follows.
         self.trusted_bytes = total.min(TRUSTED_BYTES_MAX).max(self.trusted_bytes / 2);
-        Ok(Some(frame))
+        Ok(Some(Frame { bytes, block }))
     }
 
     /// Told after a receive: fits the room for the next one to what came.
@@ -183,23 +206,34 @@ impl FrameBuffer {
         self.received.len()
     }
 
-    /// Gives memory back when no bytes are pending: for a connection that goes idle.
-    pub fn shrink(&mut self) {
-        if self.received.is_empty() {
-            self.received = BytesMut::new();
-            self.receive_bytes = RECEIVE_BYTES_MIN;
-            self.trusted_bytes = 0;
+    /// Bytes of memory behind this buffer and all frames of it that are still held.
+    pub fn allocated(&self) -> usize {
+        self.received.allocated()
+    }
+
+    /// The size of the block that receives go to, 0 if there is none.
+    pub fn block_bytes(&self) -> usize {
+        self.received.block_bytes()
+    }
+
+    /// For a connection that waits for bytes: one that holds none keeps no memory for them, but may keep a block that is
+    /// large enough to be dear, if `keeps_large`.
+    pub fn rest(&mut self, keeps_large: bool) {
+        if self.received.len() == 0 && !(keeps_large && self.received.block_bytes() > RECEIVE_BYTES_MAX) {
+            self.received.free_empty();
         }
     }
 
-    /// Whether no memory is held: [`FrameBuffer::space`] will allocate.
-    pub fn is_shrunk(&self) -> bool {
-        self.received.capacity() == 0
+    /// For a connection that has been silent: gives back what its bytes do not need, and what it was trusted with.
+    pub fn shrink(&mut self) {
+        self.received.trim(RECEIVE_BYTES_MIN);
+        self.receive_bytes = RECEIVE_BYTES_MIN;
+        self.trusted_bytes = 0;
     }
 
     /// The length in the prefix, if it is there and within the limits.
     fn announced(&self) -> Option<usize> {
-        let prefix = self.received.first_chunk::<LENGTH_BYTES>()?;
+        let prefix = self.received.front().first_chunk::<LENGTH_BYTES>()?;
         let len = usize::try_from(i32::from_be_bytes(*prefix)).ok()?;
         (len <= self.limits.frame_bytes_max).then_some(len)
     }
@@ -213,7 +247,7 @@ impl FrameBuffer {
         }
         let max = self.limits.other_bytes_max;
         if len > max
-            && let Some(start) = self.received.get(LENGTH_BYTES..).and_then(RequestStart::peek)
+            && let Some(start) = self.received.front().get(LENGTH_BYTES..).and_then(RequestStart::peek)
             && start.api_key != PRODUCE
         {
             return Err(FrameError::TooLargeForApi { api_key: start.api_key, len, max });

@@ -22,6 +22,7 @@ pub mod frame;
 pub mod generate;
 pub mod header;
 pub mod read;
+mod received;
 pub mod service;
 pub mod write;
 

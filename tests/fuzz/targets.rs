@@ -22,13 +22,14 @@ fn take_all<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Bytes>, Option<F
     let mut buffer = FrameBuffer::new(LIMITS);
     let mut frames = Vec::new();
     for piece in pieces {
-        buffer.space().extend_from_slice(piece);
+        buffer.space(usize::MAX).extend_from_slice(piece);
         buffer.received(piece.len());
         loop {
             match buffer.next_frame() {
                 Ok(Some(frame)) => {
-                    assert!(frame.len() <= LIMITS.frame_bytes_max);
-                    frames.push(frame);
+                    assert!(frame.bytes.len() <= LIMITS.frame_bytes_max);
+                    assert!(buffer.allocated() >= frame.bytes.len());
+                    frames.push(frame.bytes);
                 }
                 Ok(None) => break,
                 Err(error) => return (frames, Some(error)),

@@ -71,9 +71,10 @@ fn large_frames_that_are_begun_and_never_ended_are_held_within_the_bound_of_all_
             })
             .collect();
         goes_on(&broker);
-        // Half a gigabyte was offered. The bound counts bytes, not what the buffers that they grow through leave free.
+        // Half a gigabyte was offered. What may be held is the bound, one frame and 80 KiB of each connection, 45 MiB in
+        // all; the rest is what the allocator keeps for a while of memory that was given back.
         let grew = broker.resident().saturating_sub(before);
-        assert!(grew < 160 * MIB, "{} MiB with a bound of 32, in round {round}", grew / MIB);
+        assert!(grew < 80 * MIB, "{} MiB with a bound of 32, in round {round}", grew / MIB);
         drop(held);
         goes_on(&broker);
     }
@@ -167,16 +168,16 @@ fn two_thousand_idle_connections_are_cheap() {
     for connection in &mut idle {
         assert!(raw::is_served(connection));
     }
-    // A connection that has been silent for a second gives its buffer back.
+    // A connection that waits holds no buffer.
     let began = Instant::now();
     let per_connection = loop {
         let each = broker.resident().saturating_sub(before) / 2000;
-        if each < 8 * 1024 || began.elapsed() > Duration::from_secs(10) {
+        if each < 5 * 1024 || began.elapsed() > Duration::from_secs(10) {
             break each;
         }
         thread::sleep(Duration::from_millis(50));
     };
-    assert!(per_connection < 8 * 1024, "{per_connection} bytes each");
+    assert!(per_connection < 5 * 1024, "{per_connection} bytes each");
     goes_on(&broker);
     assert!(idle.iter_mut().all(raw::is_served), "all of them are still served");
 }

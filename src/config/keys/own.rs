@@ -42,7 +42,8 @@ rows! { pub(super) OWN: Own;
     "network.in_flight_requests": Int = "1024", in Between(1, 1_000_000), ReadOnly, Effective;
         "Requests of one connection that may wait for their answer."
     "network.in_flight_total": String = "auto", in Form(F::BytesOrAuto), ReadOnly, Effective;
-        "Request bytes of all connections that may wait for their answer. auto is a quarter of memory.limit, at \
+        "Memory for requests of all connections that are under way or wait for their answer; over it, connections are \
+         not read, but for small requests and one larger one at a time. auto is a quarter of memory.limit, at \
          most 1 GiB."
     "defaults.topic.partitions": Int = "1", in AtLeast(1), ReadOnly, Effective;
         "Partitions of a topic that is created without a count. Same as num.partitions."
