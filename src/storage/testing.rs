@@ -15,7 +15,7 @@ use super::flush::{CheckpointNote, SyncTarget as _};
 use super::health::DirHealth;
 use super::layout::{FileKind, segment_file_in};
 use super::log::{AppendBatch, AppendError, LogReader, LogWriter, OpenError, OpenSpec, Opened, Replay, open};
-use super::manifest::PartitionRow;
+use super::manifest::{Checkpoint, PartitionRow};
 use crate::config::topic::TopicSettings;
 use crate::record::batch::{BatchHeader, BatchView};
 use crate::record::build::{BatchBuilder, NewRecord};
@@ -66,6 +66,18 @@ impl Rig {
             }
         }
         image
+    }
+
+    /// Leaves of the manifest what a lost one leaves: a row that speaks of no file.
+    pub(in crate::storage) fn lose_manifest(&mut self) {
+        self.row = Some(Arc::new(PartitionRow {
+            id: Self::id(),
+            topic: "orders".into(),
+            log_start: 0,
+            checkpoint: Checkpoint::NONE,
+            segments: Vec::new(),
+            producers: false,
+        }));
     }
 
     pub(in crate::storage) fn id() -> TopicPartition {

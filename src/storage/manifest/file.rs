@@ -10,9 +10,10 @@ use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
 
 use super::codec::{Encoder, HEADER_LEN, Record};
 use super::load::{Loaded, Rows, load, snapshot};
-use super::{PartitionRow, Verdict};
+use super::{Checkpoint, PartitionRow, Verdict};
 use crate::storage::checkpoint::temp_path;
-use crate::storage::layout::{MANIFEST, MANIFEST_DAMAGED};
+use crate::storage::layout::{DirKind, MANIFEST, MANIFEST_DAMAGED, parse_dir, read_partition_metadata};
+use crate::types::TopicPartition;
 
 /// A manifest that can be appended to.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ pub(super) fn open(dir: &Path) -> io::Result<(Option<ManifestFile>, Loaded)> {
     let path = dir.join(MANIFEST);
     // What a crash left of a rewrite only takes space. Usually there is nothing.
     let _ = fs::remove_file(temp_path(&path));
-    let found = match read(&path) {
+    let mut found = match read(&path) {
         Ok(Some(bytes)) => load(&bytes),
         Ok(None) => Loaded::empty(Verdict::Missing),
         Err(error) => Loaded::empty(Verdict::Damaged(format!("it cannot be read: {error}"))),
@@ -61,6 +62,7 @@ pub(super) fn open(dir: &Path) -> io::Result<(Option<ManifestFile>, Loaded)> {
         Verdict::Damaged(_) => set_aside(dir),
         Verdict::Missing => {}
     }
+    add_found(dir, &mut found.rows)?;
     match write_new(dir, &found.rows) {
         Ok(file) => Ok((Some(file), found)),
         Err(WriteFault::Later(error)) => {
@@ -70,6 +72,32 @@ pub(super) fn open(dir: &Path) -> io::Result<(Option<ManifestFile>, Loaded)> {
         }
         Err(WriteFault::Final(error)) => Err(error),
     }
+}
+
+/// Gives the partitions in the data directory that have no row one that vouches for nothing. It stays until their next
+/// checkpoint, and tells them from partitions that never had a row: nobody knows what the lost one vouched for.
+fn add_found(dir: &Path, rows: &mut Rows) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let Some(found) = name.to_str().and_then(parse_dir).filter(|found| found.kind == DirKind::Live)
+        else {
+            continue;
+        };
+        // Whose directory it is, its row cannot tell either: without an owner it is a stray (2.2).
+        let Ok(Some(topic)) = read_partition_metadata(&dir.join(&name)) else { continue };
+        let id = TopicPartition { topic, partition: found.partition };
+        rows.entry(id).or_insert_with(|| {
+            Arc::new(PartitionRow {
+                id,
+                topic: found.topic.into(),
+                log_start: 0,
+                checkpoint: Checkpoint::NONE,
+                segments: Vec::new(),
+                producers: false,
+            })
+        });
+    }
+    Ok(())
 }
 
 /// Keeps a damaged manifest for whoever wants to look at it, under a second name: the first is replaced at once.

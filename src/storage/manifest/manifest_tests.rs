@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use super::testing::{id, plain_row};
 use super::*;
-use crate::storage::layout::{MANIFEST, MANIFEST_DAMAGED};
+use crate::storage::layout::{MANIFEST, MANIFEST_DAMAGED, PARTITION_METADATA, encode_partition_metadata};
 
 fn open(dir: &Path) -> (Arc<Manifest>, ManifestState) {
     Manifest::open(dir, DirHealth::new()).unwrap()
@@ -141,6 +141,41 @@ fn a_damaged_manifest_is_told_kept_aside_and_replaced() {
     assert_eq!(fs::read(dir.path().join(MANIFEST_DAMAGED)).unwrap(), bytes);
     drop(manifest);
     assert_eq!(open(dir.path()).1.verdict, Verdict::Unclean, "the new one is whole");
+}
+
+#[test]
+fn a_new_manifest_has_a_row_for_what_is_found_and_no_row_means_that_there_never_was_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let make = |name: &str, topic: u8| {
+        let partition = dir.path().join(name);
+        fs::create_dir(&partition).unwrap();
+        let text = encode_partition_metadata(id(topic, 0).topic);
+        fs::write(partition.join(PARTITION_METADATA), text).unwrap();
+    };
+    make("topic-1-0", 1);
+    make("topic-1-7", 1);
+    fs::create_dir(dir.path().join("nobody-0")).unwrap();
+    make("gone-0.0123456789abcdef-delete", 3);
+    let found = |rows: &HashMap<TopicPartition, Arc<PartitionRow>>| {
+        let mut ids: Vec<_> = rows.values().filter(|row| row.segments.is_empty()).map(|row| row.id).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let (manifest, state) = open(dir.path());
+    assert_eq!((state.verdict, found(&state.rows)), (Verdict::Missing, vec![id(1, 0), id(1, 7)]));
+    assert_eq!(&*state.rows[&id(1, 7)].topic, "topic-1");
+    // They are in the file before anything else is; a directory that is made later gets none by itself.
+    drop(manifest);
+    make("topic-2-0", 2);
+    let (manifest, state) = open(dir.path());
+    assert_eq!((state.verdict, found(&state.rows)), (Verdict::Unclean, vec![id(1, 0), id(1, 7)]));
+    // A damaged one loses the segments of those that it still knows, and the rest is found.
+    manifest.put(plain_row(1, 0, 10));
+    manifest.stopped(1).unwrap();
+    drop(manifest);
+    fs::write(dir.path().join(MANIFEST), b"hello").unwrap();
+    let (_manifest, state) = open(dir.path());
+    assert_eq!(found(&state.rows), [id(1, 0), id(1, 7), id(2, 0)]);
 }
 
 #[test]

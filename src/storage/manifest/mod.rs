@@ -66,7 +66,8 @@ pub struct Manifest {
 
 impl Manifest {
     /// Reads the manifest in the data directory, or begins one, and starts its thread. A damaged one is kept beside the
-    /// new one as [`crate::storage::layout::MANIFEST_DAMAGED`].
+    /// new one as [`crate::storage::layout::MANIFEST_DAMAGED`]. A new one has a row for each partition that is found:
+    /// without segments, if nobody knows better. So a partition that has no row never had one.
     ///
     /// # Errors
     /// A new file could not be written, or no thread started. That the old one could not be read is no error: see

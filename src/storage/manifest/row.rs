@@ -15,7 +15,8 @@ pub struct PartitionRow {
     pub log_start: i64,
     /// Up to where every file of the partition is right.
     pub checkpoint: Checkpoint,
-    /// The segments at the time of the checkpoint, by rising base offset; the last one was active.
+    /// The segments at the time of the checkpoint, by rising base offset; the last one was active. None: the manifest
+    /// was lost, and recovery must allow for anything that an earlier row may have known.
     pub segments: Vec<SegmentRow>,
     /// Whether a producer file stands at the checkpoint's offset. Without one there was no producer to remember.
     pub producers: bool,

@@ -79,7 +79,7 @@ impl Recovery<'_> {
         let rules = Rules {
             base,
             next: self.end.max(base),
-            exact: self.row.is_some() || is_last,
+            exact: !self.manifest_lost || is_last,
             epoch: self.epochs.last().unwrap_or(NO_EPOCH),
         };
         if base == self.checkpoint.segment
@@ -173,10 +173,10 @@ impl Recovery<'_> {
     /// Where the log goes on behind what was read of a segment.
     fn after(&mut self, segment: &Arc<Segment>, scanned: &Scanned) -> After {
         let Some(why) = scanned.stop else { return self.next_segment(segment.base(), scanned.next) };
-        if self.row.is_some() {
+        if !self.manifest_lost {
             return After::End;
         }
-        // Without a manifest nobody knows what was durable: bad bytes that a valid segment follows are damage.
+        // Without the manifest nobody knows what was durable: bad bytes that a valid segment follows are damage.
         match self.valid_segment_behind(segment.base()) {
             Some(next) => {
                 self.damage(segment, Bad::rest(scanned.end, why));
@@ -188,13 +188,23 @@ impl Recovery<'_> {
     }
 
     /// The segment that begins at `next`. One further on counts if all in between lies below the log's start or the
-    /// checkpoint: there an earlier recovery went on, since more was known to be durable than was found. Without a
-    /// manifest any counts, for what lies in between may have been compacted away.
+    /// checkpoint: there an earlier recovery went on, since more was known to be durable than was found. If the
+    /// manifest was lost any counts, for what lies in between may have been compacted away.
     fn next_segment(&self, base: i64, next: i64) -> After {
         let known = self.known_end();
         let mut behind = self.listing.logs.range(next.max(base + 1)..).map(|(base, _)| *base);
         match behind.next() {
-            Some(found) if found == next || found <= known || self.row.is_none() => After::Segment(found),
+            Some(found) if found == next || found <= known => After::Segment(found),
+            Some(found) if self.manifest_lost => {
+                if !self.spec.settings.compact {
+                    tracing::warn!(
+                        dir = %self.dir().display(), from = next, to = found,
+                        "offsets are missing between two segments, and the manifest that could tell why is lost: \
+                         compacted away once, or lost with the end of a file"
+                    );
+                }
+                After::Segment(found)
+            }
             _ => After::End,
         }
     }

@@ -81,8 +81,11 @@ pub(super) fn recover(
 /// Recovery under way.
 struct Recovery<'a> {
     spec: &'a OpenSpec,
-    /// The manifest's row. One that survived a damaged manifest speaks of no segment, and so of no file.
+    /// The manifest's row, if it speaks of files.
     row: Option<Arc<PartitionRow>>,
+    /// Whether the manifest was lost: its row speaks of no segment, and what it once vouched for is not known. A
+    /// partition without any row was never checkpointed, so nothing of it was ever compacted or known to be durable.
+    manifest_lost: bool,
     listing: Listing,
     report: RecoveryReport,
     segments: Vec<Arc<Segment>>,
@@ -107,6 +110,7 @@ impl<'a> Recovery<'a> {
         Self {
             spec,
             checkpoint: row.as_ref().map_or(Checkpoint::NONE, |row| row.checkpoint),
+            manifest_lost: spec.row.is_some() && row.is_none(),
             row,
             listing: Listing::default(),
             report: RecoveryReport::default(),

@@ -88,11 +88,14 @@ fn epochs_come_from_their_file_or_from_the_batches() {
     let file = rig.dir.join(LEADER_EPOCHS);
     let expected = vec![(0, 0), (3, 2), (7, 5), (9, 6)];
     assert_eq!(read_epochs(&file).unwrap(), Some(expected.clone()));
-    let images: [fn(&Path); 4] = [
+    let images: [fn(&Path); 6] = [
         |_| {},
         |path| fs::remove_file(path).unwrap(),
         |path| fs::write(path, b"").unwrap(),
         |path| fs::write(path, b"0\n3\n0 0\n").unwrap(),
+        // As the checkpoint knew it, without what came behind; and with epochs of batches that were lost.
+        |path| fs::write(path, b"0\n2\n0 0\n3 2\n").unwrap(),
+        |path| fs::write(path, b"0\n4\n0 0\n3 2\n5 4\n8 6\n").unwrap(),
     ];
     for (nth, spoil) in images.into_iter().enumerate() {
         let image = rig.image();
@@ -112,4 +115,36 @@ fn epochs_come_from_their_file_or_from_the_batches() {
     image.cut(6, 10);
     let opened = image.open();
     assert_eq!((opened.reader.last_epoch(), opened.reader.epoch_end(9)), (Some(7), None));
+}
+
+#[test]
+fn the_epochs_file_is_among_what_a_sync_and_a_checkpoint_wait_for() {
+    use crate::storage::flush::SyncTarget as _;
+    let mut rig = Rig::new(TopicSettings::default());
+    let mut opened = rig.open();
+    append_at(&mut opened.writer, &[plain(0, 1, 50)], 0, NOW).unwrap();
+    checkpoint(&mut rig, &opened, None).unwrap();
+    append_at(&mut opened.writer, &[plain(1, 1, 50)], 1, NOW).unwrap();
+    let file = rig.dir.join(LEADER_EPOCHS);
+    let old = b"0\n1\n0 0\n";
+    // Before the first batch of an epoch is acknowledged.
+    let note = opened.log.note().unwrap();
+    assert!(note.end == 2 && note.paths.iter().any(|path| **path == *file));
+    assert!(note.paths.contains(&rig.dir), "and its directory: it was put in place of the old one");
+    opened.log.synced(2);
+    // A power cut may still bring the old file back, until a row vouches for it: the batch tells.
+    let image = rig.image();
+    fs::write(image.dir.join(LEADER_EPOCHS), old).unwrap();
+    assert_eq!(image.open().reader.epoch_end(0), Some((0, 1)));
+    checkpoint(&mut rig, &opened, None).unwrap();
+    // Negative control: below a checkpoint the file alone is asked, so its row waits for it.
+    let image = rig.image();
+    fs::write(image.dir.join(LEADER_EPOCHS), old).unwrap();
+    assert_eq!(image.open().reader.epoch_end(0), Some((0, 2)));
+    append_at(&mut opened.writer, &[plain(2, 1, 50)], 2, NOW).unwrap();
+    let note = opened.log.prepare_checkpoint(&opened.writer.mark(), None, false).unwrap().unwrap();
+    let inode = |metadata: fs::Metadata| std::os::unix::fs::MetadataExt::ino(&metadata);
+    let epochs = inode(fs::metadata(&file).unwrap());
+    assert!(note.files.iter().any(|file| inode(file.metadata().unwrap()) == epochs));
+    assert!(note.dirs.contains(&rig.dir));
 }
