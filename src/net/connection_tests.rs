@@ -207,3 +207,46 @@ async fn s1_a_bad_length_closes_the_connection() {
     assert!(served.await.unwrap().is_ok());
     assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
 }
+
+/// A frame of 300 kB, of this API key, that waits or not and is answered with `answer`.
+fn large_frame(key: u8, waits: bool, answer: u8) -> Vec<u8> {
+    let mut frame = 300_000_u32.to_be_bytes().to_vec();
+    frame.extend([0, key]);
+    frame.resize(4 + 300_000 - 2, 0);
+    frame.extend([u8::from(waits), answer]);
+    frame
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_counts_while_it_is_held_and_a_silent_connection_holds_none() {
+    let rig = Rig::new(4 << 20);
+    let (mut client, _served) = rig.connect();
+    for _ in 0..2 {
+        client.write_all(&large_frame(0, false, b'a')).await.unwrap();
+        assert_eq!(read(&mut client, 1).await, *b"a");
+    }
+    assert!(rig.budget.used() >= 300_000, "room for the next one is kept for a while");
+    tokio::time::sleep(2 * QUIET_AFTER).await;
+    assert_eq!(rig.budget.used(), 0);
+    // Room that is kept while an answer is owed goes, too; the request itself stays.
+    client.write_all(&large_frame(0, false, b'b')).await.unwrap();
+    client.write_all(&large_frame(3, true, b'c')).await.unwrap();
+    assert_eq!(read(&mut client, 1).await, *b"b");
+    tokio::time::sleep(2 * QUIET_AFTER).await;
+    assert!((300_000..400_000).contains(&rig.budget.used()), "{} for one request", rig.budget.used());
+    rig.echo.gate.notify_one();
+    assert_eq!(read(&mut client, 1).await, *b"c");
+    tokio::time::sleep(2 * QUIET_AFTER).await;
+    assert_eq!(rig.budget.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_is_not_kept_when_others_need_it() {
+    let rig = Rig::new(500_000);
+    let (mut client, _served) = rig.connect();
+    for _ in 0..2 {
+        client.write_all(&large_frame(0, false, b'a')).await.unwrap();
+        assert_eq!(read(&mut client, 1).await, *b"a");
+    }
+    until(|| rig.budget.used() == 0).await;
+}
