@@ -105,6 +105,27 @@ fn an_address_in_the_wrong_place_or_with_an_impossible_port_is_told_where_and_wh
 }
 
 #[test]
+fn what_newcomers_write_first_is_told_what_to_write_instead() {
+    let shell = Shell::new();
+    shell.file("server.conf", "broker.id=1\nlog.dirs=/tmp/x\n");
+    let output = shell.run("config check --config server.conf", &[]);
+    assert!(stderr(&output).contains("a name that ends in .properties"), "{output:?}");
+    let output = shell.run("config check", &[("STREAMD_PORT", "9093")]);
+    assert_eq!(
+        stderr(&output),
+        "STREAMD_PORT: unknown variable. Write STREAMD_LISTEN_KAFKA=0.0.0.0:9092 with another port.\n"
+    );
+    let text = mistake("[[topics]]\nname = \"t\"\n\"retention.ms\" = \"1d\"\n");
+    assert_eq!(
+        text,
+        "broker.toml:3:1: unknown key \"retention.ms\". A topic's settings stand in config = { \"retention.ms\" = … }.\n"
+    );
+    let output = shell.run("config check broker.toml", &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("tip: name the file with a flag"), "{output:?}");
+}
+
+#[test]
 fn a_flag_does_not_hide_what_is_wrong_with_the_same_setting_in_the_file() {
     let shell = Shell::new();
     shell.file("broker.toml", "[listen]\nkafka = \"0.0.0.0:70000\"\n");

@@ -7,6 +7,7 @@ mod consume;
 pub mod exit;
 mod failure;
 mod group;
+mod hints;
 mod interrupt;
 mod output;
 mod produce;
@@ -27,9 +28,19 @@ use clap::Parser as _;
 use self::exit::Ended;
 use crate::types::Clock;
 
+/// What a first reader of the help wants to type.
+const EXAMPLES: &str = "\
+Examples:
+  streamd --dev                             a broker on port 9092 with its data in ./streamd-data
+  streamd --config broker.toml              one that keeps to its file; server.properties is read too
+  streamd --ephemeral --port 0              one that keeps nothing, on a free port
+  streamd topic create orders -p 6
+  echo hello | streamd produce orders
+  streamd consume orders -e                 all records, to the end";
+
 /// A Kafka broker in one binary
 #[derive(Debug, clap::Parser)]
-#[command(name = "streamd", version)]
+#[command(name = "streamd", version, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -67,7 +78,11 @@ impl Verb {
 /// end the process, as clap does.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let Cli { verb, serve: before } = Cli::parse_from(arguments);
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let Cli { verb, serve: before } = Cli::try_parse_from(&arguments).unwrap_or_else(|error| {
+        let line: Vec<_> = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        hints::with_tip(error, &line).exit()
+    });
     let Some(verb) = verb else { return serve::run(before, &clock) };
     if let Some(name) = verb.client_name()
         && before != serve::Args::default()

@@ -48,6 +48,11 @@ fn declared(topic: &WrittenTopic, defaults: &TopicDefaults) -> Result<DeclaredTo
                     let (setting, text) = topic_setting(setting, written).map_err(problem)?;
                     config.insert(setting, text);
                 }
+                None if keys::find(Scope::Topic, other).is_some() => {
+                    return Err(problem(format!(
+                        "unknown key \"{other}\". A topic's settings stand in config = {{ \"{other}\" = … }}."
+                    )));
+                }
                 None => {
                     let near = names::nearest(other, ["name", "partitions", "config"].into_iter());
                     return Err(problem(names::unknown(other, near)));

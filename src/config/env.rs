@@ -133,6 +133,9 @@ fn own_spellings() -> HashMap<String, &'static str> {
 }
 
 fn unknown_own(rest: &str, own: &HashMap<String, &'static str>) -> String {
+    if rest == "PORT" {
+        return "unknown variable. Write STREAMD_LISTEN_KAFKA=0.0.0.0:9092 with another port.".to_owned();
+    }
     match names::nearest(rest, own.keys().map(String::as_str)) {
         Some(near) => format!("unknown variable. Did you mean STREAMD_{near}?"),
         None => "unknown variable. STREAMD_ is followed by a key's name, as in STREAMD_DATA_DIR.".to_owned(),

@@ -31,7 +31,10 @@ pub(super) fn read(file: &str, text: &str) -> Result<Said, Vec<Problem>> {
             }
         }
         Err(error) => {
-            let first_line = error.message().lines().next().unwrap_or("not TOML").to_owned();
+            let mut first_line = error.message().lines().next().unwrap_or("not TOML").to_owned();
+            if !file.ends_with(".toml") {
+                first_line += ". It was read as TOML; Kafka's property format is told by a name that ends in .properties";
+            }
             reader.problem(error.span().unwrap_or(0..0), first_line);
         }
     }

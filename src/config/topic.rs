@@ -139,6 +139,11 @@ pub fn validate(name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The topic setting that a name may have meant which is none.
+pub fn nearest_name(name: &str) -> Option<&'static str> {
+    super::names::nearest(name, keys::topic().map(|key| key.name))
+}
+
 /// A topic setting's value as people write it, in the form that brokers take: units become plain numbers. `Err` is what
 /// is expected, to follow "must be", where no broker can take the value; words and ranges are not looked at, since
 /// another broker may know more of them.

@@ -79,6 +79,8 @@ fn what_the_broker_refuses_is_said_with_what_to_do() {
     );
     let error = scene.fails(1, &["topic", "create", &name, "-c", "retention.ms=-7"]);
     assert!(error.contains("-7 for configuration retention.ms") && error.contains("at least -1"), "{error}");
+    let error = scene.fails(1, &["topic", "create", &name, "-c", "retention=7d"]);
+    assert!(error.ends_with("Did you mean \"retention.ms\"?\n"), "{error}");
     let error = scene.fails(2, &["topic", "create", &name, "-c", "retention.ms=soon"]);
     assert!(
         error.contains("retention.ms=soon")

@@ -13,6 +13,7 @@ use super::Names;
 use crate::client::topics::{Created, NewTopic, create};
 use crate::client::{Client, Error, Wanted};
 use crate::config::keys::{self, Scope};
+use crate::config::topic::{nearest_name, plain_value};
 use crate::types::ErrorCode;
 
 /// Create topics
@@ -126,6 +127,17 @@ async fn refusal(client: &Client, topic: &NewTopic, error: Error) -> Ended {
                 "replication factor {factor} needs {factor} brokers, {up} {are} up. Use {most}, or omit it."
             ))
         }
+        Some(ErrorCode::InvalidConfig) => {
+            let unknown = topic.config.keys().filter(|key| keys::find(Scope::Topic, key).is_none());
+            let near: Vec<_> =
+                unknown.filter_map(|key| nearest_name(key)).map(|near| format!("\"{near}\"")).collect();
+            match ended_on_topic(name, error) {
+                Ended::Refused(text) if !near.is_empty() => {
+                    Ended::Refused(format!("{text} Did you mean {}?", near.join(", ")))
+                }
+                other => other,
+            }
+        }
         _ => ended_on_topic(name, error),
     }
 }
@@ -140,8 +152,7 @@ fn setting(text: &str) -> Result<(String, String), String> {
         return Err(form.to_owned());
     }
     let plain = match keys::find(Scope::Topic, key) {
-        Some(known) => crate::config::topic::plain_value(known, value)
-            .map_err(|expected| format!("must be {expected}"))?,
+        Some(known) => plain_value(known, value).map_err(|expected| format!("must be {expected}"))?,
         None => value.to_owned(),
     };
     Ok((key.to_owned(), plain))
