@@ -5,7 +5,7 @@ use std::fs;
 use super::ack::NotAppended;
 use super::testing::*;
 use super::{Closed, Partition};
-use crate::config::TopicSettings;
+use crate::config::{Fsync, TopicSettings};
 use crate::storage::files::FileCache;
 use crate::storage::flush::CheckpointTarget as _;
 use crate::storage::layout::{FileKind, segment_file};
@@ -59,7 +59,7 @@ fn whoever_held_the_writer_appends_what_came_meanwhile() {
 #[test]
 fn a_batch_checked_against_batches_that_were_not_written_is_refused() {
     // Files are closed as soon as they are synced, so that a write has to open them again.
-    let rig = Rig::with(segments_of(400), FileCache::new(0, 0));
+    let rig = Rig::with(segments_of(400), FileCache::new(0, 0), Fsync::Batch);
     let partition = rig.open("t", id(1));
     assert_eq!(offset(produce(&partition, record_of(7, 0, b"a"))), 0);
     // The segment cannot be opened, a new one could be made.

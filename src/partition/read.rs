@@ -1,7 +1,7 @@
 //! Reading: batches below the watermark, offsets by time, epochs. Never takes the writer's lock.
 
 use super::Partition;
-use crate::storage::log::{Place, ReadBatches, ReadError, TimedOffset};
+use crate::storage::log::{LogReader, Place, ReadBatches, ReadError, TimedOffset};
 use crate::types::offset::{NO_EPOCH, NO_OFFSET};
 use crate::types::time::NO_TIMESTAMP;
 use crate::types::{ErrorCode, Timestamp};
@@ -31,7 +31,7 @@ pub struct ReadRequest {
     pub isolation: Isolation,
 }
 
-/// What was read, and the partition's offsets at that moment.
+/// What was read, and the partition's offsets when the read began.
 #[derive(Debug)]
 pub struct PartitionRead {
     /// The batches.
@@ -97,10 +97,7 @@ impl Partition {
     /// # Errors
     /// [`ReadError::NotResident`]: call [`Partition::read_blocking`] on a thread that may wait.
     pub fn read(&self, request: &ReadRequest) -> Result<PartitionRead, ReadError> {
-        let upper = self.visible_end(request.isolation);
-        let batches =
-            self.reader.read(request.from, request.hint, request.max_bytes, upper, request.at_least_one);
-        Ok(self.with_offsets(self.unless_gone(batches)?))
+        self.read_below_watermark(request, LogReader::read)
     }
 
     /// Reads, waiting for the disk if it must.
@@ -108,30 +105,31 @@ impl Partition {
     /// # Errors
     /// [`ReadError`].
     pub fn read_blocking(&self, request: &ReadRequest) -> Result<PartitionRead, ReadError> {
-        let upper = self.visible_end(request.isolation);
-        let batches = self.reader.read_blocking(
-            request.from,
-            request.hint,
-            request.max_bytes,
-            upper,
-            request.at_least_one,
-        );
-        Ok(self.with_offsets(self.unless_gone(batches)?))
+        self.read_below_watermark(request, LogReader::read_blocking)
+    }
+
+    /// The watermarks of the answer are those that the read went by. Newer ones would tell a reader who has come to the
+    /// end that there is more, and those who wait for them to move that they have seen it.
+    fn read_below_watermark(
+        &self,
+        request: &ReadRequest,
+        read: impl FnOnce(&LogReader, i64, Option<Place>, usize, i64, bool) -> Result<ReadBatches, ReadError>,
+    ) -> Result<PartitionRead, ReadError> {
+        let (high_watermark, last_stable_offset) = (self.high_watermark(), self.last_stable_offset());
+        let upper = match request.isolation {
+            Isolation::ReadUncommitted => high_watermark,
+            Isolation::ReadCommitted => last_stable_offset,
+        };
+        let ReadRequest { from, hint, max_bytes, at_least_one, .. } = *request;
+        let batches = read(&self.reader, from, hint, max_bytes, upper, at_least_one);
+        let batches = self.unless_gone(batches)?;
+        Ok(PartitionRead { batches, high_watermark, last_stable_offset, log_start: self.log_start() })
     }
 
     /// Asked behind a read: once the topic is deleted its files are gone, and those that stand under their names may be
     /// another topic's. What was read before that is this topic's.
     fn unless_gone<T>(&self, read: Result<T, ReadError>) -> Result<T, ReadError> {
         if self.is_deleted() { Err(ReadError::Gone) } else { read }
-    }
-
-    fn with_offsets(&self, batches: ReadBatches) -> PartitionRead {
-        PartitionRead {
-            batches,
-            high_watermark: self.high_watermark(),
-            last_stable_offset: self.last_stable_offset(),
-            log_start: self.log_start(),
-        }
     }
 
     /// The log start as ListOffsets -2 answers it.
@@ -172,5 +170,41 @@ impl Partition {
             return (epoch, self.high_watermark());
         }
         self.reader.epoch_end(epoch).unwrap_or((NO_EPOCH, NO_OFFSET))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use super::super::testing::*;
+    use super::*;
+    use crate::config::{Fsync, TopicSettings};
+    use crate::storage::files::FileCache;
+
+    #[test]
+    fn a_read_tells_no_watermark_that_it_did_not_go_by() {
+        let rig = Rig::with(TopicSettings::default(), FileCache::new(64, 8), Fsync::Never);
+        let partition = rig.open("t", id(1));
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..10_000 {
+                    produce(&partition, record(b"a")).unwrap();
+                }
+                over.store(true, Ordering::SeqCst);
+            });
+            let (mut from, mut hint) = (0, None);
+            while !over.load(Ordering::SeqCst) {
+                let isolation = Isolation::ReadUncommitted;
+                let request = ReadRequest { from, hint, max_bytes: 1 << 20, at_least_one: true, isolation };
+                let read = partition.read_blocking(&request).unwrap();
+                from = read.batches.next.offset();
+                assert_eq!(from, read.high_watermark, "it read all that it says is there");
+                hint = Some(read.batches.next);
+            }
+            assert!(from > 0);
+        });
     }
 }

@@ -38,10 +38,10 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(settings: TopicSettings) -> Self {
-        Self::with(settings, FileCache::new(64, 8))
+        Self::with(settings, FileCache::new(64, 8), Fsync::Batch)
     }
 
-    pub(super) fn with(settings: TopicSettings, files: Arc<FileCache>) -> Self {
+    pub(super) fn with(settings: TopicSettings, files: Arc<FileCache>, fsync: Fsync) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let root = temp.path().to_path_buf();
         let (clock, health) = (Clock::manual(NOW), DirHealth::new());
@@ -64,7 +64,7 @@ impl Rig {
         let environment = Environment {
             root,
             clock,
-            fsync: Fsync::Batch,
+            fsync,
             committer,
             checkpointer,
             files,
