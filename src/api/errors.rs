@@ -16,6 +16,7 @@ pub(crate) const NO_TRANSACTIONS: ErrorCode = ErrorCode::ClusterAuthorizationFai
 pub(crate) fn open_fault(fault: &OpenFault) -> ErrorCode {
     match fault {
         OpenFault::Unknown => ErrorCode::UnknownTopicOrPartition,
+        OpenFault::Stopping => ErrorCode::NotLeaderOrFollower,
         OpenFault::Storage(_) => ErrorCode::KafkaStorageError,
     }
 }

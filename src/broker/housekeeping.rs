@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Broker;
-use crate::partition::Partition;
+use crate::partition::{OpenFault, Partition};
 use crate::storage::log::SegmentInfo;
 use crate::storage::manifest::PartitionRow;
 use crate::storage::retention;
@@ -81,7 +81,11 @@ impl Broker {
             if !partition.settings().delete || partition.closed().is_some() {
                 continue;
             }
-            match self.retain_partition(&partition, now) {
+            let Some(retained) = self.partitions.unless_stopping(|| self.retain_partition(&partition, now))
+            else {
+                return false;
+            };
+            match retained {
                 Ok(more) => again |= more,
                 // Deleted meanwhile: its files go as a whole.
                 Err(_) if partition.closed().is_some() => {}
@@ -109,7 +113,7 @@ impl Broker {
                 row.checkpoint.offset,
             );
             if plan.drop_before.is_some()
-                && let Err(error) = self.partition_blocking(topic, row.id.partition)
+                && let Err(OpenFault::Storage(error)) = self.partition_blocking(topic, row.id.partition)
             {
                 tracing::error!(topic = %topic.name, partition = row.id.partition, %error, "retention cannot open a partition");
             }

@@ -48,11 +48,14 @@ fn remove(table: &PartitionTable, manifest: &Manifest, topic: &RemovedTopic) -> 
     let root = &table.environment().root;
     for partition in 0..topic.partitions {
         let id = TopicPartition { topic: topic.id, partition };
-        table.in_turn(&topic.name, partition, || {
-            table.delete(id);
-            manifest.remove(id);
-            set_aside(root, topic, partition)
-        })?;
+        let set_aside = table.in_turn(&topic.name, partition, || {
+            table.unless_stopping(|| {
+                table.delete(id);
+                manifest.remove(id);
+                set_aside(root, topic, partition)
+            })
+        });
+        set_aside.unwrap_or_else(|| Err(io::Error::other("the broker stops")))?;
         // Nobody makes a file under this name, so it needs no turn.
         let aside = root.join(deleted_dir(&topic.name, partition, topic.id));
         match std::fs::remove_dir_all(&aside) {

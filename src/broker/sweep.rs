@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use super::{Broker, CONSUMER_OFFSETS};
 use crate::catalog::TopicImage;
 use crate::coord::task::LoadWhen;
+use crate::partition::OpenFault;
 use crate::types::{TopicId, TopicPartition};
 
 /// Opens what may be dirty, and starts the group coordinators that have something to load.
@@ -40,9 +41,13 @@ pub(super) async fn run(broker: Weak<Broker>, clean: bool) {
             tokio::task::spawn_blocking(move || {
                 while let Some((topic, partition)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let Some(broker) = broker.upgrade() else { return };
-                    if let Err(error) = broker.partition_blocking(topic, *partition) {
-                        failed.fetch_add(1, Ordering::Relaxed);
-                        tracing::error!(topic = %topic.name, partition, %error, "cannot recover a partition");
+                    match broker.partition_blocking(topic, *partition) {
+                        // If it is unknown its topic was deleted meanwhile, and nothing of it needs recovery.
+                        Ok(_) | Err(OpenFault::Unknown) => {}
+                        Err(error) => {
+                            failed.fetch_add(1, Ordering::Relaxed);
+                            tracing::error!(topic = %topic.name, partition, %error, "cannot recover a partition");
+                        }
                     }
                 }
             })

@@ -99,6 +99,9 @@ pub enum OpenFault {
     /// There is no such partition.
     #[error("there is no such partition")]
     Unknown,
+    /// The broker stops.
+    #[error("the broker stops")]
+    Stopping,
     /// Its log cannot be opened.
     #[error("{0}")]
     Storage(Arc<OpenError>),

@@ -26,6 +26,8 @@ type Place = (Arc<str>, i32);
 pub struct PartitionTable {
     environment: Environment,
     open: RwLock<Open>,
+    /// Whether the broker stops: held while something changes that a stop in order must find at rest.
+    stopping: RwLock<bool>,
     /// One lock per path that somebody is at.
     turns: Mutex<HashMap<Place, Arc<Mutex<()>>>>,
 }
@@ -55,7 +57,7 @@ fn place(topic: &Arc<str>, partition: i32) -> Place {
 impl PartitionTable {
     /// A table in which nothing is open.
     pub fn new(environment: Environment) -> Self {
-        Self { environment, open: RwLock::default(), turns: Mutex::default() }
+        Self { environment, open: RwLock::default(), stopping: RwLock::default(), turns: Mutex::default() }
     }
 
     /// What the partitions share.
@@ -113,9 +115,19 @@ impl PartitionTable {
             return Err(OpenFault::Unknown);
         }
         let partition = opened?;
-        open.partitions.insert(wanted.id, Arc::clone(&partition));
-        open.places.insert(place, wanted.id);
-        Ok(partition)
+        self.unless_stopping(|| {
+            open.partitions.insert(wanted.id, Arc::clone(&partition));
+            open.places.insert(place, wanted.id);
+            partition
+        })
+        .ok_or(OpenFault::Stopping)
+    }
+
+    /// Does `work`, which changes the manifest or logs on nobody's behalf, unless the broker stops: then `None`. A stop
+    /// waits for it, so it should not take long.
+    pub fn unless_stopping<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let stopping = self.stopping.read();
+        (!*stopping).then(work)
     }
 
     /// Does `work` while nobody else opens a partition at this path or takes its directory away. Blocks.
@@ -156,12 +168,13 @@ impl PartitionTable {
             || self.environment.found.contains(&layout::partition_dir(name, partition))
     }
 
-    /// Closes every partition in order: appends are refused, logs are completed, and what is appended is synced, which
+    /// Closes every partition in order, and lets none be opened any more: appends are refused, logs are completed, and what is appended is synced, which
     /// acknowledges it. What is behind its checkpoint is checkpointed when the checkpointer stops.
     ///
     /// # Errors
     /// The first log that could not be closed well, or the failed sync; the others were closed.
     pub fn close_all(&self) -> Result<(), Arc<io::Error>> {
+        *self.stopping.write() = true;
         let partitions = self.all();
         for partition in &partitions {
             partition.stop();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kafka_protocol::messages::{MetadataRequest, ProduceRequest};
+use kafka_protocol::messages::{DeleteTopicsRequest, MetadataRequest, ProduceRequest};
 
 use crate::support::Broker;
 use crate::support::raw::{self, Connection};
@@ -106,5 +106,31 @@ fn what_was_taken_without_an_acknowledgement_is_there_after_a_stop() {
         let held = raw::read_all(&mut Connection::to(broker.address()), "t", 0);
         let held: Vec<_> = held.into_iter().map(|read| String::from_utf8(read.value).unwrap()).collect();
         assert_eq!(held, (0..sent).map(|nth| nth.to_string()).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_stop_in_the_midst_of_a_removal_leaves_nothing_to_recover() {
+    let mut broker = Broker::start();
+    raw::create(&mut Connection::to(broker.address()), "kept", 1, &[]);
+    for _ in 0..5 {
+        let mut connection = Connection::to(broker.address());
+        raw::create(&mut connection, "t", 300, &[]);
+        for partition in [0, 7, 100, 299] {
+            let response = connection.call(9, &raw::produce("t", partition, -1, raw::batch(&[b"a"])));
+            assert_eq!(raw::produced(&response).0, 0);
+        }
+        assert_eq!(
+            raw::produced(&connection.call(9, &raw::produce("kept", 0, -1, raw::batch(&[b"a"])))).0,
+            0
+        );
+        let request =
+            DeleteTopicsRequest::default().with_topic_names(vec![raw::name("t")]).with_timeout_ms(30_000);
+        assert_eq!(connection.call(4, &request).responses[0].error_code, 0);
+        broker.stop();
+        let before = broker.log().len();
+        broker.up();
+        raw::read_all(&mut Connection::to(broker.address()), "kept", 0);
+        assert!(!broker.log()[before..].contains("recover"), "{}", broker.log());
     }
 }
