@@ -15,6 +15,7 @@ mod memory;
 mod order;
 mod records;
 mod recreate;
+mod rules;
 mod stop;
 #[path = "../support/mod.rs"]
 mod support;

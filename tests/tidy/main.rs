@@ -12,6 +12,7 @@
 
 mod docs;
 mod layers;
+mod numbered;
 mod sizes;
 mod source;
 mod words;
@@ -39,6 +40,12 @@ fn imports_never_climb() {
 #[test]
 fn what_is_reserved_to_a_module_stays_there() {
     check(&Source::production(), words::faults);
+}
+
+#[test]
+fn each_numbered_rule_of_the_protocol_has_a_test_named_after_it() {
+    let missing = numbered::missing(&Source::all());
+    assert!(missing.is_empty(), "no test is named after {}", missing.join(", "));
 }
 
 #[test]

@@ -10,17 +10,17 @@ use crate::schema;
 use crate::session::{As, Connection, Session};
 
 pub(super) const SCRIPTS: &[Script] = &[
-    plain("connection/unsupported", unsupported),
-    plain("connection/unknown_keys", unknown_keys),
-    plain("connection/frame_lengths", frame_lengths),
-    strict("connection/frame_limit", frame_limit),
+    plain("connection/unsupported", s4_s5_unsupported),
+    plain("connection/unknown_keys", s5_unknown_keys),
+    plain("connection/frame_lengths", s1_frame_lengths),
+    strict("connection/frame_limit", s1_frame_limit),
     plain("connection/foreign_protocols", foreign_protocols),
-    plain("connection/headers", headers),
-    plain("connection/order", order),
-    plain("connection/pipeline", pipeline),
-    plain("connection/closed_behind", closed_behind),
+    plain("connection/headers", s2_headers),
+    plain("connection/order", s7_order),
+    plain("connection/pipeline", s7_pipeline),
+    plain("connection/closed_behind", s8_closed_behind),
     plain("connection/bodies", bodies),
-    plain("connection/tags", tags),
+    plain("connection/tags", s10_tags),
 ];
 
 /// The APIs whose versions this harness knows.
@@ -51,7 +51,7 @@ const APIS: [&str; 24] = [
     "DescribeTopicPartitions",
 ];
 
-fn unsupported(s: &Session) {
+fn s4_s5_unsupported(s: &Session) {
     for name in APIS.into_iter().filter(|name| *name != "ApiVersions") {
         let api = schema::api(name);
         let below = (*api.versions.start() > 0).then(|| api.versions.start() - 1);
@@ -63,7 +63,7 @@ fn unsupported(s: &Session) {
     }
 }
 
-fn unknown_keys(s: &Session) {
+fn s5_unknown_keys(s: &Session) {
     for key in [-1, 4, 5, 6, 7, 52, 67, 93, 200, i16::MAX] {
         let c = s.connect();
         let frame = c.frame_of(key, 0, false, &[]);
@@ -76,7 +76,7 @@ fn alive(c: &Connection, label: &str) {
     c.send(label, "ApiVersions", 0, json!({})).hiding(&["api_keys"]).answer();
 }
 
-fn frame_lengths(s: &Session) {
+fn s1_frame_lengths(s: &Session) {
     for length in [-1, i32::MIN, 104_857_601, i32::MAX] {
         let c = s.connect();
         c.raw("a length out of bounds", &format!("length {length}"), &length.to_be_bytes(), As::Nothing);
@@ -94,7 +94,7 @@ fn frame_lengths(s: &Session) {
 }
 
 /// The strict profile allows frames of 1,000,000 bytes.
-fn frame_limit(s: &Session) {
+fn s1_frame_limit(s: &Session) {
     let frame = |c: &Connection, size: usize| {
         let plain = c.frame_of(18, 0, false, &[]).len() - 4;
         c.frame_of(18, 0, false, &vec![0; size - plain])
@@ -117,7 +117,7 @@ fn foreign_protocols(s: &Session) {
     s.connect().raw("SSH", "an SSH banner", b"SSH-2.0-OpenSSH_9.6\r\n", As::Nothing);
 }
 
-fn headers(s: &Session) {
+fn s2_headers(s: &Session) {
     let header = |client: &[u8], rest: &[u8]| {
         let mut inner = vec![0, 18, 0, 0, 0xff, 0xff, 0xff, 0xfe];
         inner.extend(client);
@@ -146,7 +146,7 @@ fn headers(s: &Session) {
 }
 
 /// S7: answers come in the order of the requests, however these are cut into packets.
-fn order(s: &Session) {
+fn s7_order(s: &Session) {
     let c = s.connect();
     let topic = s.topic("a", 1);
     let metadata = || json!({"topics": [{"name": topic.name}]});
@@ -167,7 +167,7 @@ fn order(s: &Session) {
 }
 
 /// S7: produces that were sent together are appended and answered in their order, and what follows sees them all.
-fn pipeline(s: &Session) {
+fn s7_pipeline(s: &Session) {
     let (topic, c) = (s.topic("a", 2), s.connect());
     let produce = |i: usize, acks: i16| {
         let mut request = ask::produce(&topic, &Batch::of(&format!("{i}")));
@@ -186,7 +186,7 @@ fn pipeline(s: &Session) {
 }
 
 /// S8: what was asked before a failed acks=0 is answered, what was asked behind it is not.
-fn closed_behind(s: &Session) {
+fn s8_closed_behind(s: &Session) {
     let (topic, c) = (s.topic("a", 1), s.connect());
     let before = c.send("before", "Produce", 9, ask::produce(&topic, &Batch::of("x")));
     let mut broken = ask::produce(&topic, &Batch::of("y").edit(17, &[1, 2, 3, 4]));
@@ -232,7 +232,7 @@ fn bodies(s: &Session) {
 }
 
 /// S10: unknown tagged fields are skipped, wherever they stand.
-fn tags(s: &Session) {
+fn s10_tags(s: &Session) {
     let c = s.connect();
     let none: &[u8] = &[1, 0, 0, 0];
     let cases: [(&str, &[u8]); 4] = [

@@ -11,19 +11,19 @@ use crate::run::{Script, plain};
 use crate::session::{Session, Topic};
 
 pub(super) const SCRIPTS: &[Script] = &[
-    plain("fetch/versions", versions),
-    plain("fetch/positions", positions),
-    plain("fetch/whole_batches", whole_batches),
+    plain("fetch/versions", s15_s31_versions),
+    plain("fetch/positions", s17_s23_positions),
+    plain("fetch/whole_batches", s16_s17_whole_batches),
     plain("fetch/limits", limits),
-    plain("fetch/waits", waits),
-    plain("fetch/woken", woken),
-    plain("fetch/answered_at_once", answered_at_once),
+    plain("fetch/waits", s18_waits),
+    plain("fetch/woken", s18_woken),
+    plain("fetch/answered_at_once", s18_answered_at_once),
     plain("fetch/unknown", unknown),
     plain("fetch/several", several),
-    plain("fetch/epochs", epochs),
-    plain("fetch/isolation", isolation),
-    plain("fetch/replicas", replicas),
-    plain("fetch/deleted", deleted),
+    plain("fetch/epochs", s27_s28_epochs),
+    plain("fetch/isolation", s20_s21_isolation),
+    plain("fetch/replicas", s29_replicas),
+    plain("fetch/deleted", s89_deleted),
 ];
 
 /// One partition of a fetch.
@@ -40,7 +40,7 @@ fn request(topics: Value) -> Value {
     json!({"max_wait_ms": 0, "min_bytes": 0, "topics": topics})
 }
 
-fn versions(s: &Session) {
+fn s15_s31_versions(s: &Session) {
     let topic = s.topic("a", 2);
     ask::append(s, &topic, &Batch::many(2));
     ask::append(s, &topic, &Batch::of("compressed").codec(Codec::Zstd));
@@ -53,7 +53,7 @@ fn versions(s: &Session) {
 }
 
 /// S17, S23: where a fetch may start.
-fn positions(s: &Session) {
+fn s17_s23_positions(s: &Session) {
     let topic = s.topic("a", 1);
     for _ in 0..2 {
         ask::append(s, &topic, &Batch::many(3));
@@ -80,7 +80,7 @@ fn positions(s: &Session) {
 }
 
 /// S16, S17: the first batch comes whole, whatever the limits.
-fn whole_batches(s: &Session) {
+fn s16_s17_whole_batches(s: &Session) {
     let topic = s.topic("a", 2);
     for partition in [0, 1] {
         for _ in 0..3 {
@@ -133,7 +133,7 @@ fn waiting(topics: Value, min_bytes: i32) -> Value {
 }
 
 /// S18: too few bytes are answered after the wait, with what there is.
-fn waits(s: &Session) {
+fn s18_waits(s: &Session) {
     let topic = s.topic("a", 1);
     ask::append(s, &topic, &Batch::sized(300));
     let c = s.connect();
@@ -158,7 +158,7 @@ fn waits(s: &Session) {
 }
 
 /// A produce ends the wait.
-fn woken(s: &Session) {
+fn s18_woken(s: &Session) {
     let (a, b) = (s.topic("a", 1), s.topic("b", 1));
     let c = s.connect();
     let long = |topics: Value, min_bytes: i32| json!({"max_wait_ms": 20_000, "min_bytes": min_bytes, "topics": topics});
@@ -175,7 +175,7 @@ fn woken(s: &Session) {
 }
 
 /// S18: what never waits.
-fn answered_at_once(s: &Session) {
+fn s18_answered_at_once(s: &Session) {
     let topic = s.topic("a", 2);
     let c = s.connect();
     let both = json!([of(&topic, json!([at(0, 0, 1000), at(1, 5, 1000)]))]);
@@ -228,7 +228,7 @@ fn several(s: &Session) {
 }
 
 /// S27, S28: epochs other than the present one.
-fn epochs(s: &Session) {
+fn s27_s28_epochs(s: &Session) {
     let topic = s.topic("a", 1);
     ask::append(s, &topic, &Batch::of("x"));
     let c = s.connect();
@@ -246,7 +246,7 @@ fn epochs(s: &Session) {
 }
 
 /// S20, S21: without transactions both isolations see the same; the aborted list is null or empty.
-fn isolation(s: &Session) {
+fn s20_s21_isolation(s: &Session) {
     let topic = s.topic("a", 1);
     ask::append(s, &topic, &Batch::of("x"));
     let c = s.connect();
@@ -261,7 +261,7 @@ fn isolation(s: &Session) {
 }
 
 /// Fields of followers, as consumers and debuggers set them.
-fn replicas(s: &Session) {
+fn s29_replicas(s: &Session) {
     let topic = s.topic("a", 1);
     ask::append(s, &topic, &Batch::of("x"));
     let c = s.connect();
@@ -282,7 +282,7 @@ fn replicas(s: &Session) {
 }
 
 /// S89: a deleted topic is an error and ends waits.
-fn deleted(s: &Session) {
+fn s89_deleted(s: &Session) {
     let topic = s.topic("a", 1);
     let c = s.connect();
     let long =

@@ -10,11 +10,11 @@ pub(super) const SCRIPTS: &[Script] = &[
     plain("metadata/known", known),
     plain("metadata/all", all),
     plain("metadata/unknown", unknown),
-    plain("metadata/names", names),
-    plain("metadata/auto_create", auto_create),
+    plain("metadata/names", s83_names),
+    plain("metadata/auto_create", s83_auto_create),
     strict("metadata/auto_create_off", auto_create_off),
-    plain("metadata/by_id", by_id),
-    plain("metadata/operations", operations),
+    plain("metadata/by_id", s83_by_id),
+    plain("metadata/operations", s97_operations),
     plain("metadata/internal", internal),
     plain("metadata/cluster", cluster),
 ];
@@ -53,7 +53,7 @@ fn unknown(s: &Session) {
 }
 
 /// S83: names that cannot be are 17, whether creation is allowed or not.
-fn names(s: &Session) {
+fn s83_names(s: &Session) {
     let c = s.connect();
     let long = "x".repeat(250);
     let bad = ["", ".", "..", "a/b", "with space", "ä", "colon:", "tab\t", &long];
@@ -67,7 +67,7 @@ fn names(s: &Session) {
     c.call("a good name of 249 letters", "Metadata", 8, only(&[&long[1..]]));
 }
 
-fn auto_create(s: &Session) {
+fn s83_auto_create(s: &Session) {
     let c = s.connect();
     for (version, suffix) in
         [(0, "v0"), (1, "v1"), (3, "v3"), (4, "v4"), (8, "v8"), (9, "v9"), (12, "v12"), (13, "v13")]
@@ -97,7 +97,7 @@ fn auto_create_off(s: &Session) {
 }
 
 /// Topics asked for by id, from version 12 on.
-fn by_id(s: &Session) {
+fn s83_by_id(s: &Session) {
     let (a, b) = (s.topic("a", 1), s.topic("b", 1));
     let c = s.connect();
     let topics = |topics: Value| json!({"topics": topics, "allow_auto_topic_creation": false});
@@ -122,7 +122,7 @@ fn by_id(s: &Session) {
 }
 
 /// S97: operations are int32 min unless asked for.
-fn operations(s: &Session) {
+fn s97_operations(s: &Session) {
     let (a, c) = (s.topic("a", 1), s.connect());
     let asked = |topic: bool, cluster: bool| {
         let mut request = only(&[&a.name]);

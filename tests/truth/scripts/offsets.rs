@@ -8,18 +8,18 @@ use crate::run::{Script, plain};
 use crate::session::{Session, Topic};
 
 pub(super) const SCRIPTS: &[Script] = &[
-    plain("offsets/specials", specials),
-    plain("offsets/by_time", by_time),
-    plain("offsets/out_of_order", out_of_order),
-    plain("offsets/largest", largest),
-    plain("offsets/committed", committed),
+    plain("offsets/specials", s85_specials),
+    plain("offsets/by_time", s86_by_time),
+    plain("offsets/out_of_order", s86_out_of_order),
+    plain("offsets/largest", s85_largest),
+    plain("offsets/committed", s85_committed),
     plain("offsets/unknown", unknown),
     plain("offsets/several", several),
-    plain("offsets/epochs", epochs),
-    plain("offsets/for_epoch", for_epoch),
+    plain("offsets/epochs", s27_epochs),
+    plain("offsets/for_epoch", s87_for_epoch),
 ];
 
-fn specials(s: &Session) {
+fn s85_specials(s: &Session) {
     let (full, empty) = (s.topic("full", 1), s.topic("empty", 1));
     ask::append(s, &full, &Batch::many(3));
     let c = s.connect();
@@ -38,7 +38,7 @@ fn specials(s: &Session) {
 }
 
 /// S86: the first record at or after a time, to the record.
-fn by_time(s: &Session) {
+fn s86_by_time(s: &Session) {
     let c = s.connect();
     for codec in [Codec::None, Codec::Gzip, Codec::Zstd] {
         let topic = s.topic(&format!("{codec:?}").to_lowercase(), 1);
@@ -62,7 +62,7 @@ fn by_time(s: &Session) {
 }
 
 /// S86: with times that go back, the first record in offset order counts.
-fn out_of_order(s: &Session) {
+fn s86_out_of_order(s: &Session) {
     let topic = s.topic("a", 1);
     let batch = |times: &[i64]| times.iter().fold(Batch::new(), |b, t| b.record("k", "v").at(THEN + t));
     for times in [&[50, 10, 40][..], &[20, 90, 5], &[7, 8, 9], &[30, 90, 60]] {
@@ -80,7 +80,7 @@ fn out_of_order(s: &Session) {
 }
 
 /// -3: the record with the largest time, the first of equals.
-fn largest(s: &Session) {
+fn s85_largest(s: &Session) {
     let c = s.connect();
     let topic = s.topic("a", 1);
     let batch = |times: &[i64]| times.iter().fold(Batch::new(), |b, t| b.record("k", "v").at(THEN + t));
@@ -95,7 +95,7 @@ fn largest(s: &Session) {
     }
 }
 
-fn committed(s: &Session) {
+fn s85_committed(s: &Session) {
     let topic = s.topic("a", 1);
     ask::append(s, &topic, &Batch::many(3));
     let c = s.connect();
@@ -162,7 +162,7 @@ fn several(s: &Session) {
     c.call("a topic twice", "ListOffsets", 7, halves);
 }
 
-fn epochs(s: &Session) {
+fn s27_epochs(s: &Session) {
     let topic = s.topic("a", 1);
     ask::append(s, &topic, &Batch::many(2));
     let c = s.connect();
@@ -176,7 +176,7 @@ fn epochs(s: &Session) {
 }
 
 /// S87: where an epoch ends.
-fn for_epoch(s: &Session) {
+fn s87_for_epoch(s: &Session) {
     let (full, empty) = (s.topic("full", 1), s.topic("empty", 1));
     ask::append(s, &full, &Batch::many(3));
     let c = s.connect();

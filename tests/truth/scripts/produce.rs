@@ -11,21 +11,21 @@ use crate::run::{Script, plain, strict};
 use crate::session::Session;
 
 pub(super) const SCRIPTS: &[Script] = &[
-    plain("produce/versions", versions),
-    plain("produce/acks", acks),
-    plain("produce/unanswered", unanswered),
-    plain("produce/unknown", unknown),
+    plain("produce/versions", s44_versions),
+    plain("produce/acks", s34_acks),
+    plain("produce/unanswered", s8_unanswered),
+    plain("produce/unknown", s46_unknown),
     plain("produce/empty", empty),
-    plain("produce/several", several),
-    plain("produce/sizes", sizes),
-    plain("produce/timestamps", timestamps),
-    plain("produce/log_append_time", log_append_time),
-    plain("produce/internal", internal),
+    plain("produce/several", s35_several),
+    plain("produce/sizes", s37_sizes),
+    plain("produce/timestamps", s38_timestamps),
+    plain("produce/log_append_time", s39_log_append_time),
+    plain("produce/internal", s45_internal),
     plain("produce/transactional_id", transactional_id),
     strict("produce/strict", strict_defaults),
 ];
 
-fn versions(s: &Session) {
+fn s44_versions(s: &Session) {
     let topic = s.topic("a", 1);
     let c = s.connect();
     c.every("one record", "Produce", |v| ask::produce(&topic, &Batch::of(&format!("v{v}"))));
@@ -33,7 +33,7 @@ fn versions(s: &Session) {
 }
 
 /// S34: -1, 0 and 1, nothing else.
-fn acks(s: &Session) {
+fn s34_acks(s: &Session) {
     let topic = s.topic("a", 1);
     let c = s.connect();
     let request = |acks: i16| {
@@ -51,7 +51,7 @@ fn acks(s: &Session) {
 }
 
 /// S8: acks=0 has no answer; a failure closes the connection.
-fn unanswered(s: &Session) {
+fn s8_unanswered(s: &Session) {
     let topic = s.topic("a", 1);
     let request = |topic: &crate::session::Topic, batch: &Batch| {
         let mut request = ask::produce(topic, batch);
@@ -75,7 +75,7 @@ fn unanswered(s: &Session) {
     s.connect().unanswered("with no topics", "Produce", 9, json!({"acks": 0, "timeout_ms": 1000}));
 }
 
-fn unknown(s: &Session) {
+fn s46_unknown(s: &Session) {
     let topic = s.topic("a", 1);
     let c = s.connect();
     let batch = Batch::of("x").value();
@@ -117,7 +117,7 @@ fn empty(s: &Session) {
 }
 
 /// Each partition stands for itself.
-fn several(s: &Session) {
+fn s35_several(s: &Session) {
     let (a, b) = (s.topic("a", 3), s.topic("b", 1));
     let c = s.connect();
     let (good, bad) = (Batch::many(2).value(), Batch::of("x").edit(17, &[1, 2, 3, 4]).value());
@@ -143,7 +143,7 @@ fn several(s: &Session) {
 }
 
 /// S37: limits hold for the batch as sent.
-fn sizes(s: &Session) {
+fn s37_sizes(s: &Session) {
     let c = s.connect();
     let small = s.topic_with("small", 1, &[("max.message.bytes", "200")]);
     c.call("200 bytes", "Produce", 9, ask::produce(&small, &Batch::sized(200)));
@@ -166,7 +166,7 @@ fn sizes(s: &Session) {
 }
 
 /// S38: record times and the limits around the broker's clock.
-fn timestamps(s: &Session) {
+fn s38_timestamps(s: &Session) {
     let c = s.connect();
     let minute = 60_000;
     let topic = s.topic("a", 1);
@@ -219,7 +219,7 @@ fn timestamps(s: &Session) {
 }
 
 /// S39: the broker's time, in the header alone.
-fn log_append_time(s: &Session) {
+fn s39_log_append_time(s: &Session) {
     let c = s.connect();
     let topic = s.topic_with("a", 1, &[("message.timestamp.type", "LogAppendTime")]);
     c.every("as sent in 2023", "Produce", |_| ask::produce(&topic, &Batch::many(2).at(THEN + 7)));
@@ -235,7 +235,7 @@ fn log_append_time(s: &Session) {
 }
 
 /// S45: clients do not write to internal topics.
-fn internal(s: &Session) {
+fn s45_internal(s: &Session) {
     let c = s.connect();
     let topic = crate::session::Topic { name: "__consumer_offsets".to_owned(), id: ZERO_UUID.to_owned() };
     c.each("to the offsets topic", "Produce", 3..=12, |_| ask::produce(&topic, &Batch::of("x")));

@@ -6,9 +6,9 @@ use crate::run::{Script, plain};
 use crate::session::{As, Connection, Session};
 
 pub(super) const SCRIPTS: &[Script] = &[
-    plain("versions/offered", offered),
-    plain("versions/software_name", software_name),
-    plain("versions/fallback", fallback),
+    plain("versions/offered", s4_s11_s15_offered),
+    plain("versions/software_name", s6_software_name),
+    plain("versions/fallback", s3_fallback),
 ];
 
 /// What `versions/offered` records once is enough.
@@ -18,11 +18,11 @@ fn client(name: &str, version: &str) -> Value {
     json!({"client_software_name": name, "client_software_version": version})
 }
 
-fn offered(s: &Session) {
+fn s4_s11_s15_offered(s: &Session) {
     s.connect().every("what is offered", "ApiVersions", |_| client("truth", "1.0"));
 }
 
-fn software_name(s: &Session) {
+fn s6_software_name(s: &Session) {
     let c = s.connect();
     let call = |label: &str, version, fields| {
         c.send(label, "ApiVersions", version, fields).hiding(LISTS).answer();
@@ -33,7 +33,7 @@ fn software_name(s: &Session) {
     }
 }
 
-fn fallback(s: &Session) {
+fn s3_fallback(s: &Session) {
     let c = s.connect();
     let from_the_future = |c: &Connection, label: &str, version: i16, flexible: bool, body: &[u8]| {
         let frame = c.frame_of(18, version, flexible, body);
