@@ -6,7 +6,8 @@
 //! tagged fields that only metadata followers set, skipped here.
 //!
 //! The first partition with data gives at least one whole batch whatever the limits (S16); batches are never cut
-//! (S17); sessions as S24 to S26; leader epochs are checked as S27.
+//! (S17); sessions as S24 to S26; leader epochs are checked as S27, and who knows an old one is told the new one and
+//! where to find it (S33), which spares it a Metadata request after every start of the broker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,10 @@ use crate::partition::{Closed, Isolation, Partition as OpenPartition, PartitionR
 use crate::storage::log::{Place, ReadError};
 use crate::types::offset::{NO_EPOCH, non_negative};
 use crate::types::{ErrorCode, TopicId};
-use crate::wire::fetch_body::{self, FetchResponse, FetchedPartition, FetchedTopic};
+use crate::wire::fetch_body::{
+    self, CurrentLeader, FetchResponse, FetchedPartition, FetchedTopic, NodeEndpoint,
+};
+use crate::wire::service::Peer;
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
 /// Key, versions, form.
@@ -27,6 +31,9 @@ pub const SPEC: ApiSpec = ApiSpec { key: 1, name: "Fetch", min: 4, max: 18, flex
 
 /// From this version on topics go by their ids.
 const TOPIC_IDS: i16 = 13;
+
+/// From this version on a refused epoch comes with the leader and its address.
+const LEADER_TOLD: i16 = 16;
 
 /// The tagged field that holds the replica's id and epoch from v15.
 const REPLICA_STATE: u32 = 1;
@@ -162,7 +169,7 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let by_id = call.version >= TOPIC_IDS;
     let (context, wanted) = match api.fetch_sessions.enter(&request, by_id) {
         Ok(entered) => entered,
-        Err(error) => return Ok(done(answer(responder, error, 0, Vec::new()))),
+        Err(error) => return Ok(done(answer(responder, error, 0, Vec::new(), Vec::new()))),
     };
     let mut fetch = Fetch {
         by_id,
@@ -172,6 +179,7 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         },
         bytes_max: non_negative(request.max_bytes).min(api.broker.config().fetch.max_bytes),
         places: Arc::clone(&call.session.places),
+        told: (call.version >= LEADER_TOLD).then_some(call.session.peer),
         items: wanted.into_iter().map(Item::new).collect(),
         api,
     };
@@ -184,8 +192,9 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         if !max_wait.is_zero() && !fetch.items.is_empty() && !fetch.is_enough(min_bytes) {
             fetch.wait(min_bytes, max_wait).await;
         }
+        let leaders = fetch.leaders();
         let (session_id, topics) = fetch.finish(&context);
-        answer(responder, ErrorCode::None, session_id, topics)
+        answer(responder, ErrorCode::None, session_id, topics, leaders)
     }))
 }
 
@@ -194,9 +203,9 @@ fn answer(
     error: ErrorCode,
     session_id: i32,
     topics: Vec<FetchedTopic<Slice>>,
+    node_endpoints: Vec<NodeEndpoint>,
 ) -> Outcome {
-    let response =
-        FetchResponse { throttle_time_ms: 0, error, session_id, topics, node_endpoints: Vec::new() };
+    let response = FetchResponse { throttle_time_ms: 0, error, session_id, topics, node_endpoints };
     Outcome::Reply(fetch_body::encode(responder.spec, responder.version, responder.correlation_id, response))
 }
 
@@ -208,6 +217,8 @@ struct Fetch {
     /// What the whole answer should stay below.
     bytes_max: usize,
     places: Arc<Places>,
+    /// The client, if it can be told who leads.
+    told: Option<Peer>,
     items: Vec<Item>,
 }
 
@@ -220,12 +231,14 @@ struct Item {
     read: Option<PartitionRead>,
     /// There is more to read, and what the whole answer may hold left no room for it.
     cut: bool,
+    /// Who leads, for a reader that believes in an older epoch.
+    leader: Option<CurrentLeader>,
 }
 
 impl Item {
     fn new(wanted: Wanted) -> Self {
         let found = Err(ErrorCode::UnknownTopicOrPartition);
-        Self { wanted, found, unknown: false, read: None, cut: false }
+        Self { wanted, found, unknown: false, read: None, cut: false, leader: None }
     }
 
     fn bytes(&self) -> usize {
@@ -254,6 +267,10 @@ impl Fetch {
             if let Ok(partition) = &item.found
                 && let Err(error) = partition.check_epoch(item.wanted.partition.current_leader_epoch)
             {
+                item.leader = (error == ErrorCode::FencedLeaderEpoch && self.told.is_some()).then(|| {
+                    let leader_id = self.api.broker.node_id();
+                    CurrentLeader { leader_id, leader_epoch: partition.leader_epoch() }
+                });
                 item.found = Err(error);
             }
             if let Ok(partition) = &item.found
@@ -362,6 +379,21 @@ impl Fetch {
         if self.by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition }
     }
 
+    /// The addresses of the leaders that are named in the answer: this broker's, if any is.
+    fn leaders(&self) -> Vec<NodeEndpoint> {
+        let Some(peer) = self.told.filter(|_| self.items.iter().any(|item| item.leader.is_some())) else {
+            return Vec::new();
+        };
+        let broker = &self.api.broker;
+        let endpoint = broker.endpoint(&peer);
+        vec![NodeEndpoint {
+            node_id: broker.node_id(),
+            host: StrBytes::from_string(endpoint.host),
+            port: endpoint.port,
+            rack: broker.config().rack.clone().map(StrBytes::from_string),
+        }]
+    }
+
     /// The answer's topics, as the session wants them.
     fn finish(self, context: &FetchContext) -> (i32, Vec<FetchedTopic<Slice>>) {
         let (mut session, session_id, full) = match context {
@@ -397,7 +429,9 @@ fn finish_item(
         (Ok(partition), Some(read)) => (partition, read),
         (Err(error), _) => {
             let aborted = item.unknown.then(Vec::new);
-            return (FetchedPartition { aborted, ..FetchedPartition::refused(index, error) }, None);
+            let current_leader = item.leader;
+            let refused = FetchedPartition::refused(index, error);
+            return (FetchedPartition { aborted, current_leader, ..refused }, None);
         }
         (Ok(_), None) => return (FetchedPartition::refused(index, ErrorCode::KafkaStorageError), None),
     };
