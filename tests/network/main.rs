@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, reports to people and runs by the real clock"
 )]
 
+mod checkpoints;
 mod frames;
 mod limits;
 mod memory;
