@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::time::Duration;
 
 use crate::history::Violation;
+use crate::proxy;
 use crate::rig::Rig;
 
 /// A broker that acknowledges what is not on disk, and a crash that takes that away.
@@ -29,4 +30,29 @@ fn a_broker_that_acknowledges_before_the_disk_has_it_is_caught() {
     let lost =
         violations.iter().any(|violation| matches!(violation, Violation::Lost { place: ("small", 0), .. }));
     assert!(lost, "{violations:?}");
+}
+
+/// A broker that acknowledges up to this many requests before it appends them, killed under load.
+fn violations_with(held_max: usize) -> Vec<Violation> {
+    let mut rig = Rig::new(1);
+    let address = proxy::start(rig.broker.address(), held_max);
+    rig.live_at(&address, Duration::from_secs(1), |broker| broker.kill());
+    let acknowledged: usize = rig.known.values().map(|partition| partition.acknowledged.len()).sum();
+    assert!(acknowledged > 100, "nothing was tried");
+    rig.broker.up();
+    rig.violations(true)
+}
+
+#[test]
+fn a_broker_that_acknowledges_before_the_append_is_caught() {
+    let violations = violations_with(3);
+    assert!(!violations.is_empty(), "records that were acknowledged are not there, and nobody noticed");
+    let others: Vec<_> = violations.iter().filter(|found| !matches!(found, Violation::Lost { .. })).collect();
+    assert!(others.is_empty(), "it loses records and does nothing else that is wrong: {others:?}");
+}
+
+/// The control's own control: the same proxy is no fault of its own.
+#[test]
+fn behind_a_proxy_that_acknowledges_after_the_broker_nothing_is_missed() {
+    assert_eq!(violations_with(0), []);
 }

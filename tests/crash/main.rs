@@ -16,6 +16,7 @@ mod control;
 mod files;
 mod history;
 mod load;
+mod proxy;
 mod random;
 mod rig;
 mod stops;

@@ -130,8 +130,13 @@ impl Rig {
     /// Runs the load for a while, then ends the broker, then gathers what the clients know.
     pub(crate) fn live(&mut self, life: Duration, end: impl FnOnce(&mut Broker)) {
         let address = self.broker.address().to_owned();
+        self.live_at(&address, life, end);
+    }
+
+    /// As [`Rig::live`], with the load on another address than the broker's own.
+    pub(crate) fn live_at(&mut self, address: &str, life: Duration, end: impl FnOnce(&mut Broker)) {
         let name = format!("made-in-round-{}", self.round);
-        let (broker, address) = (&mut self.broker, address.as_str());
+        let broker = &mut self.broker;
         let (produced, given) = thread::scope(|scope| {
             let producers: Vec<_> = self
                 .producers
