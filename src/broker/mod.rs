@@ -7,6 +7,7 @@ mod coord_log;
 mod endpoints;
 mod group_shards;
 mod housekeeping;
+mod leftovers;
 mod producer_ids;
 mod published;
 pub mod random;

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::{Broker, CONSUMER_OFFSETS};
+use super::{Broker, CONSUMER_OFFSETS, leftovers};
 use crate::catalog::TopicImage;
 use crate::coord::task::LoadWhen;
 use crate::partition::OpenFault;
@@ -16,6 +16,13 @@ pub(super) async fn run(broker: Weak<Broker>, clean: bool) {
     forget_unknown_rows(&strong);
     load_groups(&strong).await;
     if clean {
+        return;
+    }
+    let looking = {
+        let broker = Arc::clone(&strong);
+        tokio::task::spawn_blocking(move || leftovers::put_aside(&broker))
+    };
+    if looking.await.is_err() {
         return;
     }
     let began = strong.clock.monotonic();

@@ -18,6 +18,7 @@ mod history;
 mod load;
 mod proxy;
 mod random;
+mod remade;
 mod rig;
 mod stops;
 #[path = "../support/mod.rs"]

@@ -131,8 +131,8 @@ fn count_topics(dir: &Path) -> Result<usize, DirError> {
     Ok(topics.len())
 }
 
-/// A folder called `backup-1` is nobody's partition unless it holds what a partition holds.
-fn holds_a_partition(dir: &Path) -> bool {
+/// Whether a directory holds what a partition holds; a folder called `backup-1` may be anything.
+pub fn holds_a_partition(dir: &Path) -> bool {
     let Ok(entries) = fs::read_dir(dir) else { return false };
     entries.flatten().any(|entry| {
         let name = entry.file_name();

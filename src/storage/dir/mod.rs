@@ -8,7 +8,7 @@ mod probe;
 mod retire;
 
 pub use error::DirError;
-pub use identity::FORMAT;
+pub use identity::{FORMAT, holds_a_partition};
 pub use probe::Capabilities;
 pub use retire::{FoundDir, remove_partition_dir};
 
