@@ -119,7 +119,6 @@ fn network(s: &Settings, memory_limit_bytes: u64, problems: &mut Vec<Problem>) -
         connections_per_ip_max: s.size("max.connections.per.ip"),
         connections_per_ip_overrides: per_ip_overrides(s, problems),
         idle_max: (idle >= 0).then(|| Duration::from_millis(idle.unsigned_abs())),
-        request_timeout: s.millis("request.timeout.ms"),
         send_buffer_bytes: buffer("socket.send.buffer.bytes"),
         receive_buffer_bytes: buffer("socket.receive.buffer.bytes"),
         listen_backlog: backlog.and_then(|n| u32::try_from(n).ok()).unwrap_or(BACKLOG),
@@ -147,7 +146,6 @@ fn topic_rules(s: &Settings) -> TopicRules {
         auto_create: s.truth("auto.create.topics.enable"),
         deletable: s.truth("delete.topic.enable"),
         default_partitions: s.int("num.partitions"),
-        default_replication_factor: i16::try_from(s.long("default.replication.factor")).unwrap_or(i16::MAX),
         describe_partitions_max: s.int("max.request.partition.size.limit"),
     }
 }

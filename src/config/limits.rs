@@ -24,8 +24,6 @@ pub struct NetworkLimits {
     pub connections_per_ip_overrides: Vec<(String, usize)>,
     /// `connections.max.idle.ms`; `None` keeps idle connections for ever.
     pub idle_max: Option<Duration>,
-    /// `request.timeout.ms`: how long a request may wait for another part of the broker.
-    pub request_timeout: Duration,
     /// `socket.send.buffer.bytes`; `None` leaves it to the kernel.
     pub send_buffer_bytes: Option<usize>,
     /// `socket.receive.buffer.bytes`; `None` leaves it to the kernel.
@@ -43,8 +41,6 @@ pub struct TopicRules {
     pub deletable: bool,
     /// `num.partitions`: of topics that do not say.
     pub default_partitions: i32,
-    /// `default.replication.factor`: of topics that do not say; capped at the brokers there are.
-    pub default_replication_factor: i16,
     /// `max.request.partition.size.limit`: partitions in one DescribeTopicPartitions answer.
     pub describe_partitions_max: i32,
 }
@@ -100,7 +96,7 @@ pub struct OffsetRules {
     pub retention_ms: Option<i64>,
     /// `offsets.retention.check.interval.ms`.
     pub retention_check_interval: Duration,
-    /// `offsets.commit.timeout.ms`.
+    /// `offsets.commit.timeout.ms`: a commit that is not written by then is answered with an error.
     pub commit_timeout: Duration,
     /// `offsets.topic.num.partitions`: used once, when the topic is made.
     pub topic_partitions: i32,

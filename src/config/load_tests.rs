@@ -292,6 +292,14 @@ mod property_files {
     }
 
     #[test]
+    fn a_clusters_replication_factors_are_accepted_with_a_word() {
+        let loaded = load(&properties("default.replication.factor=3\nmin.insync.replicas=2\n")).unwrap();
+        let warning = "accepted without effect: default.replication.factor, min.insync.replicas";
+        assert_eq!(loaded.warnings, [warning]);
+        assert!(error(&properties("default.replication.factor=0\n")).contains("must be at least 1"));
+    }
+
+    #[test]
     fn what_would_be_dangerous_to_ignore_stops_the_start() {
         assert_eq!(error(&properties("a.b=1\n")), "server.properties:1:1: unknown key \"a.b\".");
         assert!(

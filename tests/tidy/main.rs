@@ -11,6 +11,7 @@
 )]
 
 mod docs;
+mod effects;
 mod layers;
 mod numbered;
 mod sizes;

@@ -5,10 +5,11 @@
 //! are in the log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{ask, shared, shared_if_any, text, topic_key};
 use crate::api::{Call, Started, waits};
-use crate::groups::{Command, CommitOffsets, CommitPartition, CommitTopic, CommittedTopic};
+use crate::groups::{Command, CommitOffsets, CommitPartition, CommitTopic, CommittedTopic, Reply};
 use crate::types::offset::NO_EPOCH;
 use crate::types::{ErrorCode, TopicId};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes, Writer};
@@ -149,13 +150,21 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     Ok(waits(async move {
         let version = responder.version;
         let command = Command::Commit(request.to_command(version));
-        let topics = match ask(&api, &request.group_id, command).await.commit() {
+        let limit = api.broker.config().offsets.commit_timeout;
+        let topics = match within(limit, ask(&api, &request.group_id, command)).await.commit() {
             Ok(reply) => reply.topics.into_iter().map(|topic| outcome(topic, version)).collect(),
             Err(error) => request.topics.into_iter().map(|topic| topic.refused(error)).collect(),
         };
         let response = Response { throttle_time_ms: 0, topics };
         responder.reply_with(128, |w| response.write(w, version))
     }))
+}
+
+/// What the group answers, or COORDINATOR_NOT_AVAILABLE when that takes longer than `limit`, as in Kafka
+/// (`offsets.commit.timeout.ms`). The commit may come to pass nevertheless; to commit again does no harm.
+async fn within(limit: Duration, answer: impl Future<Output = Reply>) -> Reply {
+    let late = Reply::Refused(ErrorCode::CoordinatorNotAvailable);
+    tokio::time::timeout(limit, answer).await.unwrap_or(late)
 }
 
 impl Request {
@@ -197,5 +206,24 @@ fn outcome(topic: CommittedTopic, version: i16) -> TopicOutcome {
         name: text(&topic.name),
         id: topic.id,
         partitions: topic.partitions.into_iter().map(|(index, error)| (index, known(error))).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_that_is_not_written_in_time_is_to_be_sent_again() {
+        let limit = Duration::from_secs(5);
+        let began = tokio::time::Instant::now();
+        let late = within(limit, std::future::pending()).await;
+        assert_eq!(late.commit().unwrap_err(), ErrorCode::CoordinatorNotAvailable);
+        assert_eq!(began.elapsed(), limit);
+        let answer = async {
+            tokio::time::sleep(limit / 2).await;
+            Reply::Refused(ErrorCode::UnknownMemberId)
+        };
+        assert_eq!(within(limit, answer).await.commit().unwrap_err(), ErrorCode::UnknownMemberId);
     }
 }

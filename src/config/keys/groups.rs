@@ -20,7 +20,8 @@ rows! { pub(super) GROUPS: Broker;
     "offsets.retention.check.interval.ms": Long = "600000", in AtLeast(1), ReadOnly, Effective;
         "How often expired offsets are looked for."
     "offsets.commit.timeout.ms": Int = "5000", in AtLeast(1), ReadOnly, Effective;
-        "How long a commit may wait for its append before it is answered with a time-out."
+        "How long a commit may wait to be written before it is answered with COORDINATOR_NOT_AVAILABLE, so that \
+         the client commits again."
     "offsets.load.buffer.size": Int = "5242880", in AtLeast(1), ReadOnly, Reported;
         "The read size when Apache Kafka loads offsets."
     "offsets.topic.num.partitions": Int = "50", in AtLeast(1), ReadOnly, Effective;

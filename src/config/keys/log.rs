@@ -13,8 +13,9 @@ rows! { pub(super) LOG: Broker;
         "How long a broker stays up when it cannot report a failed data directory."
     "num.partitions": Int = "1", in AtLeast(1), ReadOnly, Effective;
         "Partitions of a topic that is created without a count."
-    "default.replication.factor": Int = "1", in Any, ReadOnly, Effective;
-        "Replicas of a topic that is created without a count. Capped at the one broker there is."
+    "default.replication.factor": Int = "1", in Any, ReadOnly, Reported;
+        "Replicas of a topic that is created without a count. Capped at the one broker there is, so that a \
+         cluster's settings work here."
     "auto.create.topics.enable": Boolean = "true", in Any, ReadOnly, Effective;
         "Whether asking for a topic that does not exist creates it."
     "delete.topic.enable": Boolean = "true", in Any, ReadOnly, Effective;

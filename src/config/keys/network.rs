@@ -60,8 +60,8 @@ rows! { pub(super) NETWORK: Broker;
         "Requests that wait for a thread in Apache Kafka. Bounded by bytes here: network.in_flight_total."
     "queued.max.request.bytes": Long = "-1", in Any, ReadOnly, Effective;
         "Request bytes held by all connections together; -1 takes network.in_flight_total."
-    "request.timeout.ms": Int = "30000", in Any, ReadOnly, Effective;
-        "How long a request may wait for another part of the broker before it is answered with a time-out."
+    "request.timeout.ms": Int = "30000", in Any, ReadOnly, Reported;
+        "How long Apache Kafka's brokers wait for an answer of the controller's. Here both are one process."
     "max.request.partition.size.limit": Int = "2000", in AtLeast(1), ReadOnly, Effective;
         "The most partitions in one answer to DescribeTopicPartitions."
     "fetch.max.bytes": Int = "57671680", in AtLeast(1_024), ReadOnly, Effective;
