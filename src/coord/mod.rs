@@ -90,6 +90,19 @@ pub struct LogRecord {
 #[error("{0}")]
 pub struct CorruptRecord(pub String);
 
+/// What a record of the log is to the machine that reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decoded<R> {
+    /// One of its own.
+    Own(R),
+    /// One that changes nothing.
+    Nothing,
+    /// One that this machine never wrote, with the reason: of a kind that other brokers have, or produced into the topic
+    /// by a client. It is whole, as its batch's checksum says, and while it was appended no state was made of it; so
+    /// none is when it is read back. The load says once how many there were.
+    NotOurs(String),
+}
+
 /// A pure state machine over a log.
 ///
 /// Rules: hard state changes only in [`StateMachine::apply`], and replaying the log gives the same hard state; soft
@@ -167,6 +180,9 @@ pub trait StateMachine: Send + 'static {
     /// The record as it lies in the log.
     fn encode(record: &Self::Record) -> LogRecord;
 
-    /// The record back from the log; `Ok(None)` for one that a newer or another broker wrote and that may be skipped.
-    fn decode(record: &LogRecord) -> Result<Option<Self::Record>, CorruptRecord>;
+    /// The record back from the log.
+    ///
+    /// # Errors
+    /// The record is one of this machine's and says what it cannot understand.
+    fn decode(record: &LogRecord) -> Result<Decoded<Self::Record>, CorruptRecord>;
 }

@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use super::batches::{StepBatches, batch_len_max};
 use super::log::Wake;
-use super::{Context, CoordLog, CorruptRecord, Decision, LogFault, LogRecord, Release, StateMachine, Ticket};
+use super::{
+    Context, CoordLog, CorruptRecord, Decision, Decoded, LogFault, LogRecord, Release, StateMachine, Ticket,
+};
 use crate::record::BatchView;
 use crate::types::{ErrorCode, Timestamp};
 
@@ -86,11 +88,32 @@ impl<M: StateMachine> Replayed<M> {
 /// The log cannot be read, or holds what this machine cannot understand.
 pub fn replay<M: StateMachine>(log: &dyn CoordLog) -> Result<Replayed<M>, LogFault> {
     let mut hard = M::Hard::default();
-    let end = log.replay(&mut |batch| apply_batch::<M>(&mut hard, batch))?;
+    let mut not_ours = NotOurs::default();
+    let end = log.replay(&mut |batch| apply_batch::<M>(&mut hard, &mut not_ours, batch))?;
+    if let NotOurs { records, first: Some((offset, why)) } = not_ours {
+        tracing::warn!(
+            ?log,
+            records,
+            offset,
+            "the log holds records that were not written here; they are left out. The first: {why}"
+        );
+    }
     Ok(Replayed { hard, end })
 }
 
-fn apply_batch<M: StateMachine>(hard: &mut M::Hard, batch: &BatchView<'_>) -> Result<(), CorruptRecord> {
+/// Records of a log that its machine did not write.
+#[derive(Debug, Default)]
+struct NotOurs {
+    records: u64,
+    /// The first one's offset, and what is odd about it.
+    first: Option<(i64, String)>,
+}
+
+fn apply_batch<M: StateMachine>(
+    hard: &mut M::Hard,
+    not_ours: &mut NotOurs,
+    batch: &BatchView<'_>,
+) -> Result<(), CorruptRecord> {
     let corrupt = |why: String| CorruptRecord(why);
     if !batch.crc_ok() {
         return Err(corrupt("the checksum does not match".into()));
@@ -102,12 +125,18 @@ fn apply_batch<M: StateMachine>(hard: &mut M::Hard, batch: &BatchView<'_>) -> Re
     let records = batch.records(LOAD_BATCH_MAX_BYTES).map_err(|error| corrupt(error.to_string()))?;
     for record in records.iter() {
         let record = record.map_err(|error| corrupt(error.to_string()))?;
+        let offset = record.offset;
         let record = LogRecord {
             key: record.key.map(bytes::Bytes::copy_from_slice),
             value: record.value.map(bytes::Bytes::copy_from_slice),
         };
-        if let Some(record) = M::decode(&record)? {
-            M::apply(hard, &record);
+        match M::decode(&record)? {
+            Decoded::Own(record) => M::apply(hard, &record),
+            Decoded::Nothing => {}
+            Decoded::NotOurs(why) => {
+                not_ours.records += 1;
+                not_ours.first.get_or_insert((offset, why));
+            }
         }
     }
     Ok(())

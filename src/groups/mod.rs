@@ -54,7 +54,7 @@ use std::sync::Arc;
 use classic::ClassicGroup;
 use soft::Timer;
 
-use crate::coord::{Context, CorruptRecord, Decision, LogRecord, StateMachine, Ticket};
+use crate::coord::{Context, CorruptRecord, Decision, Decoded, LogRecord, StateMachine, Ticket};
 use crate::types::{ErrorCode, Timestamp};
 
 /// The machine of one shard.
@@ -142,7 +142,7 @@ impl StateMachine for Groups {
         records::encode(record)
     }
 
-    fn decode(record: &LogRecord) -> Result<Option<Record>, CorruptRecord> {
+    fn decode(record: &LogRecord) -> Result<Decoded<Record>, CorruptRecord> {
         records::decode(record)
     }
 }

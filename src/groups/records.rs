@@ -3,7 +3,7 @@
 //!
 //! A key begins with its type, a value with its version. Written are the versions that Kafka 4.3 writes: offset values
 //! 4, group values 3. Read are all that it ever wrote. Types that are not ours (consumer, share and streams groups) are
-//! skipped.
+//! left out, and so is what only a client can have produced here: bytes that fit no schema in a batch that is whole.
 //!
 //! One thing is our own: an offset with its own expiry, which Kafka writes as version 1 and thereby without topic id,
 //! stays version 4 with the expiry in a tagged field that Kafka skips. Without the id a topic made again could inherit
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::hard::{CommittedOffset, GroupMetadata, MemberMetadata, Record};
-use crate::coord::{CorruptRecord, LogRecord};
+use crate::coord::{CorruptRecord, Decoded, LogRecord};
 use crate::types::TopicId;
 use crate::types::offset::NO_EPOCH;
 use crate::wire::{DecodeError, Reader, Writer};
@@ -57,21 +57,43 @@ pub(super) fn encode(record: &Record) -> LogRecord {
     }
 }
 
-/// The record back; `None` for one that is not of a classic group.
+/// The record back.
 ///
 /// # Errors
-/// A key or value of ours whose bytes do not fit its schema, or of a version that Kafka 4.3 does not know.
-pub(super) fn decode(record: &LogRecord) -> Result<Option<Record>, CorruptRecord> {
-    let Some(key) = &record.key else { return Ok(None) };
-    decode_key(key, record.value.as_ref()).map_err(|cause| corrupt(key, &cause))
+/// A value of a version that Kafka 4.3 does not have. A newer broker wrote it: without it, a group would fall back to
+/// what it had before.
+pub(super) fn decode(record: &LogRecord) -> Result<Decoded<Record>, CorruptRecord> {
+    let Some(key) = &record.key else { return Ok(Decoded::NotOurs("it has no key".to_owned())) };
+    let shown = |cause: &DecodeError| {
+        let shown = &key[..key.len().min(80)];
+        format!("record of a group with key \"{}\": {cause}", shown.escape_ascii())
+    };
+    match decode_key(key, record.value.as_ref()) {
+        Ok(Some(record)) => Ok(Decoded::Own(record)),
+        Ok(None) => {
+            let kind = key.first_chunk().map_or(-1, |kind| i16::from_be_bytes(*kind));
+            Ok(Decoded::NotOurs(format!("a key of type {kind}, which is none of classic groups")))
+        }
+        Err(Undecodable::Garbled(cause)) => Ok(Decoded::NotOurs(shown(&cause))),
+        Err(Undecodable::Newer(cause)) => Err(CorruptRecord(shown(&cause))),
+    }
 }
 
-fn corrupt(key: &Bytes, cause: &DecodeError) -> CorruptRecord {
-    let shown = &key[..key.len().min(80)];
-    CorruptRecord(format!("record of a group with key \"{}\": {cause}", shown.escape_ascii()))
+/// Why a key and its value are no record.
+enum Undecodable {
+    /// The bytes fit no schema: no coordinator wrote them.
+    Garbled(DecodeError),
+    /// The value is of a version that is yet to come.
+    Newer(DecodeError),
 }
 
-fn decode_key(key: &Bytes, value: Option<&Bytes>) -> Result<Option<Record>, DecodeError> {
+impl From<DecodeError> for Undecodable {
+    fn from(error: DecodeError) -> Self {
+        Self::Garbled(error)
+    }
+}
+
+fn decode_key(key: &Bytes, value: Option<&Bytes>) -> Result<Option<Record>, Undecodable> {
     let mut reader = Reader::new(key, false);
     match reader.i16()? {
         OFFSET_KEY | LEGACY_OFFSET_KEY => Ok(Some(Record::Offset {
@@ -119,7 +141,7 @@ fn offset_value(value: &CommittedOffset) -> Bytes {
     out.freeze()
 }
 
-fn decode_offset(bytes: &Bytes) -> Result<CommittedOffset, DecodeError> {
+fn decode_offset(bytes: &Bytes) -> Result<CommittedOffset, Undecodable> {
     let (version, mut reader) = versioned(bytes, OFFSET_VALUE_MAX)?;
     let offset = reader.i64()?;
     let leader_epoch = if version >= 3 { reader.i32()? } else { NO_EPOCH };
@@ -179,7 +201,7 @@ fn member_bytes(member: &MemberMetadata) -> usize {
         + member.assignment.len()
 }
 
-fn decode_group(bytes: &Bytes) -> Result<GroupMetadata, DecodeError> {
+fn decode_group(bytes: &Bytes) -> Result<GroupMetadata, Undecodable> {
     let (version, mut reader) = versioned(bytes, GROUP_VALUE_MAX)?;
     let protocol_type = text(&mut reader)?;
     let generation = reader.i32()?;
@@ -226,11 +248,12 @@ fn decode_member(reader: &mut Reader<'_>, version: i16) -> Result<MemberMetadata
 }
 
 /// The version in front of a value, and a reader of what follows it.
-fn versioned(bytes: &Bytes, newest: i16) -> Result<(i16, Reader<'_>), DecodeError> {
+fn versioned(bytes: &Bytes, newest: i16) -> Result<(i16, Reader<'_>), Undecodable> {
     let mut reader = Reader::new(bytes, false);
     let version = reader.i16()?;
     if !(0..=newest).contains(&version) {
-        return Err(reader.error("a value of a version that Kafka 4.3 does not have"));
+        let cause = reader.error("a value of a version that Kafka 4.3 does not have");
+        return Err(if version > newest { Undecodable::Newer(cause) } else { Undecodable::Garbled(cause) });
     }
     reader.set_flexible(version >= FLEXIBLE);
     Ok((version, reader))

@@ -92,8 +92,8 @@ fn every_version_of_an_offset_that_kafka_wrote_is_read() {
         (OFFSET_V3, offset(5, None, none)),
         (OFFSET_V4, offset(5, None, ID)),
     ] {
-        assert_eq!(decode(&logged(KEY, Some(value))), Ok(Some(expected.clone())), "{value}");
-        assert_eq!(decode(&logged(LEGACY_KEY, Some(value))), Ok(Some(expected)), "{value}");
+        assert_eq!(decode(&logged(KEY, Some(value))), Ok(Decoded::Own(expected.clone())), "{value}");
+        assert_eq!(decode(&logged(LEGACY_KEY, Some(value))), Ok(Decoded::Own(expected)), "{value}");
     }
 }
 
@@ -106,7 +106,7 @@ fn every_version_of_a_group_that_kafka_wrote_is_read() {
         (GROUP_V3, group(Some(777), Some("i-1"), [300_000, 60_000])),
         (GROUP_V4, group(Some(777), Some("i-1"), [300_000, 60_000])),
     ] {
-        assert_eq!(decode(&logged(KEY_OF_GROUP, Some(value))), Ok(Some(expected)), "{value}");
+        assert_eq!(decode(&logged(KEY_OF_GROUP, Some(value))), Ok(Decoded::Own(expected)), "{value}");
     }
 }
 
@@ -148,8 +148,8 @@ fn tombstones_have_the_key_alone() {
     let group = Record::Group { group: "grp".into(), value: None };
     assert_eq!(encode(&offset), logged(KEY, None));
     assert_eq!(encode(&group), logged(KEY_OF_GROUP, None));
-    assert_eq!(decode(&logged(KEY, None)), Ok(Some(offset)));
-    assert_eq!(decode(&logged(KEY_OF_GROUP, None)), Ok(Some(group)));
+    assert_eq!(decode(&logged(KEY, None)), Ok(Decoded::Own(offset)));
+    assert_eq!(decode(&logged(KEY_OF_GROUP, None)), Ok(Decoded::Own(group)));
 }
 
 #[test]
@@ -161,23 +161,39 @@ fn an_expiry_of_its_own_does_not_cost_an_offset_its_topic_id() {
         Some(vec![0, 4]),
         "a version that Kafka reads"
     );
-    assert_eq!(decode(&logged), Ok(Some(record)));
+    assert_eq!(decode(&logged), Ok(Decoded::Own(record)));
 }
 
 #[test]
-fn records_of_other_kinds_are_skipped() {
-    assert_eq!(decode(&logged(KEY_OF_ANOTHER_KIND, Some("0000000000"))), Ok(None));
-    assert_eq!(decode(&LogRecord { key: None, value: Some(Bytes::from_static(b"x")) }), Ok(None));
+fn records_of_other_kinds_are_left_out() {
+    let why = not_ours(&logged(KEY_OF_ANOTHER_KIND, Some("0000000000")));
+    assert!(why.contains("type 3"), "{why}");
+    not_ours(&LogRecord { key: None, value: Some(Bytes::from_static(b"x")) });
+}
+
+/// Why a record is none of ours.
+fn not_ours(record: &LogRecord) -> String {
+    match decode(record) {
+        Ok(Decoded::NotOurs(why)) => why,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
-fn a_value_that_cannot_be_understood_is_an_error_that_shows_the_key() {
+fn what_only_a_client_can_have_written_is_left_out_and_shown() {
+    let why = not_ours(&logged(KEY, Some(&OFFSET_V4[..40])));
+    assert!(why.contains("orders"), "{why}");
+    not_ours(&logged(KEY_OF_GROUP, Some(&GROUP_V3[..100])));
+    not_ours(&logged("000100", Some(OFFSET_V4)));
+    not_ours(&logged("00", None));
+    not_ours(&logged(KEY, Some("ffff000000000000002a")));
+}
+
+#[test]
+fn a_value_of_a_newer_version_is_an_error_that_shows_the_key() {
     let newer = logged(KEY, Some("0005000000000000002a"));
     let error = decode(&newer).unwrap_err().to_string();
     assert!(error.contains("orders"), "{error}");
-    assert!(decode(&logged(KEY, Some(&OFFSET_V4[..40]))).is_err(), "cut short");
-    assert!(decode(&logged(KEY_OF_GROUP, Some(&GROUP_V3[..100]))).is_err(), "cut short");
-    assert!(decode(&logged("0001", Some(OFFSET_V4))).is_err(), "a key cut short");
 }
 
 fn any_text() -> impl Strategy<Value = Arc<str>> {
@@ -208,7 +224,7 @@ proptest! {
         value in prop::option::of(any_offset()),
     ) {
         let record = Record::Offset { group, topic, partition, value };
-        prop_assert_eq!(decode(&encode(&record)), Ok(Some(record)));
+        prop_assert_eq!(decode(&encode(&record)), Ok(Decoded::Own(record)));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use streamd::coord::shard::{Now, Output, Shard, replay};
 use streamd::coord::{CoordLog, LogFault, Release, Ticket};
+use streamd::record::build::{BatchBuilder, NewRecord};
 use streamd::types::ErrorCode;
 
 use crate::faulty_log::{AppendFault, FaultyLog};
@@ -347,6 +348,23 @@ fn a_damaged_log_is_not_loaded_and_says_where() {
     driver.log.damage();
     let fault = replay::<Ledger>(&*driver.log).expect_err("the checksum is wrong");
     assert!(matches!(fault, LogFault::Corrupt { offset: 1, .. }), "{fault}");
+}
+
+#[test]
+fn what_others_wrote_into_the_log_is_left_out_and_the_rest_is_loaded() {
+    let mut driver = Driver::new();
+    driver.step(vec![add(1, Release::Appended)]);
+    let batch = |key: &[u8]| {
+        let mut batch = BatchBuilder::new();
+        batch.push(&NewRecord { key: Some(key), value: Some(b"x"), ..NewRecord::default() });
+        batch.base_offset(driver.log.end()).build().expect("a batch")
+    };
+    driver.log.append(vec![batch(b"stranger")]).expect("it is appended");
+    let replayed = replay::<Ledger>(&*driver.log).expect("the stranger is left out");
+    assert_eq!(replayed.state(), driver.shard.state());
+    driver.log.append(vec![batch(b"?")]).expect("it is appended");
+    let fault = replay::<Ledger>(&*driver.log).expect_err("one of our own that says nothing");
+    assert!(matches!(fault, LogFault::Corrupt { .. }), "{fault}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use streamd::coord::deadlines::Deadlines;
-use streamd::coord::{Context, CorruptRecord, Decision, LogRecord, Release, StateMachine, Ticket};
+use streamd::coord::{Context, CorruptRecord, Decision, Decoded, LogRecord, Release, StateMachine, Ticket};
 use streamd::types::{ErrorCode, Timestamp};
 
 /// Sums by key.
@@ -175,10 +175,13 @@ impl StateMachine for Ledger {
         LogRecord { key: Some(Bytes::copy_from_slice(&[record.key])), value: Some(value) }
     }
 
-    fn decode(record: &LogRecord) -> Result<Option<Entry>, CorruptRecord> {
+    fn decode(record: &LogRecord) -> Result<Decoded<Entry>, CorruptRecord> {
+        if record.key.as_deref() == Some(b"stranger") {
+            return Ok(Decoded::NotOurs("a stranger's".into()));
+        }
         let parsed = record.key.as_deref().zip(record.value.as_deref()).and_then(|(key, value)| {
             Some(Entry { key: *key.first()?, amount: i64::from_be_bytes(value.try_into().ok()?) })
         });
-        parsed.map(Some).ok_or_else(|| CorruptRecord("not an entry".into()))
+        parsed.map(Decoded::Own).ok_or_else(|| CorruptRecord("not an entry".into()))
     }
 }

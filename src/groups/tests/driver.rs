@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::catalog::{CatalogImage, TopicImage};
 use crate::config::TopicSettings;
-use crate::coord::{Context, Decision, LogRecord, Release, StateMachine, Ticket};
+use crate::coord::{Context, Decision, Decoded, LogRecord, Release, StateMachine, Ticket};
 use crate::groups::*;
 use crate::types::{ErrorCode, Timestamp, TopicId};
 
@@ -101,7 +101,7 @@ impl Shard {
     pub(super) fn restart(&mut self) {
         let mut hard = Hard::default();
         for record in &self.log {
-            let record = Groups::decode(record).expect("our own record").expect("a record of ours");
+            let Ok(Decoded::Own(record)) = Groups::decode(record) else { panic!("a record of ours") };
             Groups::apply(&mut hard, &record);
         }
         assert_eq!(hard, self.hard, "replay gives what was there");
@@ -145,7 +145,7 @@ impl Shard {
             let logged = Groups::encode(record);
             assert_eq!(
                 Groups::decode(&logged).as_ref(),
-                Ok(&Some(record.clone())),
+                Ok(&Decoded::Own(record.clone())),
                 "the log keeps all of it"
             );
             Groups::apply(&mut self.hard, record);
