@@ -1,7 +1,7 @@
 //! The boundary between the command line and the broker: from a config to a broker that serves.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::api::{Api, KafkaService};
 use crate::broker::{Broker, StopFault, Stopped};
 use crate::config::{Config, HostPort, NetworkLimits};
 use crate::net::{
-    ByteBudget, ConnectionLimits, Drain, Listener, ListenerLimits, ShutdownHandle, SocketOptions, bind,
-    shutdown,
+    BindError, ByteBudget, ConnectionLimits, Drain, Listener, ListenerLimits, ShutdownHandle, SocketOptions,
+    bind, shutdown,
 };
 use crate::types::Clock;
 use crate::wire::frame::FrameLimits;
@@ -48,7 +48,14 @@ pub(super) async fn start(config: Config, clock: Clock) -> anyhow::Result<Runnin
     let mut listeners = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         let address = resolve(&listener.bind).await?;
-        listeners.push(bind(address, index, options)?);
+        let bound = match bind(address, index, options) {
+            // No IPv6 on this machine: then the interfaces that there are.
+            Err(BindError::Other { .. }) if listener.bind.host.is_empty() => {
+                bind((Ipv4Addr::UNSPECIFIED, listener.bind.port).into(), index, options)
+            }
+            bound => bound,
+        };
+        listeners.push(bound?);
     }
     let bound: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
     let broker = Broker::start(config, clock).await?;
@@ -118,10 +125,10 @@ impl Running {
     }
 }
 
-/// The address to bind: the first that the host's name has.
+/// The address to bind: the first that the host's name has. No host is every interface in both protocols, as in Kafka.
 async fn resolve(wanted: &HostPort) -> anyhow::Result<SocketAddr> {
     if wanted.host.is_empty() {
-        return Ok((Ipv4Addr::UNSPECIFIED, wanted.port).into());
+        return Ok((Ipv6Addr::UNSPECIFIED, wanted.port).into());
     }
     let found = tokio::net::lookup_host((&*wanted.host, wanted.port)).await;
     let mut found =

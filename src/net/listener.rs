@@ -9,6 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, warn};
 
 use super::port_owner::port_owner;
@@ -98,7 +99,7 @@ pub fn bind(address: SocketAddr, index: usize, options: SocketOptions) -> Result
 }
 
 /// How many connections there may be (`max.connections`, `max.connections.per.ip` and its overrides).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ListenerLimits {
     /// In all.
     pub connections_max: usize,
@@ -106,6 +107,7 @@ pub struct ListenerLimits {
     pub connections_per_ip_max: usize,
     /// From these addresses, instead.
     pub per_ip_overrides: HashMap<IpAddr, usize>,
+    places: Arc<Semaphore>,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -116,14 +118,24 @@ impl ListenerLimits {
         connections_per_ip_max: usize,
         per_ip_overrides: HashMap<IpAddr, usize>,
     ) -> Self {
-        Self { connections_max, connections_per_ip_max, per_ip_overrides, open: Mutex::default() }
+        let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+        Self { connections_max, connections_per_ip_max, per_ip_overrides, places, open: Mutex::default() }
     }
 
-    fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Seat, &'static str> {
-        let mut open = self.open.lock();
-        if open.values().sum::<usize>() >= self.connections_max {
-            return Err("max.connections is reached");
+    /// A place among all connections. While there is none the listener takes no other connection: as in Kafka, those
+    /// who come wait in the backlog.
+    async fn place(&self, listener: SocketAddr) -> Option<OwnedSemaphorePermit> {
+        let places = Arc::clone(&self.places);
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            return Some(place);
         }
+        warn!(%listener, "max.connections ({}) is reached; new connections wait", self.connections_max);
+        // The semaphore is never closed.
+        places.acquire_owned().await.ok()
+    }
+
+    fn enter(self: &Arc<Self>, ip: IpAddr, place: OwnedSemaphorePermit) -> Result<Seat, &'static str> {
+        let mut open = self.open.lock();
         let max = self.per_ip_overrides.get(&ip).copied().unwrap_or(self.connections_per_ip_max);
         let count = open.entry(ip).or_default();
         if *count >= max {
@@ -133,7 +145,7 @@ impl ListenerLimits {
             return Err("max.connections.per.ip is reached");
         }
         *count += 1;
-        Ok(Seat { limits: Arc::clone(self), ip })
+        Ok(Seat { limits: Arc::clone(self), ip, _place: place })
     }
 }
 
@@ -141,6 +153,7 @@ impl ListenerLimits {
 struct Seat {
     limits: Arc<ListenerLimits>,
     ip: IpAddr,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Drop for Seat {
@@ -183,7 +196,13 @@ impl Listener {
                     continue;
                 }
             };
-            let seat = match limits.enter(address.ip().to_canonical()) {
+            let place = tokio::select! {
+                biased;
+                () = drain.wait() => return,
+                place = limits.place(self.address) => place,
+            };
+            let Some(place) = place else { return };
+            let seat = match limits.enter(address.ip().to_canonical(), place) {
                 Ok(seat) => seat,
                 Err(reason) => {
                     warn!(peer = %address, "connection refused: {reason}");

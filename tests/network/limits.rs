@@ -1,19 +1,14 @@
 //! How many connections there may be, and for how long they may be silent.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kafka_protocol::messages::FetchRequest;
+use kafka_protocol::messages::{ApiVersionsRequest, FetchRequest};
 
 use crate::support::Broker;
 use crate::support::raw::{self, Connection};
-
-/// Whether a new connection is served; one over a limit is closed at once.
-fn may_enter(address: &str) -> Option<Connection> {
-    let mut connection = Connection::try_to(address).ok()?;
-    raw::is_served(&mut connection).then_some(connection)
-}
 
 /// A socket that comes from another address of this machine.
 fn from(ip: Ipv4Addr, address: &str) -> TcpStream {
@@ -27,25 +22,50 @@ fn from(ip: Ipv4Addr, address: &str) -> TcpStream {
 fn is_served(mut stream: &TcpStream) -> bool {
     use std::io::{Read as _, Write as _};
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let frame = raw::frame(0, 1, "x", &kafka_protocol::messages::ApiVersionsRequest::default());
+    let frame = raw::frame(0, 1, "x", &ApiVersionsRequest::default());
     stream.write_all(&frame).is_ok() && stream.read_exact(&mut [0; 8]).is_ok()
 }
 
 #[test]
 fn max_connections_is_kept_and_a_place_that_gets_free_is_given_again() {
     let broker = Broker::with("[kafka]\n\"max.connections\" = 5\n");
-    let mut held: Vec<_> = (0..5).map(|_| may_enter(broker.address()).expect("there is room")).collect();
-    for _ in 0..3 {
-        assert!(may_enter(broker.address()).is_none(), "the sixth");
+    let mut held: Vec<_> = (0..5).map(|_| Connection::to(broker.address())).collect();
+    assert!(held.iter_mut().all(raw::is_served), "there is room");
+    let mut waiting: Vec<_> = (0..3).map(|_| Connection::to(broker.address())).collect();
+    for connection in &mut waiting {
+        connection.send(0, &ApiVersionsRequest::default()).unwrap();
+        connection.patience(Duration::from_millis(200));
+        let answer = connection.receive().map_err(|error| error.kind());
+        assert_eq!(answer, Err(ErrorKind::WouldBlock), "the sixth waits and is not closed");
+        connection.patience(Duration::from_secs(20));
     }
-    broker.wait_for_log("connection refused: max.connections is reached");
+    broker.wait_for_log("max.connections (5) is reached; new connections wait");
     assert!(held.iter_mut().all(raw::is_served), "those that are in stay in");
-    held.pop();
-    let began = Instant::now();
-    while may_enter(broker.address()).is_none() {
-        assert!(began.elapsed() < Duration::from_secs(10), "the free place is not given");
-        thread::sleep(Duration::from_millis(2));
+    for mut connection in waiting {
+        held.pop();
+        connection.receive().expect("a place that gets free is given");
+        held.insert(0, connection);
     }
+    assert!(held.iter_mut().all(raw::is_served));
+}
+
+/// No host is every interface, in both protocols where there are both.
+#[test]
+fn a_listener_without_a_host_is_reached_by_both_protocols() {
+    let mut broker = Broker::start();
+    let reached = |broker: &Broker, host: &str| {
+        let port = broker.address().rsplit(':').next().unwrap();
+        Connection::try_to(&format!("{host}:{port}"))
+            .is_ok_and(|mut connection| raw::is_served(&mut connection))
+    };
+    let six = std::net::TcpListener::bind("[::1]:0").is_ok();
+    broker.stop();
+    broker.up_at(":0");
+    assert!(reached(&broker, "127.0.0.1"));
+    assert_eq!(reached(&broker, "[::1]"), six);
+    broker.stop();
+    broker.up_at("0.0.0.0:0");
+    assert!(reached(&broker, "127.0.0.1") && !reached(&broker, "[::1]"));
 }
 
 #[test]

@@ -45,7 +45,7 @@ rows! { pub(super) NETWORK: Broker;
     "socket.connection.setup.timeout.max.ms": Long = "30000", in Any, ReadOnly, Reported;
         "The longest that the connection set-up time-out grows to."
     "max.connections": Int = "2147483647", in AtLeast(0), Cluster, Effective;
-        "Connections open at the same time. One more is closed as soon as it is accepted."
+        "Connections open at the same time. More wait until one of them ends."
     "max.connections.per.ip": Int = "2147483647", in AtLeast(0), Cluster, Effective;
         "Connections open at the same time from one address."
     "max.connections.per.ip.overrides": String = "", in Any, Cluster, Effective;
