@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kafka_protocol::protocol::Encodable;
@@ -15,7 +16,7 @@ use crate::broker::Broker;
 use crate::catalog::TopicImage;
 use crate::partition::{OpenFault, Partition};
 use crate::types::TopicPartition;
-use crate::wire::encode;
+use crate::wire::encode::{self, EncodeError, RESPONSE_BYTES_MAX};
 use crate::wire::header::ApiSpec;
 use crate::wire::read::{Reader, StrBytes};
 use crate::wire::service::{Peer, Started as ServiceStarted};
@@ -44,6 +45,10 @@ pub struct Api {
     pub(crate) fetch_sessions: FetchSessions,
     /// Who was told of in the log because of transactions.
     transactional: Notices,
+    /// Who was told of because of batches that are not fit to append.
+    refused_batches: Notices,
+    /// Who was told of because of topics that a Metadata request could not make.
+    not_created: Notices,
 }
 
 impl fmt::Debug for Api {
@@ -56,7 +61,30 @@ impl Api {
     /// A front-end of this broker.
     pub fn new(broker: Arc<Broker>) -> Arc<Self> {
         let fetch_sessions = FetchSessions::new(broker.config().fetch.session_slots, broker.clock().clone());
-        Arc::new(Self { broker, fetch_sessions, transactional: Notices::default() })
+        Arc::new(Self {
+            broker,
+            fetch_sessions,
+            transactional: Notices::default(),
+            refused_batches: Notices::default(),
+            not_created: Notices::default(),
+        })
+    }
+
+    /// Says in the log, now and then, which batches of this client are refused.
+    pub(crate) fn warn_of_refused_batches(&self, session: &Session, what: &str) {
+        if self.refused_batches.is_due(self.broker.clock(), session.peer.address.ip(), &session.client_id) {
+            tracing::warn!("produce of client {} refused: {what}", session.describe());
+        }
+    }
+
+    /// Says in the log, now and then, that this client asks for more new topics than one request may make.
+    pub(crate) fn warn_of_uncreated(&self, session: &Session, topics: usize) {
+        if self.not_created.is_due(self.broker.clock(), session.peer.address.ip(), &session.client_id) {
+            tracing::warn!(
+                "client {} asks for {topics} topics that do not exist: with their partitions more than one request                  may make. None was made",
+                session.describe()
+            );
+        }
     }
 
     /// Says in the log, now and then, that this client asks for transactions and gets none.
@@ -156,6 +184,8 @@ pub(crate) struct Responder {
     pub(crate) spec: &'static ApiSpec,
     pub(crate) version: i16,
     pub(crate) correlation_id: i32,
+    /// Who asked.
+    pub(crate) client: SocketAddr,
 }
 
 impl Responder {
@@ -164,6 +194,7 @@ impl Responder {
     pub(crate) fn reply<T: Encodable>(&self, body: &T) -> Outcome {
         match encode::response(self.spec, self.version, self.correlation_id, body) {
             Ok(frame) => Outcome::Reply(frame.into()),
+            Err(EncodeError::TooLarge(_)) => self.too_large(),
             Err(error) => {
                 tracing::error!(%error, "an answer could not be encoded; closing the connection");
                 Outcome::Close
@@ -173,7 +204,38 @@ impl Responder {
 
     /// An answer whose body is written by hand; `size` is a guess that spares growing the buffer.
     pub(crate) fn reply_with(&self, size: usize, body: impl FnOnce(&mut Writer<'_>)) -> Outcome {
-        Outcome::Reply(encode::response_with(self.spec, self.version, self.correlation_id, size, body).into())
+        let frame = encode::response_with(self.spec, self.version, self.correlation_id, size, body);
+        if frame.len() > RESPONSE_BYTES_MAX { self.too_large() } else { Outcome::Reply(frame.into()) }
+    }
+
+    /// The end of a connection that asked for more than one answer may have. Handlers whose answers can grow far beyond
+    /// what is in memory anyway count with an [`AnswerRoom`] while they build them.
+    pub(crate) fn too_large(&self) -> Outcome {
+        tracing::warn!(
+            client = %self.client,
+            "closing the connection: the answer to its {} v{} request would have more than {} MB",
+            self.spec.name,
+            self.version,
+            RESPONSE_BYTES_MAX / 1_000_000
+        );
+        Outcome::Close
+    }
+}
+
+/// What is left of [`RESPONSE_BYTES_MAX`] while an answer is being built.
+#[derive(Debug)]
+pub(crate) struct AnswerRoom(usize);
+
+impl AnswerRoom {
+    /// All of it.
+    pub(crate) const fn new() -> Self {
+        Self(RESPONSE_BYTES_MAX)
+    }
+
+    /// Counts bytes; `None` when they do not fit any more: the answer is [`Responder::too_large`].
+    pub(crate) fn take(&mut self, bytes: usize) -> Option<()> {
+        self.0 = self.0.checked_sub(bytes)?;
+        Some(())
     }
 }
 

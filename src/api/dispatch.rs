@@ -12,6 +12,10 @@ use crate::wire::header::{API_VERSIONS, RequestHeader, RequestStart};
 use crate::wire::read::{DecodeError, Reader, StrBytes};
 use crate::wire::service::{Peer, Service};
 
+/// Topics, partitions, groups and the like that one request may name, all together. Each costs a few bytes of the
+/// request and some hundred bytes of memory until it is answered; no client has so many at one broker.
+const ELEMENTS_MAX: usize = 100_000;
+
 /// The front-end handed to listeners. A handle: cheap to make from an [`Api`].
 #[derive(Debug)]
 pub struct KafkaService(pub Arc<Api>);
@@ -80,12 +84,16 @@ impl KafkaService {
         let spec = row.spec;
         if !spec.serves(version) {
             if key == API_VERSIONS {
-                return Ok(done(session::api_versions::unsupported(start.correlation_id)));
+                return Ok(done(session::api_versions::unsupported(
+                    start.correlation_id,
+                    session.peer.address,
+                )));
             }
             return Err(Refusal::UnknownVersion { name: spec.name, version, min: spec.min, max: spec.max });
         }
         let undecodable = |error| Refusal::Decode { name: spec.name, version, error };
         let mut body = Reader::new(frame, false);
+        body.limit_elements(ELEMENTS_MAX);
         let start = RequestStart::decode(&mut body).map_err(undecodable)?;
         let header =
             RequestHeader::decode(&mut body, start, spec.is_flexible(version)).map_err(undecodable)?;
@@ -93,7 +101,8 @@ impl KafkaService {
             // A copy: a slice would keep this request's memory for as long as the connection lives.
             session.client_id = StrBytes::from_string(header.client_id.to_string());
         }
-        let responder = Responder { spec, version, correlation_id: start.correlation_id };
+        let correlation_id = start.correlation_id;
+        let responder = Responder { spec, version, correlation_id, client: session.peer.address };
         (row.start)(&mut Call { api: &self.0, session, version, body, responder }).map_err(undecodable)
     }
 }

@@ -18,8 +18,8 @@ pub mod session;
 pub mod topic;
 pub mod txn;
 
+pub(crate) use context::{AnswerRoom, Call, Responder, Started, done, waits, waits_while_open};
 pub use context::{Api, Session};
-pub(crate) use context::{Call, Responder, Started, done, waits, waits_while_open};
 pub use dispatch::KafkaService;
 
 /// A slice of a log file in an answer.

@@ -11,7 +11,7 @@ use super::records::Record;
 use super::shared_map::SharedMap;
 use super::state::{Catalog, TopicRow};
 use super::{CatalogWorld, Effect, names, producer_ids, topics};
-use crate::coord::{Context, CorruptRecord, Decision, LogRecord, Release, StateMachine, Ticket};
+use crate::coord::{Context, CorruptRecord, Decision, Decoded, LogRecord, Release, StateMachine, Ticket};
 use crate::types::{ErrorCode, Timestamp, TopicId};
 
 /// KRaft's feature that names the schemas of the log.
@@ -132,8 +132,8 @@ impl StateMachine for CatalogMachine {
         record.encode()
     }
 
-    fn decode(record: &LogRecord) -> Result<Option<Record>, CorruptRecord> {
-        Record::decode(record)
+    fn decode(record: &LogRecord) -> Result<Decoded<Record>, CorruptRecord> {
+        Ok(Record::decode(record)?.map_or(Decoded::Nothing, Decoded::Own))
     }
 }
 
@@ -199,7 +199,7 @@ fn room(command: &Command) -> u64 {
         | Command::CreatePartitions { validate_only: true, .. } => 0,
         Command::CreateTopics { topics, .. } | Command::EnsureTopics(topics) => {
             let of_topic = |topic: &NewTopic| {
-                let partitions = u64::try_from(topic.partitions).unwrap_or(0).min(topics::PARTITIONS_MAX);
+                let partitions = u64::try_from(topic.partitions).unwrap_or(0).min(topics::NEW_PARTITIONS_MAX);
                 let partitions = partitions + topic.assignments.len() as u64;
                 let configs = topic.configs.iter();
                 let configs: usize =
@@ -210,7 +210,7 @@ fn room(command: &Command) -> u64 {
         }
         Command::CreatePartitions { topics, .. } => {
             let count = topics.iter().map(|topic| u64::try_from(topic.count).unwrap_or(0));
-            count.fold(0, |sum: u64, count| sum + count.min(topics::PARTITIONS_MAX) * PARTITION)
+            count.fold(0, |sum: u64, count| sum + count.min(topics::NEW_PARTITIONS_MAX) * PARTITION)
         }
         Command::DeleteTopics(topics) => topics.len() as u64 * RECORD,
         Command::EnsureInternalTopic { .. } => 64 * RECORD,

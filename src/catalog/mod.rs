@@ -24,6 +24,7 @@ pub use command::{
 pub use image::{CatalogImage, TopicImage};
 pub use machine::CatalogMachine;
 pub use records::Record;
+pub use topics::NEW_PARTITIONS_MAX;
 
 /// What the catalog's decisions depend on besides its own state.
 #[derive(Debug, Clone)]

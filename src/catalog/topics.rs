@@ -16,7 +16,7 @@ use super::{CatalogWorld, TopicImage};
 use crate::types::{ErrorCode, TopicId, topic_name};
 
 /// Partitions that one request may make.
-pub(super) const PARTITIONS_MAX: u64 = 10_000;
+pub const NEW_PARTITIONS_MAX: u64 = 10_000;
 /// The longest value of a setting, in UTF-16 units: what KRaft's records can hold.
 const CONFIG_VALUE_MAX_CHARS: usize = 32_767;
 
@@ -31,11 +31,8 @@ pub(super) fn create(
     let duplicates = repeated(topics.iter().map(|topic| topic.name.as_str()));
     let single = |topic: &&NewTopic| !duplicates.contains(&topic.name.as_str());
     let asked = topics.iter().filter(single).map(|topic| partitions_asked(topic, world));
-    if asked.sum::<u64>() > PARTITIONS_MAX {
-        let error = TopicError::new(
-            ErrorCode::PolicyViolation,
-            "Excessively large number of partitions per request.",
-        );
+    if asked.sum::<u64>() > NEW_PARTITIONS_MAX {
+        let error = too_many_partitions();
         return (Plan::default(), topics.iter().map(|topic| refused(&topic.name, error.clone())).collect());
     }
     let mut plan = Plan::default();
@@ -50,18 +47,24 @@ pub(super) fn create(
     (plan, outcomes)
 }
 
-/// Makes what does not exist yet.
+/// Makes what does not exist yet, unless that is more than one request may make: then nothing is made, and what does
+/// not exist is refused with `POLICY_VIOLATION`, as CreateTopics does and, behind a Metadata request, Kafka's
+/// controller.
 pub(super) fn ensure(
     hard: &Catalog,
     world: &CatalogWorld,
     topics: Vec<NewTopic>,
 ) -> (Plan, Vec<TopicOutcome>) {
     let mut plan = Plan::default();
-    let mut made: HashMap<&str, Outcome> = HashMap::new();
+    let mut made: HashMap<&str, Outcome> = HashMap::with_capacity(topics.len());
     let mut outcomes = Vec::with_capacity(topics.len());
+    let mut seen = HashSet::new();
+    let new = topics.iter().filter(|topic| hard.topic(&topic.name).is_none() && seen.insert(&*topic.name));
+    let too_many = new.map(|topic| partitions_asked(topic, world)).sum::<u64>() > NEW_PARTITIONS_MAX;
     for topic in &topics {
         let outcome = made.entry(&topic.name).or_insert_with(|| match hard.topic(&topic.name) {
             Some(row) => Ok(image_of(row, world)),
+            None if too_many => Err(too_many_partitions()),
             None => check_new(hard, world, topic).map(|row| plan.add(&row, world)),
         });
         outcomes.push(TopicOutcome { name: Some(Arc::from(topic.name.as_str())), result: outcome.clone() });
@@ -272,7 +275,7 @@ fn check_grow<'a>(
         )));
     }
     placement::check_more(topic, want - have, world)?;
-    if made + u64::from((want - have).unsigned_abs()) > PARTITIONS_MAX {
+    if made + u64::from((want - have).unsigned_abs()) > NEW_PARTITIONS_MAX {
         return Err(TopicError::new(
             ErrorCode::PolicyViolation,
             "Unable to perform excessively large batch operation.",
@@ -287,6 +290,10 @@ fn partitions_asked(topic: &NewTopic, world: &CatalogWorld) -> u64 {
     }
     let count = if topic.partitions == -1 { world.topics.default_partitions } else { topic.partitions };
     u64::try_from(count).unwrap_or(0)
+}
+
+fn too_many_partitions() -> TopicError {
+    TopicError::new(ErrorCode::PolicyViolation, "Excessively large number of partitions per request.")
 }
 
 fn unknown_topic() -> TopicError {

@@ -4,6 +4,7 @@
 //! partition whose watermark moves marks itself ready and wakes the waiter, so the fetch looks again at that partition
 //! alone, whatever the number it waits for.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,7 +15,7 @@ use parking_lot::Mutex;
 /// What one fetch sleeps on.
 #[derive(Debug, Default)]
 pub struct FetchWaiter {
-    ready: Mutex<Vec<usize>>,
+    ready: Mutex<BTreeSet<usize>>,
     waker: AtomicWaker,
 }
 
@@ -28,22 +29,21 @@ impl FetchWaiter {
     pub fn signal(&self, slot: usize) {
         let first = {
             let mut ready = self.ready.lock();
-            if !ready.contains(&slot) {
-                ready.push(slot);
-            }
-            ready.len() == 1
+            let was_empty = ready.is_empty();
+            ready.insert(slot);
+            was_empty
         };
         if first {
             self.waker.wake();
         }
     }
 
-    /// Waits until a partition is ready and takes the slots of all that are.
+    /// Waits until a partition is ready and takes the slots of all that are, in order.
     pub async fn ready(&self) -> Vec<usize> {
         poll_fn(|context| {
             self.waker.register(context.waker());
             let ready = std::mem::take(&mut *self.ready.lock());
-            if ready.is_empty() { Poll::Pending } else { Poll::Ready(ready) }
+            if ready.is_empty() { Poll::Pending } else { Poll::Ready(ready.into_iter().collect()) }
         })
         .await
     }

@@ -2,6 +2,8 @@
 
 /// The longest topic name, in characters; its directory must still find room in 255 bytes.
 const NAME_MAX_CHARS: usize = 249;
+/// No text above this many bytes is a topic's name: the characters that a name may have take one byte each.
+pub const MAX_BYTES: usize = NAME_MAX_CHARS;
 
 /// Checks a topic name. `Err` is what goes with `INVALID_TOPIC_EXCEPTION`, in Kafka's words.
 ///

@@ -38,16 +38,26 @@ impl<S> From<Bytes> for Reply<S> {
     }
 }
 
-/// A response that its own version cannot carry: a bug in the handler that built it.
+/// The most bytes that a response may have, records aside: what librdkafka takes unless it is told otherwise. The
+/// largest that clients need describes a group whose members' metadata take all that they may.
+pub const RESPONSE_BYTES_MAX: usize = 100_000_000;
+
+/// A response that cannot be sent.
 #[derive(Debug, thiserror::Error)]
-#[error("{api} v{version} response cannot be encoded: {reason}")]
-pub struct EncodeError {
-    /// Kafka's name of the API.
-    pub api: &'static str,
-    /// The version that was to be written.
-    pub version: i16,
-    /// What the encoder said.
-    pub reason: String,
+pub enum EncodeError {
+    /// Its own version cannot carry it: a bug in the handler that built it.
+    #[error("{api} v{version} response cannot be encoded: {reason}")]
+    Fault {
+        /// Kafka's name of the API.
+        api: &'static str,
+        /// The version that was to be written.
+        version: i16,
+        /// What the encoder said.
+        reason: String,
+    },
+    /// It is above [`RESPONSE_BYTES_MAX`].
+    #[error("the response would have {0} bytes")]
+    TooLarge(usize),
 }
 
 /// A topic's id as the protocol crate's responses take it.
@@ -62,8 +72,12 @@ pub fn response<T: Encodable>(
     correlation_id: i32,
     body: &T,
 ) -> Result<Bytes, EncodeError> {
-    let fault = |e: &dyn std::fmt::Display| EncodeError { api: api.name, version, reason: e.to_string() };
+    let fault =
+        |e: &dyn std::fmt::Display| EncodeError::Fault { api: api.name, version, reason: e.to_string() };
     let size = body.compute_size(version).map_err(|e| fault(&e))?;
+    if size > RESPONSE_BYTES_MAX {
+        return Err(EncodeError::TooLarge(size));
+    }
     let mut out = begin(api, version, correlation_id, size);
     body.encode(&mut out, version).map_err(|e| fault(&e))?;
     Ok(finish(out))

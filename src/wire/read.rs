@@ -35,6 +35,8 @@ pub struct Reader<'a> {
     flexible: bool,
     /// Memory that the arrays still to be read may take.
     memory_left: usize,
+    /// Elements that they may have.
+    elements_left: usize,
     supply: Option<Supply<'a>>,
 }
 
@@ -52,13 +54,26 @@ impl<'a> Reader<'a> {
     /// A reader of `source` from its first byte, in the classic or the flexible form.
     pub fn new(source: &'a Bytes, flexible: bool) -> Self {
         let memory_left = source.len().saturating_mul(MEMORY_PER_BYTE_MAX).saturating_add(MEMORY_BYTES_FREE);
-        Self { source, rest: source, flexible, memory_left, supply: None }
+        Self { source, rest: source, flexible, memory_left, elements_left: usize::MAX, supply: None }
     }
 
     /// A reader that finds whatever is asked of it and leaves the bytes in `generator`. For tests.
     pub fn generating(generator: &'a Generator, flexible: bool) -> Self {
         let supply = Supply::new(generator);
-        Self { source: supply.nothing(), rest: &[], flexible, memory_left: usize::MAX, supply: Some(supply) }
+        let (memory_left, elements_left) = (usize::MAX, usize::MAX);
+        Self {
+            source: supply.nothing(),
+            rest: &[],
+            flexible,
+            memory_left,
+            elements_left,
+            supply: Some(supply),
+        }
+    }
+
+    /// Refuses what follows if its arrays have more elements than this, all together.
+    pub fn limit_elements(&mut self, elements_max: usize) {
+        self.elements_left = elements_max;
     }
 
     /// Chooses the form of what follows: the compact one and tagged fields, or the classic one.
@@ -352,6 +367,10 @@ impl<'a> Reader<'a> {
             return Err(self.error("too many small elements: the request would take many times its size"));
         };
         self.memory_left = left;
+        let Some(left) = self.elements_left.checked_sub(count) else {
+            return Err(self.error("more elements in its arrays than one request may have"));
+        };
+        self.elements_left = left;
         let ahead = ARRAY_BYTES_AHEAD_MAX / size_of::<T>().max(1);
         let mut elements = Vec::with_capacity(count.min(ahead.max(1)));
         for _ in 0..count {

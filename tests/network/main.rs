@@ -16,6 +16,7 @@ mod memory;
 mod order;
 mod records;
 mod recreate;
+mod refusals;
 mod rules;
 mod stop;
 #[path = "../support/mod.rs"]

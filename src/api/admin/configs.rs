@@ -4,12 +4,15 @@
 //! v1 synonyms; v3 types and, on request, documentation; v4 the flexible form. Every known setting of a resource is
 //! listed unless names are given; sensitive values are null; an unknown topic gives 3, another broker's id 42 (S95).
 
+use std::collections::HashSet;
+
 use kafka_protocol::messages::DescribeConfigsResponse;
 use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
+use kafka_protocol::protocol::Encodable as _;
 
-use crate::api::{Api, Call, Started, done};
+use crate::api::{AnswerRoom, Api, Call, Started, done};
 use crate::catalog::CatalogImage;
 use crate::config::ConfigEntry;
 use crate::types::{ErrorCode, topic_name};
@@ -65,23 +68,41 @@ impl Resource {
     }
 }
 
+impl Resource {
+    /// Whether all settings are asked for: no names stand for all of them, as null does.
+    fn wants_all(&self) -> bool {
+        self.configuration_keys.as_ref().is_none_or(Vec::is_empty)
+    }
+}
+
 /// Resource types (KIP-133 and later).
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 
-/// Lists the settings of topics and of this broker (S95).
+/// Lists the settings of topics and of this broker (S95), all of one thing's once.
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let request = Request::decode(&mut call.body, call.version)?;
     let image = call.api.broker.image();
-    let results = request.resources.iter().map(|resource| {
+    let mut results = Vec::new();
+    let mut room = AnswerRoom::new();
+    let mut seen = HashSet::new();
+    for resource in &request.resources {
+        if resource.wants_all() && !seen.insert((resource.resource_type, &resource.resource_name)) {
+            continue;
+        }
         let entries = match resource.resource_type {
             TOPIC => topic_entries(call.api, &image, &resource.resource_name),
             BROKER => broker_entries(call.api, &resource.resource_name),
             other => Err((ErrorCode::InvalidRequest, format!("Unsupported resource type: {other}"))),
         };
-        result(&request, resource, entries)
-    });
-    let response = DescribeConfigsResponse::default().with_results(results.collect());
+        let result = result(&request, resource, entries);
+        // What its version cannot carry fails as a whole, below.
+        if room.take(result.compute_size(call.version).unwrap_or(0)).is_none() {
+            return Ok(done(call.responder.too_large()));
+        }
+        results.push(result);
+    }
+    let response = DescribeConfigsResponse::default().with_results(results);
     Ok(done(call.responder.reply(&response)))
 }
 
@@ -120,8 +141,7 @@ fn result(request: &Request, resource: &Resource, entries: Entries) -> DescribeC
         .with_resource_name(resource.resource_name.clone());
     match entries {
         Ok(entries) => {
-            // No names stand for all of them, as null does.
-            let keys = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
+            let keys = resource.configuration_keys.as_ref().filter(|_| !resource.wants_all());
             let wanted =
                 |entry: &ConfigEntry| keys.is_none_or(|keys| keys.iter().any(|key| **key == *entry.name));
             let configs = entries.into_iter().filter(wanted).map(|entry| config(request, entry));

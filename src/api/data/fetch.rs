@@ -31,6 +31,8 @@ pub const SPEC: ApiSpec = ApiSpec { key: 1, name: "Fetch", min: 4, max: 18, flex
 
 /// From this version on topics go by their ids.
 const TOPIC_IDS: i16 = 13;
+/// Up to this version clients do not know `KAFKA_STORAGE_ERROR`.
+const STORAGE_ERROR_UNKNOWN: i16 = 5;
 
 /// From this version on a refused epoch comes with the leader and its address.
 const LEADER_TOLD: i16 = 16;
@@ -181,6 +183,7 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         places: Arc::clone(&call.session.places),
         told: (call.version >= LEADER_TOLD).then_some(call.session.peer),
         items: wanted.into_iter().map(Item::new).collect(),
+        bytes: 0,
         api,
     };
     let min_bytes = non_negative(request.min_bytes).min(fetch.bytes_max);
@@ -189,7 +192,7 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         fetch.find_partitions().await;
         let all: Vec<usize> = (0..fetch.items.len()).collect();
         fetch.read(&all).await;
-        if !max_wait.is_zero() && !fetch.items.is_empty() && !fetch.is_enough(min_bytes) {
+        if !max_wait.is_zero() && !fetch.is_hopeless() && !fetch.is_enough(&all, min_bytes) {
             fetch.wait(min_bytes, max_wait).await;
         }
         let leaders = fetch.leaders();
@@ -202,11 +205,24 @@ fn answer(
     responder: Responder,
     error: ErrorCode,
     session_id: i32,
-    topics: Vec<FetchedTopic<Slice>>,
+    mut topics: Vec<FetchedTopic<Slice>>,
     node_endpoints: Vec<NodeEndpoint>,
 ) -> Outcome {
+    if responder.version <= STORAGE_ERROR_UNKNOWN {
+        for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            partition.error = before_storage_errors(partition.error);
+        }
+    }
     let response = FetchResponse { throttle_time_ms: 0, error, session_id, topics, node_endpoints };
     Outcome::Reply(fetch_body::encode(responder.spec, responder.version, responder.correlation_id, response))
+}
+
+/// What clients that know no storage error are told of one (S32): that somebody else leads, so they look again.
+fn before_storage_errors(error: ErrorCode) -> ErrorCode {
+    match error {
+        ErrorCode::KafkaStorageError => ErrorCode::NotLeaderOrFollower,
+        other => other,
+    }
 }
 
 /// One fetch under way.
@@ -220,6 +236,8 @@ struct Fetch {
     /// The client, if it can be told who leads.
     told: Option<Peer>,
     items: Vec<Item>,
+    /// Bytes that all items have read.
+    bytes: usize,
 }
 
 /// One partition of it.
@@ -283,10 +301,8 @@ impl Fetch {
 
     /// Reads the partitions of these slots, within what the others have left of the budget.
     async fn read(&mut self, slots: &[usize]) {
-        let others: usize = (0..self.items.len())
-            .filter(|slot| !slots.contains(slot))
-            .map(|slot| self.items.get(slot).map_or(0, Item::bytes))
-            .sum();
+        let before = |&slot: &usize| self.items.get(slot).map_or(0, Item::bytes);
+        let others = self.bytes - slots.iter().map(before).sum::<usize>();
         let mut left = self.bytes_max.saturating_sub(others);
         let mut nothing_yet = others == 0;
         let gone = self.gone();
@@ -312,9 +328,11 @@ impl Fetch {
                     item.cut = left < non_negative(wanted.max_bytes) && read.batches.next.offset() < end;
                     left = left.saturating_sub(read.batches.bytes);
                     nothing_yet &= read.batches.bytes == 0;
+                    self.bytes = self.bytes - item.bytes() + read.batches.bytes;
                     item.read = Some(read);
                 }
                 Err(error) => {
+                    self.bytes -= item.bytes();
                     item.read = None;
                     let is_gone = error == ErrorCode::UnknownTopicOrPartition;
                     item.found = Err(if is_gone { gone } else { error });
@@ -323,12 +341,17 @@ impl Fetch {
         }
     }
 
-    /// Whether the answer may go (S18): enough bytes, as many as it may hold, or an error that the client must see.
-    /// Partitions that do not exist do not hurry the others: their client would ask again at once.
-    fn is_enough(&self, min_bytes: usize) -> bool {
-        self.items.iter().any(|item| item.cut || item.found.is_err() && !item.unknown)
-            || self.items.iter().all(|item| item.unknown)
-            || self.items.iter().map(Item::bytes).sum::<usize>() >= min_bytes
+    /// Whether there is nothing to wait for.
+    fn is_hopeless(&self) -> bool {
+        self.items.iter().all(|item| item.unknown)
+    }
+
+    /// Whether the answer may go now that these slots were read (S18): enough bytes, as many as it may hold, or an
+    /// error that the client must see. Partitions that do not exist do not hurry the others: their client would ask
+    /// again at once.
+    fn is_enough(&self, read: &[usize], min_bytes: usize) -> bool {
+        let hurries = |item: &Item| item.cut || item.found.is_err() && !item.unknown;
+        self.bytes >= min_bytes || read.iter().filter_map(|&slot| self.items.get(slot)).any(hurries)
     }
 
     /// Waits until there is enough or the time is over.
@@ -336,18 +359,17 @@ impl Fetch {
         let deadline = tokio::time::Instant::now() + max_wait;
         let registered = Registered::new(&self.items);
         // What moved between the read and the registration made no signal.
-        let moved: Vec<usize> = (0..self.items.len()).filter(|&slot| self.has_moved(slot)).collect();
-        if !moved.is_empty() {
-            self.read(&moved).await;
-        }
-        while !self.is_enough(min_bytes) {
+        let mut moved: Vec<usize> = (0..self.items.len()).filter(|&slot| self.has_moved(slot)).collect();
+        self.read(&moved).await;
+        while !self.is_enough(&moved, min_bytes) {
             let Ok(ready) = tokio::time::timeout_at(deadline, registered.waiter.ready()).await else {
                 return;
             };
-            for &slot in &ready {
+            moved = ready;
+            for &slot in &moved {
                 self.refuse_closed(slot);
             }
-            self.read(&ready).await;
+            self.read(&moved).await;
         }
     }
 
@@ -371,6 +393,7 @@ impl Fetch {
             Closed::Deleted => gone,
             Closed::Stopping => ErrorCode::NotLeaderOrFollower,
         };
+        self.bytes -= item.bytes();
         (item.found, item.read) = (Err(error), None);
     }
 
@@ -498,6 +521,29 @@ impl Drop for Registered {
     fn drop(&mut self) {
         for partition in &self.partitions {
             partition.unwatch(&self.waiter);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s32_a_failed_disk_is_told_to_old_clients_as_another_leader() {
+        for (version, code) in [(4, 6_i16), (5, 6), (6, 56), (12, 56)] {
+            let partition = FetchedPartition::refused(0, ErrorCode::KafkaStorageError);
+            let topic =
+                FetchedTopic { name: StrBytes::new(), id: TopicId::ZERO, partitions: vec![partition] };
+            let client = ([127, 0, 0, 1], 1).into();
+            let responder = Responder { spec: &SPEC, version, correlation_id: 0, client };
+            let Outcome::Reply(reply) = answer(responder, ErrorCode::None, 0, vec![topic], Vec::new()) else {
+                panic!("no answer")
+            };
+            // The partition, its error and its high watermark.
+            let told = [&[0, 0, 0, 0][..], &code.to_be_bytes(), &(-1_i64).to_be_bytes()].concat();
+            let found = reply.head.windows(told.len()).any(|window| window == told);
+            assert!(found, "v{version}: {:?}", reply.head);
         }
     }
 }

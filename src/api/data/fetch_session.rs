@@ -9,10 +9,13 @@ use parking_lot::Mutex;
 
 use super::fetch::{Partition, Request};
 use crate::storage::log::Place;
-use crate::types::{Clock, ErrorCode, TopicId};
+use crate::types::{Clock, ErrorCode, TopicId, topic_name};
 use crate::wire::StrBytes;
 use crate::wire::fetch_body::FetchedPartition;
 
+/// Partitions that all sessions together remember, some 350 bytes each. A fetch that would go above is served without
+/// a session, which costs only speed.
+const ENTRIES_MAX: usize = 250_000;
 /// A session that was not used for this long makes room for a new one.
 const EVICT_AFTER: Duration = Duration::from_secs(120);
 /// The session id of requests outside of any session.
@@ -25,9 +28,18 @@ const INITIAL_EPOCH: i32 = 0;
 /// All sessions of the broker.
 #[derive(Debug)]
 pub(crate) struct FetchSessions {
-    slots_max: usize,
     clock: Clock,
-    sessions: Mutex<HashMap<i32, Slot>>,
+    cache: Mutex<Cache>,
+}
+
+/// The sessions by id, within their bounds.
+#[derive(Debug)]
+struct Cache {
+    slots_max: usize,
+    entries_max: usize,
+    slots: HashMap<i32, Slot>,
+    /// The partitions of all slots.
+    entries: usize,
 }
 
 #[derive(Debug)]
@@ -40,7 +52,6 @@ struct Slot {
 /// What one consumer reads.
 #[derive(Debug)]
 pub(crate) struct FetchSession {
-    id: i32,
     /// The epoch that the next request must carry.
     next_epoch: i32,
     uses_topic_ids: bool,
@@ -90,10 +101,16 @@ pub(crate) enum FetchContext {
 impl FetchSessions {
     /// No sessions; at most `slots_max` of them (`max.incremental.fetch.session.cache.slots`).
     pub(crate) fn new(slots_max: usize, clock: Clock) -> Self {
-        Self { slots_max, clock, sessions: Mutex::default() }
+        Self::bounded(slots_max, ENTRIES_MAX, clock)
     }
 
-    /// Where a request stands: its context and everything that it wants read, in order.
+    fn bounded(slots_max: usize, entries_max: usize, clock: Clock) -> Self {
+        let cache = Cache { slots_max, entries_max, slots: HashMap::new(), entries: 0 };
+        Self { clock, cache: Mutex::new(cache) }
+    }
+
+    /// Where a request stands: its context and everything that it wants read, in order. Without a session the names
+    /// are slices of the request.
     ///
     /// # Errors
     /// The top-level error that answers it.
@@ -105,37 +122,42 @@ impl FetchSessions {
         match request.session_epoch {
             INITIAL_EPOCH | FINAL_EPOCH => {
                 if request.session_id != NO_SESSION {
-                    self.sessions.lock().remove(&request.session_id);
+                    self.cache.lock().remove(request.session_id);
                 }
                 let context = match request.session_epoch {
                     INITIAL_EPOCH => self.create(request, by_id),
                     _ => None,
                 };
-                Ok((context.unwrap_or(FetchContext::Sessionless), wanted(request).collect()))
+                let wanted = wanted(request, StrBytes::clone).collect();
+                Ok((context.unwrap_or(FetchContext::Sessionless), wanted))
             }
             epoch => self.go_on(request, epoch, by_id),
         }
     }
 
     fn create(&self, request: &Request, by_id: bool) -> Option<FetchContext> {
-        let partitions = wanted(request).count();
-        let now = self.clock.monotonic();
-        let mut sessions = self.sessions.lock();
-        if partitions == 0 || !make_room(&mut sessions, self.slots_max, now, partitions) {
+        let partitions = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+        if partitions == 0 || !is_fit(request) {
             return None;
         }
-        let id = fresh_id(&sessions);
+        let now = self.clock.monotonic();
+        let mut cache = self.cache.lock();
+        if !cache.make_room(now, partitions) {
+            return None;
+        }
+        let id = cache.fresh_id();
         let mut session = FetchSession {
-            id,
             next_epoch: 1,
             uses_topic_ids: by_id,
             entries: HashMap::new(),
             order: BTreeMap::new(),
             next_turn: 0,
         };
-        wanted(request).for_each(|wanted| session.put(wanted.key, wanted.partition));
+        session.change(request);
+        let partitions = session.entries.len();
         let session = Arc::new(Mutex::new(session));
-        sessions.insert(id, Slot { session: Arc::clone(&session), used_at: now, partitions });
+        cache.entries += partitions;
+        cache.slots.insert(id, Slot { session: Arc::clone(&session), used_at: now, partitions });
         Some(FetchContext::Session { session, id, full: true })
     }
 
@@ -145,8 +167,9 @@ impl FetchSessions {
         epoch: i32,
         by_id: bool,
     ) -> Result<(FetchContext, Vec<Wanted>), ErrorCode> {
-        let mut sessions = self.sessions.lock();
-        let slot = sessions.get_mut(&request.session_id).ok_or(ErrorCode::FetchSessionIdNotFound)?;
+        let id = request.session_id;
+        let mut cache = self.cache.lock();
+        let slot = cache.slots.get(&id).ok_or(ErrorCode::FetchSessionIdNotFound)?;
         let shared = Arc::clone(&slot.session);
         let mut session = shared.lock();
         if session.uses_topic_ids != by_id {
@@ -156,17 +179,73 @@ impl FetchSessions {
             return Err(ErrorCode::InvalidFetchSessionEpoch);
         }
         session.next_epoch = if epoch == i32::MAX { 1 } else { epoch + 1 };
-        session.change(request);
-        slot.used_at = self.clock.monotonic();
-        slot.partitions = session.entries.len();
+        let fits = is_fit(request);
+        if fits {
+            session.change(request);
+        }
+        if !fits || !cache.resize(id, session.entries.len(), self.clock.monotonic()) {
+            // The client begins again, with a request that says everything, and gets no session then.
+            cache.remove(id);
+            return Err(ErrorCode::FetchSessionIdNotFound);
+        }
         if session.entries.is_empty() {
-            sessions.remove(&request.session_id);
+            cache.remove(id);
             return Ok((FetchContext::Sessionless, Vec::new()));
         }
+        drop(cache);
         let wanted = session.wanted();
-        let id = session.id;
         drop(session);
         Ok((FetchContext::Session { session: shared, id, full: false }, wanted))
+    }
+}
+
+impl Cache {
+    fn remove(&mut self, id: i32) {
+        if let Some(slot) = self.slots.remove(&id) {
+            self.entries -= slot.partitions;
+        }
+    }
+
+    /// Takes note of how many partitions a session has now; `false` when they are more than fit.
+    fn resize(&mut self, id: i32, partitions: usize, now: Duration) -> bool {
+        let Some(slot) = self.slots.get_mut(&id) else { return false };
+        self.entries = self.entries - slot.partitions + partitions;
+        (slot.partitions, slot.used_at) = (partitions, now);
+        self.entries <= self.entries_max
+    }
+
+    /// Sees that one more session fits: the longest unused one goes if it was idle long enough, or, for want of a slot,
+    /// the smallest if it is smaller.
+    fn make_room(&mut self, now: Duration, partitions: usize) -> bool {
+        if partitions > self.entries_max {
+            return false;
+        }
+        loop {
+            let slot_free = self.slots.len() < self.slots_max;
+            if slot_free && self.entries + partitions <= self.entries_max {
+                return true;
+            }
+            let oldest = self.slots.iter().min_by_key(|(_, slot)| slot.used_at);
+            let stale = oldest.filter(|(_, slot)| now.saturating_sub(slot.used_at) >= EVICT_AFTER);
+            let smaller = || {
+                let smallest = self.slots.iter().min_by_key(|(_, slot)| slot.partitions);
+                smallest.filter(|(_, slot)| !slot_free && slot.partitions < partitions)
+            };
+            match stale.or_else(smaller).map(|(&id, _)| id) {
+                Some(id) => self.remove(id),
+                None => return false,
+            }
+        }
+    }
+
+    /// A positive id that no session has. Random, so that a client of another connection cannot guess it.
+    fn fresh_id(&self) -> i32 {
+        loop {
+            let id = i32::from_be_bytes(crate::broker::random::bytes()) & i32::MAX;
+            if id != NO_SESSION && !self.slots.contains_key(&id) {
+                return id;
+            }
+        }
     }
 }
 
@@ -183,12 +262,12 @@ impl FetchSession {
     }
 
     fn change(&mut self, request: &Request) {
-        for wanted in wanted(request) {
+        for wanted in wanted(request, own) {
             self.put(wanted.key, wanted.partition);
         }
         for topic in &request.forgotten {
             for &index in &topic.partitions {
-                let key = Key { name: own(&topic.name), id: topic.id, index };
+                let key = Key { name: topic.name.clone(), id: topic.id, index };
                 if let Some(entry) = self.entries.remove(&key) {
                     self.order.remove(&entry.turn);
                 }
@@ -228,47 +307,29 @@ impl FetchSession {
     }
 }
 
-/// The partitions that a request names, in its order.
-fn wanted(request: &Request) -> impl Iterator<Item = Wanted> {
-    request.topics.iter().flat_map(|topic| {
-        topic.partitions.iter().map(|&partition| Wanted {
-            key: Key { name: own(&topic.name), id: topic.id, index: partition.index },
+/// The partitions that a request names, in its order. Those of one topic share its name.
+fn wanted<'a>(
+    request: &'a Request,
+    name: impl Fn(&StrBytes) -> StrBytes + 'a,
+) -> impl Iterator<Item = Wanted> + 'a {
+    request.topics.iter().flat_map(move |topic| {
+        let name = name(&topic.name);
+        topic.partitions.iter().map(move |&partition| Wanted {
+            key: Key { name: name.clone(), id: topic.id, index: partition.index },
             partition,
             hint: None,
         })
     })
 }
 
+/// Whether a session may hold what this request names: what is too long for a topic's name is not worth remembering.
+fn is_fit(request: &Request) -> bool {
+    request.topics.iter().all(|topic| topic.name.len() <= topic_name::MAX_BYTES)
+}
+
 /// A name that does not keep its request's frame alive.
 fn own(name: &StrBytes) -> StrBytes {
     if name.is_empty() { StrBytes::new() } else { StrBytes::from_string(name.to_string()) }
-}
-
-/// Sees that one more session fits: the longest unused one goes if it was idle long enough or is smaller.
-fn make_room(sessions: &mut HashMap<i32, Slot>, slots_max: usize, now: Duration, partitions: usize) -> bool {
-    if sessions.len() < slots_max {
-        return true;
-    }
-    let oldest = sessions.iter().min_by_key(|(_, slot)| slot.used_at).map(|(&id, slot)| (id, slot.used_at));
-    let stale = oldest.filter(|(_, used_at)| now.saturating_sub(*used_at) >= EVICT_AFTER).map(|(id, _)| id);
-    let smaller = || {
-        let smallest = sessions.iter().min_by_key(|(_, slot)| slot.partitions);
-        smallest.filter(|(_, slot)| slot.partitions < partitions).map(|(&id, _)| id)
-    };
-    match stale.or_else(smaller) {
-        Some(id) => sessions.remove(&id).is_some(),
-        None => false,
-    }
-}
-
-/// A positive id that no session has. Random, so that a client of another connection cannot guess it.
-fn fresh_id(sessions: &HashMap<i32, Slot>) -> i32 {
-    loop {
-        let id = i32::from_be_bytes(crate::broker::random::bytes()) & i32::MAX;
-        if id != NO_SESSION && !sessions.contains_key(&id) {
-            return id;
-        }
-    }
 }
 
 #[cfg(test)]

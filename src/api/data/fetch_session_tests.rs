@@ -122,3 +122,76 @@ fn s24_a_full_cache_gives_way_to_larger_or_after_two_minutes() {
     assert!(sessions.enter(&request(first, 1, &[]), false).is_err(), "the idle one is gone");
     assert!(matches!(enter(&[partition(1, 0), partition(2, 0)]), FetchContext::Session { .. }));
 }
+
+/// What a bounded cache holds.
+fn held(sessions: &FetchSessions) -> (usize, usize) {
+    let cache = sessions.cache.lock();
+    assert_eq!(cache.entries, cache.slots.values().map(|slot| slot.partitions).sum::<usize>());
+    let lens = cache.slots.values().map(|slot| slot.session.lock().entries.len());
+    assert_eq!(cache.entries, lens.sum::<usize>());
+    (cache.slots.len(), cache.entries)
+}
+
+#[test]
+fn all_sessions_together_remember_a_bounded_number_of_partitions() {
+    let clock = Clock::manual(0);
+    let sessions = FetchSessions::bounded(10, 5, clock.clone());
+    let partitions: Vec<_> = (0..6).map(|index| partition(index, 0)).collect();
+    let enter = |partitions| sessions.enter(&request(0, 0, partitions), false).unwrap();
+    let (_, first) = open(&sessions, &partitions[..3]);
+    let (context, wanted) = enter(&partitions[..3]);
+    assert!(matches!(context, FetchContext::Sessionless), "six do not fit");
+    assert_eq!(wanted.len(), 3, "it is served all the same");
+    let (_, second) = open(&sessions, &partitions[..2]);
+    assert_eq!(held(&sessions), (2, 5));
+    let grown = sessions.enter(&request(second, 1, &partitions[2..3]), false).map(drop);
+    assert_eq!(grown, Err(ErrorCode::FetchSessionIdNotFound), "one that outgrows the bound ends");
+    assert_eq!(held(&sessions), (1, 3));
+    clock.advance(EVICT_AFTER);
+    assert!(matches!(enter(&partitions).0, FetchContext::Sessionless), "more than fit at all");
+    assert_eq!(held(&sessions), (1, 3), "and nobody had to go for it");
+    open(&sessions, &partitions[..5]);
+    assert_eq!(held(&sessions), (1, 5), "the idle one made room");
+    assert!(sessions.enter(&request(first, 1, &[]), false).is_err());
+}
+
+#[test]
+fn a_session_that_shrinks_or_ends_gives_its_room_back() {
+    let sessions = FetchSessions::bounded(10, 5, Clock::manual(0));
+    let partitions: Vec<_> = (0..5).map(|index| partition(index, 0)).collect();
+    let (_, id) = open(&sessions, &partitions);
+    let mut fewer = request(id, 1, &[]);
+    fewer.forgotten = vec![ForgottenTopic { name: NAME, id: TopicId::ZERO, partitions: vec![0, 1] }];
+    assert_eq!(indexes(sessions.enter(&fewer, false)).len(), 3);
+    assert_eq!(held(&sessions), (1, 3));
+    sessions.enter(&request(id, FINAL_EPOCH, &[]), false).unwrap();
+    assert_eq!(held(&sessions), (0, 0));
+}
+
+#[test]
+fn a_name_is_kept_once_for_all_partitions_of_its_topic_and_not_with_the_frame() {
+    let (sessions, _) = sessions(10);
+    let request = request(0, 0, &[partition(0, 0), partition(1, 0)]);
+    let (context, wanted) = sessions.enter(&request, false).unwrap();
+    let in_frame = request.topics[0].name.as_ptr();
+    assert!(wanted.iter().all(|wanted| wanted.key.name.as_ptr() == in_frame), "no copies for one answer");
+    let FetchContext::Session { session, .. } = context else { panic!("no session") };
+    let session = session.lock();
+    let kept: Vec<_> =
+        session.entries.keys().chain(session.order.values()).map(|key| key.name.as_ptr()).collect();
+    assert!(kept.iter().all(|name| *name == kept[0] && *name != in_frame), "{kept:?}");
+}
+
+#[test]
+fn what_is_too_long_for_a_topic_is_answered_and_not_remembered() {
+    let (sessions, _) = sessions(10);
+    let mut long = request(0, 0, &[partition(0, 0)]);
+    long.topics[0].name = StrBytes::from_string("n".repeat(250));
+    let (context, wanted) = sessions.enter(&long, false).unwrap();
+    assert!(matches!(context, FetchContext::Sessionless));
+    assert_eq!(wanted.len(), 1);
+    let (_, id) = open(&sessions, &[partition(0, 0)]);
+    (long.session_id, long.session_epoch) = (id, 1);
+    assert_eq!(sessions.enter(&long, false).map(drop), Err(ErrorCode::FetchSessionIdNotFound));
+    assert_eq!(held(&sessions), (0, 0));
+}

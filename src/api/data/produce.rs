@@ -8,7 +8,7 @@
 //! (S34); `acks` 0 gets no answer, and a failure then closes the connection (S8). Topics are never created here (S46).
 //! A partition that is named twice takes the last of its batches.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,8 +94,9 @@ impl Partition {
     }
 }
 
-/// The client id whose produce requests may go to the broker's own topics (S45).
-const ADMIN_CLIENT: &str = "__admin_client";
+/// The shortest wait for the disk. In Kafka the one replica has a batch when it is appended, so that no timeout, however
+/// short, can pass; here the wait is for the sync, and a client that allows no time for it means Kafka's.
+const ACK_WAIT_MIN: Duration = Duration::from_secs(1);
 /// Compressed batches above this many bytes take long enough to check that other connections should not wait.
 const LONG_CHECK_BYTES: usize = 64 * 1024;
 
@@ -113,6 +114,7 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         topics: Vec::with_capacity(request.topics.len()),
     };
     let image = call.api.broker.image();
+    let mut refused = RefusedBatches::default();
     let mut slot = 0;
     for topic in request.topics.into_iter().filter(|topic| !topic.partitions.is_empty()) {
         let found =
@@ -123,6 +125,7 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
             let place = AckSlot { ticket: Arc::clone(&ticket), slot };
             let refusal = start_partition(call, found, partition, request.acks, place).err().map(|refusal| {
                 ticket.answer(slot, Err(refusal.code.into()));
+                refused.note(found, index, &refusal);
                 Box::new(refusal)
             });
             partitions.push((index, refusal));
@@ -130,7 +133,10 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         }
         answer.topics.push(AnswerTopic { name: topic.name, id: topic.id, partitions });
     }
-    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    if let Some(line) = refused.line() {
+        call.api.warn_of_refused_batches(call.session, &line);
+    }
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).max(ACK_WAIT_MIN);
     Ok(waits(async move {
         if !ticket.is_done() && tokio::time::timeout(timeout, ticket.done()).await.is_err() {
             tracing::debug!(?timeout, "a produce request was not acknowledged in its time");
@@ -146,11 +152,15 @@ fn keep_last_mentions(topics: &mut [Topic]) {
     if mentions < 2 {
         return;
     }
+    let mut numbers = HashMap::with_capacity(topics.len());
     let mut seen = HashSet::with_capacity(mentions);
     for Topic { name, id, partitions } in topics.iter_mut().rev() {
+        // A number for the name, so that a long one is not hashed for each partition.
         let name: &str = name;
+        let next = numbers.len();
+        let number = *numbers.entry((name, *id)).or_insert(next);
         partitions.reverse();
-        partitions.retain(|partition| seen.insert((name, *id, partition.index)));
+        partitions.retain(|partition| seen.insert((number, partition.index)));
         partitions.reverse();
     }
 }
@@ -175,7 +185,7 @@ fn start_partition(
         ErrorCode::UnknownTopicOrPartition
     };
     let topic = topic.ok_or_else(|| plain(unknown))?;
-    if topic.internal && &*call.session.client_id != ADMIN_CLIENT {
+    if topic.internal {
         return Err(plain(ErrorCode::InvalidTopicException));
     }
     let target = call
@@ -206,20 +216,36 @@ fn check_batch(
     });
     let check = || check::check(partition.records, &rules, now);
     let checked = if is_long { off_worker(check) } else { check() };
-    let batch = checked.inspect_err(|refusal| {
-        tracing::warn!(
-            client = call.session.describe(),
-            topic = &*topic.name,
-            partition = partition.index,
-            error = refusal.code.name(),
-            "produce refused: {}",
-            refusal.detail
-        );
-    })?;
+    let batch = checked?;
     if batch.header.attributes.is_transactional() {
         return Err(plain(ErrorCode::InvalidTxnState));
     }
     Ok(batch)
+}
+
+/// The batches of one request that were not fit to append, for one line in the log.
+#[derive(Debug, Default)]
+struct RefusedBatches {
+    count: usize,
+    first: String,
+}
+
+impl RefusedBatches {
+    fn note(&mut self, topic: Option<&Arc<TopicImage>>, partition: i32, refusal: &Refusal) {
+        let Some(topic) = topic.filter(|_| !refusal.detail.is_empty()) else { return };
+        if self.count == 0 {
+            self.first = format!("{}-{partition}: {}: {}", topic.name, refusal.code.name(), refusal.detail);
+        }
+        self.count += 1;
+    }
+
+    fn line(&self) -> Option<String> {
+        match self.count {
+            0 => None,
+            1 => Some(self.first.clone()),
+            more => Some(format!("{} (and {} more)", self.first, more - 1)),
+        }
+    }
 }
 
 /// A refusal with Kafka's standard text.

@@ -3,6 +3,7 @@
 //! v1 the throttle time; v3 authorized operations; v4 static members' instance ids; v5 the flexible form; v6 an unknown
 //! group gives 69, where older versions describe it as `Dead` without error (S76).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
@@ -42,13 +43,14 @@ impl Request {
 /// From this version on an unknown group is an error, not a dead group (S76).
 const GROUP_ID_NOT_FOUND: i16 = 6;
 
-/// Describes the groups, one after the other.
+/// Describes the groups, one after the other; each once.
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let request = Request::decode(&mut call.body, call.version)?;
     let (api, responder) = (Arc::clone(call.api), call.responder);
     Ok(waits(async move {
         let mut groups = Vec::with_capacity(request.groups.len());
-        for id in request.groups {
+        let mut seen = HashSet::new();
+        for id in request.groups.into_iter().filter(|id| seen.insert(id.clone())) {
             let reply = ask(&api, &id, Command::Describe { group: shared(&id) }).await.describe();
             let group = describe(id, reply, responder.version);
             let asked = request.include_authorized_operations && group.error_code == 0;

@@ -5,10 +5,11 @@
 //! in place of names. What was never committed is offset -1, epoch -1, empty metadata and no error; neither is an
 //! unknown group one (S74).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{ask, shared, text, topic_key};
-use crate::api::{Call, Started, waits};
+use crate::api::{AnswerRoom, Call, Started, waits};
 use crate::groups::{Command, FetchOffsets, FetchTopic, FetchedOffset, FetchedTopic};
 use crate::types::{ErrorCode, TopicId};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes, Writer};
@@ -20,6 +21,8 @@ pub const SPEC: ApiSpec = ApiSpec { key: 9, name: "OffsetFetch", min: 1, max: 10
 const MANY_GROUPS: i16 = 8;
 /// From this version on topics go by their ids.
 const TOPIC_IDS: i16 = 10;
+/// About what a partition takes in an answer, beside its metadata.
+const PARTITION_BYTES: usize = 20;
 
 /// An OffsetFetch request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,21 +194,27 @@ fn write_topics(topics: &[TopicOffsets], w: &mut Writer<'_>, version: i16) {
     }
 }
 
-/// Answers with committed offsets, one group after the other.
+/// Answers with committed offsets, one group after the other; all of a group once.
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let request = Request::decode(&mut call.body, call.version)?;
     let (api, responder) = (Arc::clone(call.api), call.responder);
     Ok(waits(async move {
         let version = responder.version;
         let mut groups = Vec::with_capacity(request.groups.len());
-        for group in request.groups {
+        let mut room = AnswerRoom::new();
+        let mut seen = HashSet::new();
+        let first = |group: &Group| group.topics.is_some() || seen.insert(group.group_id.clone());
+        for group in request.groups.into_iter().filter(first) {
             let command = Command::Fetch(group.to_command(version, request.require_stable));
             groups.push(match ask(&api, &group.group_id, command).await.fetch() {
-                Ok(reply) => GroupOffsets {
-                    group_id: group.group_id,
-                    error: ErrorCode::None,
-                    topics: reply.topics.into_iter().map(offsets).collect(),
-                },
+                Ok(reply) => {
+                    let Some(topics) =
+                        reply.topics.into_iter().map(|topic| offsets(topic, &mut room)).collect()
+                    else {
+                        return responder.too_large();
+                    };
+                    GroupOffsets { group_id: group.group_id, error: ErrorCode::None, topics }
+                }
                 Err(error) => group.refused(error),
             });
         }
@@ -245,7 +254,10 @@ impl Group {
     }
 }
 
-fn offsets(topic: FetchedTopic) -> TopicOffsets {
+/// The offsets of one topic, if there is room for them.
+fn offsets(topic: FetchedTopic, room: &mut AnswerRoom) -> Option<TopicOffsets> {
+    let texts = topic.partitions.iter().map(|offset| offset.metadata.as_ref().map_or(0, |text| text.len()));
+    room.take(topic.partitions.len() * PARTITION_BYTES + topic.name.len() + texts.sum::<usize>())?;
     let partition = |offset: FetchedOffset| PartitionOffset {
         index: offset.partition,
         committed_offset: offset.offset,
@@ -253,9 +265,9 @@ fn offsets(topic: FetchedTopic) -> TopicOffsets {
         metadata: Some(text(offset.metadata.as_deref().unwrap_or_default())),
         error: offset.error,
     };
-    TopicOffsets {
+    Some(TopicOffsets {
         name: text(&topic.name),
         id: topic.id,
         partitions: topic.partitions.into_iter().map(partition).collect(),
-    }
+    })
 }

@@ -5,6 +5,8 @@
 //! from the first 8 bytes of the header alone: the body is not read (S3). A software name or version that is not
 //! alphanumeric with inner `-` and `.` is refused with 42 (S6). The response lists what the API table offers.
 
+use std::net::SocketAddr;
+
 use kafka_protocol::messages::ApiVersionsResponse;
 use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 
@@ -79,11 +81,11 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
 
 /// The answer to a version that this broker does not know: in version 0, with the one key that the client must look
 /// at (S3).
-pub(crate) fn unsupported(correlation_id: i32) -> Outcome {
+pub(crate) fn unsupported(correlation_id: i32, client: SocketAddr) -> Outcome {
     let response = ApiVersionsResponse::default()
         .with_error_code(ErrorCode::UnsupportedVersion.code())
         .with_api_keys(vec![key(SPEC.key, SPEC.min, SPEC.max)]);
-    Responder { spec: &SPEC, version: 0, correlation_id }.reply(&response)
+    Responder { spec: &SPEC, version: 0, correlation_id, client }.reply(&response)
 }
 
 fn key(api_key: i16, min: i16, max: i16) -> ApiVersion {

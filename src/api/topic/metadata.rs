@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::api::{Api, Call, Outcome, Responder, Started, done, operations, waits};
 use crate::broker::Endpoint;
-use crate::catalog::{CatalogImage, TopicImage};
+use crate::catalog::{self, CatalogImage, TopicImage};
 use crate::types::{ErrorCode, TopicId, topic_name};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
@@ -94,27 +94,43 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         let topics = describe(&api, &request, call.version, &HashMap::new());
         return Ok(done(answer(&api, responder, endpoint, &request, topics)));
     }
+    let missing = missing(&api, &request);
+    let partitions = u64::try_from(api.broker.config().topics.default_partitions).unwrap_or(1);
+    if (missing.len() as u64).saturating_mul(partitions) > catalog::NEW_PARTITIONS_MAX {
+        // None of them, as Kafka: its controller refuses, and the client is told that they are unknown.
+        api.warn_of_uncreated(call.session, missing.len());
+        let topics = describe(&api, &request, call.version, &HashMap::new());
+        return Ok(done(answer(&api, responder, endpoint, &request, topics)));
+    }
+    let missing: Vec<String> = missing.into_iter().map(str::to_owned).collect();
     Ok(waits(async move {
-        let created = create_missing(&api, &request).await;
+        let created = create(&api, missing).await;
         let topics = describe(&api, &request, responder.version, &created);
         answer(&api, responder, endpoint, &request, topics)
     }))
 }
 
-/// Makes the topics that are asked for by name and do not exist; returns those that could not be made.
-async fn create_missing(api: &Api, request: &Request) -> HashMap<String, ErrorCode> {
+/// The topics that are asked for by a name that a topic may have, and do not exist.
+fn missing<'a>(api: &Api, request: &'a Request) -> HashSet<&'a str> {
     let image = api.broker.image();
-    let mut missing: Vec<String> = Vec::new();
-    for name in request.topics.iter().flatten().filter_map(|topic| topic.name.as_ref()) {
-        if image.topic(name).is_none() && !missing.iter().any(|known| **known == **name) {
-            missing.push(name.to_string());
-        }
-    }
+    let names = request.topics.iter().flatten().filter_map(|topic| topic.name.as_deref());
+    names.filter(|name| image.topic(name).is_none() && topic_name::check(name).is_ok()).collect()
+}
+
+/// Makes topics; returns those that could not be made, with what the client is told of them.
+async fn create(api: &Api, missing: Vec<String>) -> HashMap<String, ErrorCode> {
     if missing.is_empty() {
         return HashMap::new();
     }
     let outcomes = api.broker.auto_create(missing).await;
-    outcomes.into_iter().filter_map(|(name, outcome)| Some((name, outcome.err()?.code))).collect()
+    let refused = outcomes.into_iter().filter_map(|(name, outcome)| {
+        let code = match outcome.err()?.code {
+            ErrorCode::PolicyViolation => ErrorCode::UnknownTopicOrPartition,
+            code => code,
+        };
+        Some((name, code))
+    });
+    refused.collect()
 }
 
 fn describe(
