@@ -208,9 +208,14 @@ mod tests {
     fn the_ports_file_names_addresses_to_connect_to() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ports.json");
-        write_ports_file(&path, "c", &["0.0.0.0:5".parse().unwrap(), "[::]:6".parse().unwrap()]).unwrap();
+        write_ports_file(
+            &path,
+            "c",
+            &["0.0.0.0:5".parse().unwrap(), "[::]:6".parse().unwrap(), "[::1]:7".parse().unwrap()],
+        )
+        .unwrap();
         let text: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        assert_eq!(text["kafka"], json!(["127.0.0.1:5", "[::1]:6"]));
+        assert_eq!(text["kafka"], json!(["127.0.0.1:5", "127.0.0.1:6", "[::1]:7"]));
         assert_eq!(text["pid"], std::process::id());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing partial is left");
         let nowhere = dir.path().join("missing/ports.json");
