@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Counts the memory allocated for requests, over all connections, whether their frames are whole or not, as long as they
-/// are not answered.
+/// are not answered, and for larger answers as long as they are not taken.
 ///
 /// Over the limit nobody reads, with two exceptions. A connection that holds next to nothing may read a little, so that
 /// small requests always get through; and one connection at a time, which holds the overflow permit, can finish the

@@ -19,7 +19,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, Sleep};
 
 use super::budget::Gate;
-use super::write_queue::WriteQueue;
+use super::write_queue::{Patience, WriteQueue};
 use super::{ByteBudget, Drain, Transport};
 use crate::storage::log::LogSlice;
 use crate::wire::frame::{Block, Frame, FrameBuffer, FrameError, FrameLimits};
@@ -31,7 +31,8 @@ const QUIET_AFTER: Duration = Duration::from_secs(1);
 /// requests are never held up by large ones.
 const LITTLE_BYTES: usize = 64 * 1024;
 const LITTLE_RECEIVE_BYTES: usize = 8 * 1024;
-/// How long a connection may stand still in the middle of a larger frame while the memory for requests is taken.
+/// How long a connection may stand still in the middle of a larger frame, or before a larger answer, while the memory for
+/// requests is taken.
 const STALL_MAX: Duration = Duration::from_secs(2);
 
 /// Bounds of one connection.
@@ -46,7 +47,7 @@ pub struct ConnectionLimits {
     /// How long a connection that is owed nothing may be silent, and how long a peer may take no answers
     /// (`connections.max.idle.ms`); `None` is for ever.
     pub idle_max: Option<Duration>,
-    /// The bound on request bytes of all connections.
+    /// The bound on memory for requests and larger answers of all connections.
     pub budget: Arc<ByteBudget>,
 }
 
@@ -149,9 +150,7 @@ impl<T: Transport> Connection<T> {
             self.start_frames(service, session);
             self.collect_finished();
             if !self.out.is_empty() {
-                self.out.write_to(&mut self.io, self.limits.idle_max, &mut drain).await?;
-                // Silence begins anew: the peer may have waited for this.
-                self.last_heard = Instant::now();
+                self.write_answers(&mut drain).await?;
             }
             // What is finished, answered or not, may have been what the next frames waited for.
             if self.can_start(service) {
@@ -170,6 +169,24 @@ impl<T: Transport> Connection<T> {
             }
             self.gate.hold(self.frames.allocated());
         }
+    }
+
+    /// Writes all answers that are finished. Large ones count as what the connection holds, until they are taken.
+    async fn write_answers(&mut self, drain: &mut Drain) -> io::Result<()> {
+        let in_memory = self.out.bytes_in_memory();
+        let large = in_memory >= LITTLE_BYTES;
+        if large {
+            self.gate.hold(self.frames.allocated() + in_memory);
+        }
+        let when_full = large.then_some((STALL_MAX, &*self.limits.budget));
+        let patience = Patience { idle_max: self.limits.idle_max, when_full };
+        self.out.write_to(&mut self.io, patience, drain).await?;
+        if large {
+            self.gate.hold(self.frames.allocated());
+        }
+        // Silence begins anew: the peer may have waited for this.
+        self.last_heard = Instant::now();
+        Ok(())
     }
 
     /// Whether nothing is left to do for a connection that is ending.

@@ -229,8 +229,12 @@ impl Listener {
             if let Err(error) = socket.set_nodelay(true) {
                 debug!(peer = %address, %error, "cannot set TCP_NODELAY");
             }
-            if let Err(error) = serve_connection(socket, service, peer, limits, drain).await {
-                debug!(peer = %address, %error, "connection ended");
+            match serve_connection(socket, service, peer, limits, drain).await {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    warn!(peer = %address, "closing the connection: {error}");
+                }
+                Err(error) => debug!(peer = %address, %error, "connection ended"),
+                Ok(()) => {}
             }
         });
     }

@@ -13,8 +13,9 @@ use bytes::{Buf, Bytes};
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
-use super::{Drain, Reply, Transport};
+use super::{ByteBudget, Drain, Reply, Transport};
 use crate::storage::log::LogSlice;
 use crate::wire::encode::Chunk;
 
@@ -49,12 +50,21 @@ impl WriteQueue {
         self.chunks.push_back(Chunk::Bytes(bytes));
     }
 
-    /// Writes everything. A peer that takes nothing for `stall_max` is given up with `TimedOut`; once the broker drains,
-    /// much sooner.
+    /// Bytes of answers that stand in memory; slices of log files do not.
+    pub(super) fn bytes_in_memory(&self) -> usize {
+        let in_memory = |chunk: &Chunk<LogSlice>| match chunk {
+            Chunk::Bytes(bytes) => bytes.len(),
+            Chunk::Slice(_) => 0,
+        };
+        self.chunks.iter().map(in_memory).sum()
+    }
+
+    /// Writes everything. A peer that takes nothing for longer than it may is given up with `TimedOut`; once the broker
+    /// drains, much sooner.
     pub(super) async fn write_to<T: Transport>(
         &mut self,
         io: &mut T,
-        stall_max: Option<Duration>,
+        patience: Patience<'_>,
         drain: &mut Drain,
     ) -> io::Result<()> {
         while !self.chunks.is_empty() {
@@ -62,10 +72,10 @@ impl WriteQueue {
             match io.tcp() {
                 Some(tcp) => {
                     if !self.try_write_tcp(tcp).await? {
-                        within(stall_max, drain, tcp.writable()).await?;
+                        within(patience, drain, tcp.writable()).await?;
                     }
                 }
-                None => within(stall_max, drain, self.write_stream(io)).await?,
+                None => within(patience, drain, self.write_stream(io)).await?,
             }
         }
         Ok(())
@@ -181,27 +191,55 @@ impl WriteQueue {
     }
 }
 
+/// For how long a peer may take nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience<'a> {
+    /// However much it is owed (`connections.max.idle.ms`); `None` is for ever.
+    pub(super) idle_max: Option<Duration>,
+    /// While this budget is full, for those whose answers take much of it.
+    pub(super) when_full: Option<(Duration, &'a ByteBudget)>,
+}
+
+impl Patience<'_> {
+    /// Returns, with what to say of it, when a peer that took nothing since the call may do so no longer.
+    async fn ends(self) -> &'static str {
+        let began = Instant::now();
+        loop {
+            let silent = began.elapsed();
+            if self.idle_max.is_some_and(|max| silent >= max) {
+                return "the peer takes no answers";
+            }
+            let full = |(max, budget): (Duration, &ByteBudget)| silent >= max && !budget.has_room();
+            if self.when_full.is_some_and(full) {
+                return "the peer takes no answers, and all memory for requests is taken";
+            }
+            let left = self.idle_max.map_or(Duration::MAX, |max| max - silent);
+            let again = self.when_full.map_or(Duration::MAX, |(max, _)| max);
+            match left.min(again) {
+                Duration::MAX => std::future::pending().await,
+                wait => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+}
+
 async fn within(
-    limit: Option<Duration>,
+    patience: Patience<'_>,
     drain: &mut Drain,
     write: impl Future<Output = io::Result<()>>,
 ) -> io::Result<()> {
     let mut write = pin!(write);
-    let stalled = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer takes no answers");
+    let stalled = |why| io::Error::new(io::ErrorKind::TimedOut, why);
     if !drain.begun() {
-        let limited = async {
-            match limit {
-                Some(limit) => tokio::time::timeout(limit, write.as_mut()).await.map_err(stalled)?,
-                None => write.as_mut().await,
-            }
-        };
         tokio::select! {
             biased;
-            written = limited => return written,
+            written = write.as_mut() => return written,
+            why = patience.ends() => return Err(stalled(why)),
             () = drain.wait() => {}
         }
     }
-    tokio::time::timeout(DRAIN_STALL_MAX, write).await.map_err(stalled)?
+    let last = tokio::time::timeout(DRAIN_STALL_MAX, write).await;
+    last.map_err(|_| stalled("the peer takes no answers"))?
 }
 
 /// The bytes of a slice: at once if they are in the page cache, by the blocking pool if not.

@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kafka_protocol::messages::{MetadataRequest, ProduceRequest};
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{DescribeConfigsRequest, MetadataRequest, ProduceRequest};
 
 use crate::support::Broker;
 use crate::support::raw::{self, Connection};
@@ -91,6 +93,37 @@ fn those_who_stand_still_with_the_memory_of_all_are_closed_for_those_who_wait_fo
     assert_eq!(raw::produced(&response).0, 0);
     broker.wait_for_log("all memory for requests is taken");
     still.read_to_close();
+}
+
+#[test]
+fn those_who_leave_large_answers_with_the_memory_of_all_are_closed_for_those_who_wait_for_it() {
+    let (broker, mut connection) = broker("[network]\nin_flight_total = \"4 MiB\"\n");
+    let names: Vec<String> = (0..2_000).map(|n| format!("t{n}")).collect();
+    let topic = |name: &String| MetadataRequestTopic::default().with_name(Some(raw::name(name)));
+    let create = MetadataRequest::default().with_topics(Some(names.iter().map(topic).collect()));
+    connection.call(9, &create.with_allow_auto_topic_creation(true));
+    let resource = |name: &String| {
+        DescribeConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(name.clone().into())
+            .with_configuration_keys(None)
+    };
+    let describe = DescribeConfigsRequest::default()
+        .with_resources(names.iter().map(resource).collect())
+        .with_include_documentation(true)
+        .with_include_synonyms(true);
+    // One who takes it gets it.
+    let described = connection.call(3, &describe);
+    assert_eq!(described.results.len(), 2_000);
+    let mut slow = Connection::to(broker.address());
+    slow.send(3, &describe).unwrap();
+    let value = vec![7; 900_000];
+    let response = connection.call(9, &raw::produce("t", 0, -1, raw::batch(&[&value])));
+    assert_eq!(raw::produced(&response).0, 0);
+    broker.wait_for_log("the peer takes no answers, and all memory for requests is taken");
+    let whole = kafka_protocol::protocol::Encodable::compute_size(&described, 3).unwrap();
+    assert!(slow.read_to_close().len() < whole, "it was not waited for");
+    goes_on(&broker);
 }
 
 #[test]
