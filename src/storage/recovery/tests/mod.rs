@@ -10,6 +10,8 @@ use crate::storage::layout::segment_file;
 use crate::storage::log::{Opened, ReadError};
 use crate::storage::testing::*;
 
+mod emptied;
+mod hints;
 mod no_row;
 mod opening;
 mod side_files;
