@@ -335,6 +335,8 @@ impl std::fmt::Debug for Visible {
 #[cfg(test)]
 mod append_tests;
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod deletion_tests;
 #[cfg(test)]
 mod stop_tests;
