@@ -31,6 +31,9 @@ struct Crash {
     newer: Vec<u8>,
 }
 
+/// What is left of our file at the checkpoint, of our older one, and whether Kafka's snapshot is there.
+type Case<'a> = (&'a str, Option<&'a [u8]>, Option<&'a [u8]>, bool);
+
 const CHECKPOINT: i64 = 9;
 const END: i64 = 12;
 
@@ -111,8 +114,7 @@ fn s47_s49_acknowledged_batches_are_recognised_whatever_a_crash_leaves_of_the_pr
     let mut flipped = newest.clone();
     flipped[20] ^= 4;
     let snapshot = segment_file(7, FileKind::Snapshot);
-    // What is left of our file at the checkpoint, of our older one, and whether Kafka's snapshot is there.
-    let cases: [(&str, Option<&[u8]>, Option<&[u8]>, bool); 9] = [
+    let cases: [Case<'_>; 9] = [
         ("all that there was", Some(&newest), None, true),
         ("missing, an older one is there", None, Some(&crash.older), true),
         ("garbage, an older one is there", Some(&[0xa5; 300]), Some(&crash.older), false),
