@@ -464,7 +464,12 @@ impl<M: StateMachine> ShardTask<M> {
     /// Refuses everything until the shard is stopped: its own log says what it cannot understand, and to guess would
     /// lose more.
     async fn stand_faulted(&mut self, fault: &LogFault) {
-        tracing::error!(shard = %self.mailbox.name, error = %fault, "the shard's own log is damaged; it serves nothing");
+        tracing::error!(
+            shard = %self.mailbox.name,
+            error = %fault,
+            "the shard's own log is damaged or newer than this version; it serves nothing. Run the version that wrote \
+             it, or stop the broker and restore the partition's directory from a copy"
+        );
         self.mailbox.status.send_replace(ShardStatus::Faulted(fault.to_string()));
         loop {
             self.mailbox.refuse_older(None, ErrorCode::NotCoordinator);
