@@ -1,4 +1,5 @@
-//! What must be done from time to time: retention, expiry of producers, unlinking of files that left their logs.
+//! What must be done from time to time: retention, expiry of producers, unlinking of files that left their logs, a look
+//! at the disk.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -9,11 +10,14 @@ use crate::partition::{OpenFault, Partition};
 use crate::storage::log::SegmentInfo;
 use crate::storage::manifest::PartitionRow;
 use crate::storage::retention;
+use crate::storage::room::Room;
 
 /// Removed segment files wait for their readers this many at most; more are unlinked at once.
 const UNLINK_MAX_FILES: usize = 100_000;
 /// How often due files are looked for.
 const TICK: Duration = Duration::from_secs(1);
+/// The least time between two looks at a disk that gets tight.
+const PRESSED_PAUSE: Duration = Duration::from_millis(10);
 
 /// Files that left their logs, and when they may be unlinked (on the steady clock).
 #[derive(Debug, Default)]
@@ -22,8 +26,16 @@ pub(super) struct Unlinks(Vec<(Duration, PathBuf)>);
 /// Runs until the broker is gone.
 pub(super) async fn run(broker: Weak<Broker>) {
     let (mut retained_at, mut expired_at) = (Duration::ZERO, Duration::ZERO);
+    let Some(strong) = broker.upgrade() else { return };
+    let health = Arc::clone(strong.data_dir.health());
+    let first_look = tokio::task::spawn_blocking(move || strong.keep_disk(strong.clock.monotonic()));
+    let mut is_read_only = first_look.await.unwrap_or(false);
     loop {
-        tokio::time::sleep(TICK).await;
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => {}
+            // Who is refused already waits for the next tick as well.
+            () = pressed(health.room()), if !is_read_only => {}
+        }
         let Some(broker) = broker.upgrade() else { return };
         if broker.is_lost() {
             return;
@@ -37,25 +49,27 @@ pub(super) async fn run(broker: Weak<Broker>) {
         if due_expiry {
             expired_at = now;
         }
-        let due_unlinks = broker.unlinks.lock().is_due(now);
         broker.relieve_descriptors();
-        if !due_retention && !due_expiry && !due_unlinks {
-            continue;
-        }
         let round = tokio::task::spawn_blocking(move || {
             let again = due_retention && broker.retain(now);
             if due_expiry {
                 broker.expire_producers();
             }
             broker.unlinks.lock().unlink_due(now);
-            again
+            (again, broker.keep_disk(now))
         });
-        match round.await {
-            Ok(true) => retained_at = Duration::ZERO,
-            Ok(false) => {}
-            Err(_stopping) => return,
+        let Ok((again, short)) = round.await else { return };
+        is_read_only = short;
+        if again {
+            retained_at = Duration::ZERO;
         }
     }
+}
+
+/// Returns when the disk gets tight, at most a hundred times a second.
+async fn pressed(room: &Room) {
+    tokio::time::sleep(PRESSED_PAUSE).await;
+    room.wanted().await;
 }
 
 impl Broker {
@@ -74,7 +88,7 @@ impl Broker {
 
     /// Drops the segments of every open partition that are too old or too many (S90). `true` if some are to follow as
     /// soon as a checkpoint allows.
-    fn retain(&self, now: Duration) -> bool {
+    pub(super) fn retain(&self, now: Duration) -> bool {
         let mut again = false;
         self.open_what_is_due();
         for partition in self.partitions.all() {
@@ -194,10 +208,6 @@ impl Unlinks {
     /// Unlinks everything now: the broker stops, and nobody reads any more.
     pub(super) fn unlink_all(&mut self) {
         self.0.drain(..).for_each(|(_, file)| unlink(&file));
-    }
-
-    fn is_due(&self, now: Duration) -> bool {
-        self.0.iter().any(|(due, _)| *due <= now)
     }
 
     fn unlink_due(&mut self, now: Duration) {

@@ -4,6 +4,7 @@
 //! listen, and the rest (recovery sweep, group coordinators, housekeeping) goes on behind. Stop is the reverse.
 
 mod coord_log;
+mod disk;
 mod endpoints;
 mod group_shards;
 mod housekeeping;
@@ -59,6 +60,7 @@ pub struct Broker {
     recovered: AtomicBool,
     /// Segment files that left their logs and wait for their readers.
     unlinks: parking_lot::Mutex<housekeeping::Unlinks>,
+    disk: disk::Disk,
     background: parking_lot::Mutex<Vec<tokio::task::JoinHandle<()>>>,
     /// Told when the data directory is gone.
     lost: tokio::sync::Notify,

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use super::coord_log::PartitionLog;
+use super::disk::Disk;
 use super::group_shards::GroupShards;
 use super::published::{Published, REMOVALS_MAX};
 use super::{Broker, ProducerIds, housekeeping, random, removal, sweep};
@@ -79,6 +80,7 @@ impl Broker {
         let (removals, removals_to_do) = mpsc::channel(REMOVALS_MAX);
         let published = Arc::new(Published::new(Arc::clone(&partitions), Arc::clone(&groups), removals));
         let catalog = start_catalog(&config, &clock, &partitions, &published).await?;
+        let disk = Disk::new(config.disk, partitions.unopened().iter());
         let broker = Arc::new(Self {
             config,
             clock,
@@ -94,9 +96,11 @@ impl Broker {
             bound: OnceLock::new(),
             recovered: AtomicBool::new(clean),
             unlinks: Mutex::default(),
+            disk,
             background: Mutex::default(),
             lost: Notify::new(),
         });
+        broker.measure_disk_at_start();
         broker.make_declared_topics().await?;
         let tasks = vec![
             tokio::spawn(removal::run(removals_to_do, partitions, manifest, catalog)),

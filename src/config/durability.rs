@@ -88,6 +88,15 @@ impl Amount {
     }
 }
 
+impl std::fmt::Display for Amount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bytes(bytes) => f.write_str(&units::show_bytes(i64::try_from(*bytes).unwrap_or(i64::MAX))),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +117,8 @@ mod tests {
         assert_eq!(Amount::parse("5%").map(|amount| amount.of(1000)), Some(50));
         assert_eq!(Amount::parse("2 KiB").map(|amount| amount.of(1000)), Some(2048));
         assert_eq!(Amount::parse("-1"), None);
+        for text in ["5%", "2.5%", "2 KiB", "0 B"] {
+            assert_eq!(Amount::parse(text).map(|amount| amount.to_string()).as_deref(), Some(text));
+        }
     }
 }

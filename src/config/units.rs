@@ -64,6 +64,16 @@ pub fn show_bytes(bytes: i64) -> String {
     }
 }
 
+/// The bytes in a decimal unit with two or three digits, for people who want to know about how much it is.
+pub fn show_rounded(bytes: u64) -> String {
+    let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    let Some((unit, name)) = units.iter().find(|(unit, _)| bytes >= *unit) else {
+        return format!("{bytes} B");
+    };
+    let (whole, tenth) = (bytes / unit, bytes % unit / (unit / 10));
+    if whole < 10 && tenth > 0 { format!("{whole}.{tenth} {name}") } else { format!("{whole} {name}") }
+}
+
 /// Numbers with units, added up. `None` if a unit is unknown or missing, or the sum does not fit.
 fn sum(text: &str, factor: impl Fn(&str) -> Option<i64>) -> Option<i64> {
     let mut rest = text.trim();
@@ -147,5 +157,21 @@ mod tests {
         assert_eq!(show_millis(90_000), "90s");
         assert_eq!(show_bytes(1 << 30), "1 GiB");
         assert_eq!(show_bytes(1_048_588), "1048588 B");
+    }
+
+    #[test]
+    fn about_how_much_it_is_takes_few_digits() {
+        let shown = [
+            (0, "0 B"),
+            (999, "999 B"),
+            (4_096, "4 kB"),
+            (480_700_000, "480 MB"),
+            (3_190_000_000, "3.1 GB"),
+            (50_000_000_000, "50 GB"),
+            (u64::MAX, "18446744 TB"),
+        ];
+        for (bytes, text) in shown {
+            assert_eq!(show_rounded(bytes), text);
+        }
     }
 }

@@ -110,6 +110,8 @@ impl Partition {
 
     fn append_all(self: &Arc<Self>, writer: &mut Writer, pending: Vec<Pending>) {
         let now = self.clock.now_ms();
+        let room = self.committer.health().room();
+        let admits = room.admits();
         let mut stage = Stage::default();
         let mut next = writer.log.end();
         for pending in pending {
@@ -118,7 +120,15 @@ impl Partition {
                 continue;
             }
             let header = BatchHeader { base_offset: next, ..pending.batch.header };
-            match writer.producers.check(&header) {
+            let verdict = writer.producers.check(&header);
+            // What was appended before is acknowledged again; of the rest nothing is looked at, since the batch before
+            // it may have been refused for the same reason.
+            if !admits && !matches!(verdict, Verdict::Duplicate(_)) {
+                room.count_refused();
+                pending.ack.answer(Err(NotAppended::Storage));
+                continue;
+            }
+            match verdict {
                 Verdict::Refuse(error) => pending.ack.answer(Err(error.into())),
                 Verdict::Duplicate(seen) => stage.duplicates.push((pending, seen)),
                 Verdict::Append => {
@@ -161,7 +171,7 @@ impl Partition {
                 .collect();
             if let Err(error) = writer.log.append(&batches, now) {
                 writer.producers.roll_back();
-                tracing::error!(topic = %self.topic, partition = self.id.partition, %error, "append refused");
+                self.report(&error, "append refused", stage.batches.len());
                 let error = self.not_appended(&error);
                 let duplicates = stage.duplicates.into_iter().map(|(pending, _)| pending);
                 for pending in stage.batches.into_iter().map(|(pending, _)| pending).chain(duplicates) {
@@ -240,9 +250,7 @@ impl Partition {
         let rolled = writer.log.roll(snapshot.as_deref(), now);
         match &rolled {
             Ok(()) => self.checkpointer.request(self),
-            Err(error) => {
-                tracing::error!(topic = %self.topic, partition = self.id.partition, %error, "cannot begin a segment");
-            }
+            Err(error) => self.report(error, "cannot begin a segment", 1),
         }
         rolled
     }
@@ -322,6 +330,19 @@ impl Partition {
     /// Forgets producers that have not written since `before` (`producer.id.expiration.ms`).
     pub fn expire_producers(&self, before: Timestamp) -> usize {
         self.with_writer(|writer| writer.producers.expire(before))
+    }
+
+    /// Says that an append failed. Of a full disk the broker speaks, once for all.
+    fn report(&self, error: &AppendError, what: &str, batches: usize) {
+        let (topic, partition) = (&self.topic, self.id.partition);
+        match error {
+            AppendError::Full { .. } => {
+                (0..batches).for_each(|_| self.committer.health().room().count_refused());
+                tracing::debug!(%topic, partition, %error, "{what}");
+            }
+            AppendError::OutOfService { .. } => tracing::debug!(%topic, partition, %error, "{what}"),
+            _ => tracing::error!(%topic, partition, %error, "{what}"),
+        }
     }
 
     fn not_appended(&self, error: &AppendError) -> NotAppended {

@@ -141,3 +141,20 @@ fn a_batch_for_a_closed_partition_is_refused_for_the_right_reason() {
     assert_eq!(stopped.closed(), Some(Closed::Stopping));
     assert_eq!(produce(&stopped, record(b"a")), Err(NotAppended::Stopping));
 }
+
+#[test]
+fn without_room_what_is_new_is_refused_and_what_is_known_acknowledged_again() {
+    let rig = Rig::new(TopicSettings::default());
+    let partition = rig.open("t", id(1));
+    produce(&partition, record_of(7, 0, b"first")).unwrap();
+    let room = rig.committer().health().room();
+    room.set_read_only(true);
+    assert_eq!(produce(&partition, record_of(7, 1, b"second")), Err(NotAppended::Storage));
+    // Not OUT_OF_ORDER_SEQUENCE_NUMBER, which would say that something was lost.
+    assert_eq!(produce(&partition, record_of(7, 2, b"third")), Err(NotAppended::Storage));
+    assert_eq!(offset(produce(&partition, record_of(7, 0, b"first"))), 0, "it is in the log");
+    assert_eq!(room.refused(), 2);
+    assert_eq!(partition.append_own(&[headed(record(b"own"))]).unwrap(), 2, "the broker's own records go on");
+    room.set_read_only(false);
+    assert_eq!(offset(produce(&partition, record_of(7, 1, b"second"))), 2);
+}

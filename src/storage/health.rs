@@ -7,12 +7,15 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::room::Room;
+
 /// The directory's state, shared by the logs, the committer, the checkpointer and the manifest.
 #[derive(Debug, Default)]
 pub struct DirHealth {
     failed: AtomicBool,
     lost: AtomicBool,
     error: OnceLock<Arc<io::Error>>,
+    room: Room,
 }
 
 impl DirHealth {
@@ -29,6 +32,11 @@ impl DirHealth {
     /// The first error that failed the directory.
     pub fn error(&self) -> Option<&Arc<io::Error>> {
         self.error.get()
+    }
+
+    /// How much may still be written.
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
     /// Fails the directory for good, and returns the error that counts: the first.

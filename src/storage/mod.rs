@@ -7,7 +7,7 @@
 //! - [`log`] is one partition's log, over `segment`, `index` and `epochs`; `recovery` opens it, [`retention`] plans what
 //!   goes.
 //! - [`flush`] makes appends durable and checkpoints logs; [`manifest`] remembers the checkpoints.
-//! - [`dir`] owns the data directory, [`layout`] its names, [`health`] whether it may be written.
+//! - [`dir`] owns the data directory, [`layout`] its names, [`health`] whether it may be written, [`room`] how much.
 
 pub mod checkpoint;
 pub mod dir;
@@ -24,6 +24,7 @@ mod pread;
 mod put;
 mod recovery;
 pub mod retention;
+pub mod room;
 mod segment;
 mod segment_file;
 #[cfg(test)]

@@ -21,6 +21,8 @@ const STOP_MAX: Duration = Duration::from_secs(20);
 pub struct Broker {
     dir: TempDir,
     config: String,
+    /// A command that runs the broker, and what it is told before the broker's own command line.
+    launcher: Vec<String>,
     child: Option<Child>,
     address: String,
     pub cluster_id: String,
@@ -34,10 +36,16 @@ impl Broker {
 
     /// A broker with these lines in its `broker.toml`.
     pub fn with(config: &str) -> Self {
-        let dir = TempDir::new().expect("a temp dir");
+        Self::over(TempDir::new().expect("a temp dir"), config, &[])
+    }
+
+    /// A broker in a directory that was prepared for it: its data lies under `data`. With a launcher, that is what is
+    /// run, and it gets the broker's command line behind its own.
+    pub fn over(dir: TempDir, config: &str, launcher: &[String]) -> Self {
         let mut broker = Self {
             dir,
             config: config.to_owned(),
+            launcher: launcher.to_vec(),
             child: None,
             address: String::new(),
             cluster_id: String::new(),
@@ -64,7 +72,9 @@ impl Broker {
         let ports = self.ports_file();
         let _ = fs::remove_file(&ports);
         let log = File::options().create(true).append(true).open(self.path("log")).expect("a log file");
-        let child = Command::new(env!("CARGO_BIN_EXE_streamd"))
+        let mut words = self.launcher.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_streamd")]);
+        let child = Command::new(words.next().expect("a program"))
+            .args(words)
             .arg("--config")
             .arg(self.path("broker.toml"))
             .arg("--data-dir")

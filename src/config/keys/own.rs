@@ -28,9 +28,11 @@ rows! { pub(super) OWN: Own;
          always: acks=1 and offset commits wait as well. interval(1s): nobody waits, synced in the background. \
          never: synced when a segment closes and at stop."
     "disk.reserve": String = "5%", in Form(F::Amount), ReadOnly, Effective;
-        "Below this much free space, in bytes or percent of the file system, the broker is read-only."
+        "Below this much free space, in bytes or percent of the file system, the broker is read-only: produces are \
+         refused with an error that clients try again at, and all else works. Retention is run first. 0 turns it off."
     "disk.limit": String = null, in Form(F::Bytes), ReadOnly, Effective;
-        "The most that data_dir may hold. No limit unless it is set."
+        "The most that data_dir may hold, space that is reserved for logs included; at it the broker is read-only, as \
+         with disk.reserve. No limit unless it is set."
     "memory.limit": String = "auto", in Form(F::BytesOrAuto), ReadOnly, Effective;
         "What the process may use; buffers and caches are sized by it. auto takes the cgroup's limit, or what the \
          machine has."

@@ -6,6 +6,7 @@ mod lock;
 mod place;
 mod probe;
 mod retire;
+mod usage;
 
 pub use error::DirError;
 pub use identity::{FORMAT, holds_a_partition};

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::storage::room::Room;
 use crate::types::TopicId;
 
 /// An append, a roll or a reservation did not happen. Nothing of it is visible, and the file ends where it ended before.
@@ -61,6 +62,13 @@ impl AppendError {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { dir, bytes },
             _ => Self::Io { dir, error },
+        }
+    }
+
+    /// Lets whoever keeps the disk know of a full one.
+    pub(super) fn tell(&self, room: &Room) {
+        if let Self::Full { .. } = self {
+            room.found_full();
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::config::topic::TopicSettings;
 use crate::record::batch::HEADER_LEN;
 use crate::storage::index::OffsetEntry;
 use crate::storage::pread::Wait;
+use crate::storage::room::Room;
 use crate::storage::segment::Segment;
 use crate::types::Timestamp;
 use crate::types::offset::{NO_EPOCH, non_negative, saturate_u32};
@@ -133,14 +134,16 @@ impl LogWriter {
         let limit = non_negative(self.settings.segment_bytes) as u64;
         let dir = &self.log.dir;
         let files = &self.log.files;
+        let room = self.log.health.room();
         let Some(active) = &mut self.active else {
             return Err(AppendError::NotNext { given: self.end, end: self.end });
         };
         active
-            .reserve(bytes, most, limit, |segment| {
+            .reserve(bytes, most, limit, room, |segment| {
                 segment.open(files, Wait::MayBlock).map(|file| file.shared_log())
             })
-            .map_err(|error| AppendError::from_io(dir, error, bytes))?;
+            .map_err(|error| AppendError::from_io(dir, error, bytes))
+            .inspect_err(|error| error.tell(room))?;
         Ok(active)
     }
 
@@ -213,7 +216,9 @@ impl LogWriter {
     }
 
     pub(super) fn fault(&self, error: io::Error, bytes: u64) -> AppendError {
-        AppendError::from_io(&self.log.dir, error, bytes)
+        let fault = AppendError::from_io(&self.log.dir, error, bytes);
+        fault.tell(self.log.health.room());
+        fault
     }
 
     /// The present end as a place for a checkpoint: taken together with the producer state that belongs to it.
@@ -258,10 +263,14 @@ impl Active {
         bytes: u64,
         ahead_max: u64,
         segment_bytes: u64,
+        room: &Room,
         open: impl FnOnce(&Arc<Segment>) -> io::Result<Arc<File>>,
     ) -> io::Result<()> {
         let need = self.position.saturating_add(bytes);
         if need <= self.reserved {
+            if self.reserved == u64::MAX {
+                room.take(bytes);
+            }
             return Ok(());
         }
         let ahead = if ahead_max == u64::MAX {
@@ -269,6 +278,7 @@ impl Active {
         } else {
             self.position.clamp(AHEAD_BYTES_MIN, ahead_max)
         };
+        let ahead = ahead.min(room.ahead_bytes_max());
         let want = need.saturating_add(ahead).min(segment_bytes.max(need));
         let from = self.reserved.max(self.position);
         if want <= from {
@@ -291,6 +301,7 @@ impl Active {
             }
             Err(error) => return Err(error.into()),
         };
+        room.take(if self.reserved == u64::MAX { bytes } else { self.reserved - from });
         Ok(())
     }
 }

@@ -22,6 +22,13 @@ pub struct PartitionRow {
     pub producers: bool,
 }
 
+impl PartitionRow {
+    /// Bytes of its `.log` files, as far as the checkpoint knew them.
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+}
+
 /// The promise of a row: all bytes below this place, and every file that describes them, are on disk and right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checkpoint {

@@ -1,0 +1,225 @@
+//! The disk's keeper: measures, runs retention early where it gets tight, and turns the broker read-only and back
+//! (`disk.reserve`, `disk.limit`). What that means for an append stands in [`crate::storage::room`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::Broker;
+use crate::config::{DiskLimits, TopicSettings, units};
+use crate::storage::manifest::PartitionRow;
+use crate::storage::room::{Measured, Outlook, Short, outlook};
+
+/// What is known of the disk.
+#[derive(Debug)]
+pub(super) struct Disk {
+    limits: DiskLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// What the data directory held when it was last looked through, and what logs had taken by then.
+    held: (u64, u64),
+    /// When to look it through again, on the steady clock.
+    walk_at: Duration,
+    /// When to run retention early again.
+    tidy_at: Duration,
+    read_only: Option<ReadOnly>,
+}
+
+/// Why and since when clients are refused.
+#[derive(Debug, Clone, Copy)]
+struct ReadOnly {
+    why: Why,
+    since: Duration,
+    /// Batches that had been refused before.
+    refused: u64,
+    /// The last time that a full file system was met.
+    full_at: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Short(Short),
+    /// The system refuses space that it says is free: a quota, or no more files.
+    Full,
+}
+
+impl Disk {
+    /// A keeper that takes the manifest's word for what there is, until it has looked.
+    pub(super) fn new<'a>(limits: DiskLimits, rows: impl Iterator<Item = &'a Arc<PartitionRow>>) -> Self {
+        let held = rows.map(|row| row.bytes()).sum();
+        let (walk_at, tidy_at) = (Duration::ZERO, Duration::ZERO);
+        Self { limits, state: Mutex::new(State { held: (held, 0), walk_at, tidy_at, read_only: None }) }
+    }
+}
+
+impl Broker {
+    /// Bounds what clients may write before the first look.
+    pub(super) fn measure_disk_at_start(&self) {
+        let state = self.disk.state.lock();
+        if let Some((_, outlook)) = self.look_at_disk(&state) {
+            self.data_dir.health().room().set(&outlook);
+        }
+    }
+
+    /// Measures, and does what follows from it. Blocks. Whether the broker is read-only now.
+    pub(super) fn keep_disk(&self, now: Duration) -> bool {
+        let room = self.data_dir.health().room();
+        let mut state = self.disk.state.lock();
+        let is_full = room.take_full();
+        self.walk_if_due(&mut state, now);
+        let Some((mut measured, mut outlook)) = self.look_at_disk(&state) else { return false };
+        if (outlook.tight || is_full) && now >= state.tidy_at {
+            self.tidy(&mut state, now);
+            self.walk_if_due(&mut state, now);
+            if let Some(again) = self.look_at_disk(&state) {
+                (measured, outlook) = again;
+            }
+        }
+        room.set(&outlook);
+        let why = match (outlook.short, state.read_only) {
+            (Some(short), _) => Some(Why::Short(short)),
+            (None, _) if is_full => Some(Why::Full),
+            (None, Some(was)) if was.why == Why::Full && now < was.full_at + FULL_FOR => Some(Why::Full),
+            (None, _) => None,
+        };
+        // A full file system refuses by itself, and who tries is the first to notice that it no longer does.
+        room.set_read_only(matches!(why, Some(Why::Short(_))));
+        self.tell(&mut state, why, &measured, now);
+        if let Some(read_only) = state.read_only.as_mut().filter(|_| is_full) {
+            read_only.full_at = now;
+        }
+        state.read_only.is_some()
+    }
+
+    fn look_at_disk(&self, state: &State) -> Option<(Measured, Outlook)> {
+        let space = match self.data_dir.space() {
+            Ok(space) => space,
+            Err(error) => {
+                tracing::debug!(%error, "the file system does not say how much is free");
+                return None;
+            }
+        };
+        let (held, taken_then) = state.held;
+        let taken = self.data_dir.health().room().taken().saturating_sub(taken_then);
+        let held = held.saturating_add(taken);
+        let measured = Measured { free: space.free_bytes, total: space.total_bytes, held };
+        let before = state.read_only.and_then(|read_only| match read_only.why {
+            Why::Short(short) => Some(short),
+            Why::Full => None,
+        });
+        Some((measured, outlook(&self.disk.limits, &measured, before)))
+    }
+
+    /// Looks through the data directory, if there is a limit and it is time: it may take a hundredth of the time.
+    fn walk_if_due(&self, state: &mut State, now: Duration) {
+        if self.disk.limits.limit_bytes.is_none() || now < state.walk_at {
+            return;
+        }
+        let began = self.clock.monotonic();
+        let taken = self.data_dir.health().room().taken();
+        match self.data_dir.held_bytes() {
+            Ok(held) => state.held = (held, taken),
+            Err(error) => tracing::warn!(%error, "cannot find out what the data directory holds"),
+        }
+        let took = self.clock.monotonic().saturating_sub(began);
+        // Not before space is back would anybody be let in again.
+        let share = if state.read_only.is_some() { 10 } else { 100 };
+        state.walk_at = now + (took * share).max(WALK_PAUSE_MIN);
+    }
+
+    /// Makes what space the settings allow: runs retention now, and unlinks what was waiting for its readers.
+    fn tidy(&self, state: &mut State, now: Duration) {
+        let began = self.clock.monotonic();
+        let again = self.retain(now);
+        self.unlinks.lock().unlink_all();
+        let took = self.clock.monotonic().saturating_sub(began);
+        state.tidy_at = if again { now } else { now + (took * 20).max(TIDY_PAUSE_MIN) };
+        state.walk_at = Duration::ZERO;
+    }
+
+    /// One line when the broker turns read-only or for another reason stays so, one when that is over.
+    fn tell(&self, state: &mut State, why: Option<Why>, measured: &Measured, now: Duration) {
+        let refused = self.data_dir.health().room().refused();
+        match (state.read_only, why) {
+            (None, None) => {}
+            (Some(was), Some(why)) if was.why == why => {}
+            (was, Some(why)) => {
+                let fresh = ReadOnly { why, since: now, refused, full_at: now };
+                state.read_only = Some(ReadOnly { why, ..was.unwrap_or(fresh) });
+                let reason = self.reason(why, measured);
+                let largest =
+                    self.largest_topic().map_or_else(String::new, |topic| format!(" Largest: {topic}."));
+                tracing::error!(
+                    "read-only: {reason}. Produces answer KAFKA_STORAGE_ERROR until space is freed.{largest}"
+                );
+            }
+            (Some(was), None) => {
+                state.read_only = None;
+                let free = units::show_rounded(measured.free);
+                let total = units::show_rounded(measured.total);
+                let batches = refused.saturating_sub(was.refused);
+                let seconds = now.saturating_sub(was.since).as_secs();
+                tracing::info!(
+                    "writable again: {free} free of {total}. Read-only for {seconds} s; {batches} batches were refused."
+                );
+            }
+        }
+    }
+
+    fn reason(&self, why: Why, measured: &Measured) -> String {
+        let limits = &self.disk.limits;
+        let (free, total) = (units::show_rounded(measured.free), units::show_rounded(measured.total));
+        match why {
+            Why::Short(Short::Reserve) => {
+                format!("{free} free of {total} is under disk.reserve {}", limits.reserve)
+            }
+            Why::Short(Short::Limit) => format!(
+                "data_dir holds {}, and disk.limit is {}",
+                units::show_rounded(measured.held),
+                units::show_rounded(limits.limit_bytes.unwrap_or(0))
+            ),
+            Why::Full => format!(
+                "the file system of data_dir refuses more bytes or files although {free} of {total} are free (a quota, \
+                 or no inodes?)"
+            ),
+        }
+    }
+
+    /// The topic that holds most, how much, and what its retention is.
+    fn largest_topic(&self) -> Option<String> {
+        let mut sizes: HashMap<Arc<str>, u64> = HashMap::new();
+        for partition in self.partitions.all() {
+            *sizes.entry(Arc::clone(partition.topic())).or_default() += partition.reader().size_bytes();
+        }
+        for row in self.partitions.unopened() {
+            *sizes.entry(Arc::clone(&row.topic)).or_default() += row.bytes();
+        }
+        let (name, bytes) = sizes.into_iter().max_by_key(|(_, bytes)| *bytes)?;
+        let image = self.image();
+        let retention = image.topic(&name).map(|topic| format!(" ({})", retention(&topic.settings)));
+        Some(format!("{name} {}{}", units::show_rounded(bytes), retention.unwrap_or_default()))
+    }
+}
+
+/// What goes by itself of a topic, in a few words.
+fn retention(settings: &TopicSettings) -> String {
+    if !settings.delete {
+        return "cleanup.policy=compact".to_owned();
+    }
+    let time = Some(settings.retention_ms).filter(|ms| *ms >= 0).map(units::show_millis);
+    let size = u64::try_from(settings.retention_bytes).ok().map(units::show_rounded);
+    let both: Vec<String> = time.into_iter().chain(size.map(|size| format!("{size} a partition"))).collect();
+    if both.is_empty() { "retention: none".to_owned() } else { format!("retention: {}", both.join(", ")) }
+}
+
+/// How long a full file system counts as full after it was last met.
+const FULL_FOR: Duration = Duration::from_secs(10);
+/// The least time between two looks through the data directory.
+const WALK_PAUSE_MIN: Duration = Duration::from_secs(1);
+/// The least time between two early rounds of retention.
+const TIDY_PAUSE_MIN: Duration = Duration::from_secs(1);
