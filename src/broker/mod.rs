@@ -39,6 +39,7 @@ pub use self::endpoints::Endpoint;
 pub use self::group_shards::CONSUMER_OFFSETS;
 pub use self::start::StartError;
 pub use self::stop::{StopFault, Stopped};
+pub use self::topics::tell_created;
 
 /// A running broker.
 #[derive(Debug)]

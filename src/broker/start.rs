@@ -13,7 +13,7 @@ use super::coord_log::PartitionLog;
 use super::disk::Disk;
 use super::group_shards::GroupShards;
 use super::published::{Published, REMOVALS_MAX};
-use super::{Broker, ProducerIds, housekeeping, random, removal, sweep};
+use super::{Broker, ProducerIds, housekeeping, random, removal, sweep, topics};
 use crate::catalog::{CatalogMachine, CatalogWorld, Command, NewTopic, Reply};
 use crate::config::{Config, TopicSettings};
 use crate::coord::task::{LoadWhen, ShardHandle, ShardSpec, ShardStatus, spawn};
@@ -136,7 +136,11 @@ impl Broker {
                     name: outcome.name.map(|name| name.to_string()).unwrap_or_default(),
                     message: error.message.unwrap_or_else(|| error.code.name().to_owned()),
                 }),
-                _ => Ok(()),
+                Err(_) => Ok(()),
+                Ok(topic) => {
+                    topics::tell_created(&topic, "as the settings ask");
+                    Ok(())
+                }
             }),
             Reply::Refused(error) => Err(StartError::Catalog(error.name().to_owned())),
             _ => Ok(()),

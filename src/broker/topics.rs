@@ -1,5 +1,6 @@
 //! Finding topics and partitions, and making topics that a request names.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::group_shards::CONSUMER_OFFSETS;
@@ -9,6 +10,11 @@ use crate::coord::task::{LoadWhen, ShardHandle};
 use crate::groups::Groups;
 use crate::partition::{OpenFault, OpenPartition, Partition, Whose};
 use crate::types::{ErrorCode, TopicId, TopicPartition};
+
+/// Says in the log that a topic was made, and how it came to that.
+pub fn tell_created(topic: &TopicImage, how: &str) {
+    tracing::info!(topic = %topic.name, partitions = topic.partitions, id = %topic.id, "topic created {how}");
+}
 
 impl Broker {
     /// The newest catalog image.
@@ -76,15 +82,22 @@ impl Broker {
         }
     }
 
-    /// Makes the topics of these names that do not exist (`auto.create.topics.enable`, S83). Two callers at once both
-    /// get the topic.
+    /// Makes the topics of these names that do not exist (`auto.create.topics.enable`, S83), for this client. Two
+    /// callers at once both get the topic.
     pub async fn auto_create(
         &self,
         names: Vec<String>,
+        client: &str,
     ) -> Vec<(String, Result<Arc<TopicImage>, TopicError>)> {
-        let topics = names.iter().map(|name| NewTopic::with_defaults(name, random::topic_id())).collect();
+        let topics: Vec<_> =
+            names.iter().map(|name| NewTopic::with_defaults(name, random::topic_id())).collect();
+        let ids: HashSet<TopicId> = topics.iter().map(|topic| topic.id).collect();
         match self.catalog.call(Command::EnsureTopics(topics)).await {
             Reply::Topics(outcomes) => {
+                let how = format!("for client {client}, which asked for it (auto.create.topics.enable)");
+                let topics = outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok());
+                // One with another id was there.
+                topics.filter(|topic| ids.contains(&topic.id)).for_each(|topic| tell_created(topic, &how));
                 names.into_iter().zip(outcomes.into_iter().map(|outcome| outcome.result)).collect()
             }
             Reply::Refused(code) => {
@@ -102,11 +115,16 @@ impl Broker {
         if let Some(topic) = self.published.image().topic(CONSUMER_OFFSETS) {
             return Ok(Arc::clone(topic));
         }
-        let command =
-            Command::EnsureInternalTopic { topic: InternalTopic::ConsumerOffsets, id: random::topic_id() };
+        let id = random::topic_id();
+        let command = Command::EnsureInternalTopic { topic: InternalTopic::ConsumerOffsets, id };
         match self.catalog.call(command).await {
             Reply::Topics(outcomes) => match outcomes.into_iter().next().map(|outcome| outcome.result) {
-                Some(Ok(topic)) => Ok(topic),
+                Some(Ok(topic)) => {
+                    if topic.id == id {
+                        tell_created(&topic, "for the offsets that groups commit");
+                    }
+                    Ok(topic)
+                }
                 Some(Err(error)) => Err(error.code),
                 None => Err(ErrorCode::UnknownServerError),
             },

@@ -11,7 +11,7 @@ use kafka_protocol::messages::{CreateTopicsResponse, TopicName};
 use uuid::Uuid;
 
 use crate::api::{Api, Call, Started, waits};
-use crate::broker::random;
+use crate::broker::{random, tell_created};
 use crate::catalog::{Command, NewTopic, Reply, TopicOutcome};
 use crate::types::ErrorCode;
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
@@ -107,12 +107,19 @@ impl Config {
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let request = Request::decode(&mut call.body, call.version)?;
     let (api, responder) = (Arc::clone(call.api), call.responder);
+    let how = format!("by client {}", call.session.describe());
     Ok(waits(async move {
         let names: Vec<StrBytes> = request.topics.iter().map(|topic| topic.name.clone()).collect();
         let topics = request.topics.into_iter().map(Topic::into_command).collect();
         let command = Command::CreateTopics { topics, validate_only: request.validate_only };
         let results = match api.broker.catalog().call(command).await {
-            Reply::Topics(outcomes) => outcomes.into_iter().map(|outcome| result(&api, outcome)).collect(),
+            Reply::Topics(outcomes) => {
+                if !request.validate_only {
+                    let made = outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok());
+                    made.for_each(|topic| tell_created(topic, &how));
+                }
+                outcomes.into_iter().map(|outcome| result(&api, outcome)).collect()
+            }
             Reply::Refused(error) => names.into_iter().map(|name| refused(name, error, None)).collect(),
             _ => Vec::new(),
         };

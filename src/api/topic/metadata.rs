@@ -87,14 +87,12 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let request = Request::decode(&mut call.body, call.version)?;
     let (api, responder) = (Arc::clone(call.api), call.responder);
     let endpoint = api.broker.endpoint(&call.session.peer);
-    let needs_creation = request.allow_auto_topic_creation
-        && api.broker.config().topics.auto_create
-        && request.topics.is_some();
-    if !needs_creation {
+    let may_create = request.allow_auto_topic_creation && api.broker.config().topics.auto_create;
+    let missing = if may_create { missing(&api, &request) } else { HashSet::new() };
+    if missing.is_empty() {
         let topics = describe(&api, &request, call.version, &HashMap::new());
         return Ok(done(answer(&api, responder, endpoint, &request, topics)));
     }
-    let missing = missing(&api, &request);
     let partitions = u64::try_from(api.broker.config().topics.default_partitions).unwrap_or(1);
     if (missing.len() as u64).saturating_mul(partitions) > catalog::NEW_PARTITIONS_MAX {
         // None of them, as Kafka: its controller refuses, and the client is told that they are unknown.
@@ -103,8 +101,9 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         return Ok(done(answer(&api, responder, endpoint, &request, topics)));
     }
     let missing: Vec<String> = missing.into_iter().map(str::to_owned).collect();
+    let client = call.session.describe();
     Ok(waits(async move {
-        let created = create(&api, missing).await;
+        let created = create(&api, missing, &client).await;
         let topics = describe(&api, &request, responder.version, &created);
         answer(&api, responder, endpoint, &request, topics)
     }))
@@ -118,11 +117,8 @@ fn missing<'a>(api: &Api, request: &'a Request) -> HashSet<&'a str> {
 }
 
 /// Makes topics; returns those that could not be made, with what the client is told of them.
-async fn create(api: &Api, missing: Vec<String>) -> HashMap<String, ErrorCode> {
-    if missing.is_empty() {
-        return HashMap::new();
-    }
-    let outcomes = api.broker.auto_create(missing).await;
+async fn create(api: &Api, missing: Vec<String>, client: &str) -> HashMap<String, ErrorCode> {
+    let outcomes = api.broker.auto_create(missing, client).await;
     let refused = outcomes.into_iter().filter_map(|(name, outcome)| {
         let code = match outcome.err()?.code {
             ErrorCode::PolicyViolation => ErrorCode::UnknownTopicOrPartition,
