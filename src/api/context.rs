@@ -25,6 +25,9 @@ use crate::wire::write::Writer;
 /// Partitions that one connection remembers.
 const REMEMBERED_PARTITIONS_MAX: usize = 1024;
 
+/// Characters of a client's id that a log line shows; it may have thousands.
+const SHOWN_ID_MAX_CHARS: usize = 100;
+
 /// Runs work that may take long on this thread, after handing the runtime's other tasks to another one.
 pub(crate) fn off_worker<T>(work: impl FnOnce() -> T) -> T {
     match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
@@ -81,7 +84,8 @@ impl Api {
     pub(crate) fn warn_of_uncreated(&self, session: &Session, topics: usize) {
         if self.not_created.is_due(self.broker.clock(), session.peer.address.ip(), &session.client_id) {
             tracing::warn!(
-                "client {} asks for {topics} topics that do not exist: with their partitions more than one request                  may make. None was made",
+                "client {} asks for {topics} topics that do not exist: with their partitions more than one request \
+                 may make. None was made",
                 session.describe()
             );
         }
@@ -161,11 +165,22 @@ impl Session {
         Ok(partition)
     }
 
+    /// Takes note of what the client calls itself.
+    pub(super) fn call_client(&mut self, id: &StrBytes) {
+        if self.client_id != *id {
+            // A copy: a slice would keep this request's memory for as long as the connection lives.
+            self.client_id = StrBytes::from_string(id.to_string());
+        }
+    }
+
     /// Names the client for a log line: `"billing" (librdkafka 2.16) from 10.0.0.4:5123`.
     pub(crate) fn describe(&self) -> String {
         let software =
             self.software.as_ref().map_or_else(String::new, |(name, version)| format!(" ({name} {version})"));
-        format!("{:?}{software} from {}", &*self.client_id, self.peer.address)
+        let id = &*self.client_id;
+        let shown = id.char_indices().nth(SHOWN_ID_MAX_CHARS).and_then(|(end, _)| id.get(..end));
+        let (id, cut) = shown.map_or((id, ""), |shown| (shown, "..."));
+        format!("{id:?}{cut}{software} from {}", self.peer.address)
     }
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use kafka_protocol::messages::ApiKey;
 
 use super::context::{Call, Responder, Session, Started, done};
 use super::{Api, Outcome, Slice, session, table};
 use crate::wire::frame::FrameError;
-use crate::wire::header::{API_VERSIONS, RequestHeader, RequestStart};
-use crate::wire::read::{DecodeError, Reader, StrBytes};
+use crate::wire::header::{API_VERSIONS, ApiSpec, RequestHeader, RequestStart};
+use crate::wire::read::{DecodeError, Reader};
 use crate::wire::service::{Peer, Service};
 
 /// Topics, partitions, groups and the like that one request may name, all together. Each costs a few bytes of the
@@ -43,7 +44,11 @@ impl Service for KafkaService {
         match self.start_frame(session, &frame) {
             Ok(started) => started,
             Err(refusal) => {
-                tracing::warn!(client = session.describe(), "closing the connection: {refusal}");
+                let id = RequestStart::client_id(&frame);
+                if !id.is_empty() {
+                    session.call_client(&id);
+                }
+                tracing::warn!("closing the connection: client {} {refusal}", session.describe());
                 done(Outcome::Close)
             }
         }
@@ -56,24 +61,44 @@ impl Service for KafkaService {
     }
 
     fn bad_frame(&self, session: &mut Session, error: &FrameError) -> Option<Bytes> {
-        tracing::warn!(client = session.describe(), "closing the connection: {error}");
+        // What is no Kafka protocol names nobody; a client that spoke it before is named.
+        let who = match session.client_id.is_empty() {
+            true => session.peer.address.to_string(),
+            false => format!("client {}", session.describe()),
+        };
+        let listener = session.peer.local.port();
+        tracing::warn!(listener, "closing the connection: {who} {error}");
         error.parting_words()
     }
 
     fn close(&self, _session: Session) {}
 }
 
-/// Why a frame closes its connection (S5).
+/// Why a frame closes its connection (S5). The texts follow the client's name.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    #[error("a frame of {0} bytes is shorter than a request header")]
+    #[error("sent a frame of {0} bytes, which is shorter than a request header")]
     Short(usize),
-    #[error("it asked for API key {key} version {version}, which this broker does not have")]
+    #[error("asked {}, which this broker does not have", api(*key, *version))]
     UnknownKey { key: i16, version: i16 },
-    #[error("it asked for {name} v{version}; served: v{min} to v{max}")]
-    UnknownVersion { name: &'static str, version: i16, min: i16, max: i16 },
-    #[error("its {name} v{version} request does not decode: {error}")]
+    #[error("asked {} v{version}; served: v{} to v{}.{}", spec.name, spec.min, spec.max, last_to_serve(spec, *version))]
+    UnknownVersion { spec: &'static ApiSpec, version: i16 },
+    #[error("sent a {name} v{version} request that does not decode: {error}")]
     Decode { name: &'static str, version: i16, error: DecodeError },
+}
+
+/// An API that is not served, by Kafka's name if it has one.
+fn api(key: i16, version: i16) -> String {
+    match ApiKey::try_from(key) {
+        Ok(known) => format!("{known:?} v{version} (API key {key})"),
+        Err(()) => format!("API key {key} version {version}"),
+    }
+}
+
+/// Where a client that is too old finds a broker. The lowest versions are those of Kafka 4, which dropped all below
+/// them at once (KIP-896).
+fn last_to_serve(spec: &ApiSpec, version: i16) -> &'static str {
+    if (0..spec.min).contains(&version) { " Last Kafka to serve it: 3.9." } else { "" }
 }
 
 impl KafkaService {
@@ -89,7 +114,7 @@ impl KafkaService {
                     session.peer.address,
                 )));
             }
-            return Err(Refusal::UnknownVersion { name: spec.name, version, min: spec.min, max: spec.max });
+            return Err(Refusal::UnknownVersion { spec, version });
         }
         let undecodable = |error| Refusal::Decode { name: spec.name, version, error };
         let mut body = Reader::new(frame, false);
@@ -97,10 +122,7 @@ impl KafkaService {
         let start = RequestStart::decode(&mut body).map_err(undecodable)?;
         let header =
             RequestHeader::decode(&mut body, start, spec.is_flexible(version)).map_err(undecodable)?;
-        if session.client_id != header.client_id {
-            // A copy: a slice would keep this request's memory for as long as the connection lives.
-            session.client_id = StrBytes::from_string(header.client_id.to_string());
-        }
+        session.call_client(&header.client_id);
         let correlation_id = start.correlation_id;
         let responder = Responder { spec, version, correlation_id, client: session.peer.address };
         (row.start)(&mut Call { api: &self.0, session, version, body, responder }).map_err(undecodable)

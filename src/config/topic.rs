@@ -157,6 +157,21 @@ pub fn plain_value(key: &Key, text: &str) -> Result<String, String> {
     }
 }
 
+/// Who set a topic's setting, for people: `topic override: none; broker: message.max.bytes`.
+pub fn set_by(name: &str, overrides: &BTreeMap<String, String>) -> String {
+    let is_window = name.starts_with("message.timestamp.") && name.ends_with(".max.ms");
+    if overrides.contains_key(name) {
+        return "topic override".to_owned();
+    }
+    if is_window && overrides.contains_key(DIFFERENCE_MAX) {
+        return format!("topic override: {DIFFERENCE_MAX}");
+    }
+    match keys::find(Scope::Topic, name).and_then(|key| key.synonyms.first()) {
+        Some(property) => format!("topic override: none; broker: {property}"),
+        None => "topic override: none".to_owned(),
+    }
+}
+
 /// The message that goes with `INVALID_CONFIG` when settings come without a value.
 pub fn null_values(names: &[&str]) -> String {
     format!("Null value not supported for topic configs: {}", names.join(","))

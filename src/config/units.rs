@@ -74,6 +74,28 @@ pub fn show_rounded(bytes: u64) -> String {
     if whole < 10 && tenth > 0 { format!("{whole}.{tenth} {name}") } else { format!("{whole} {name}") }
 }
 
+/// A time in its largest unit, the rest left out, for people.
+pub fn about_millis(ms: i64) -> String {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    match units.iter().find(|(unit, _)| ms >= *unit) {
+        Some((unit, name)) => format!("{}{name}", ms / unit),
+        None => format!("{ms}ms"),
+    }
+}
+
+/// A number with its thousands apart, for people: `1,048,588`.
+pub fn show_count(n: i64) -> String {
+    let digits = n.unsigned_abs().to_string();
+    let mut text = String::from(if n < 0 { "-" } else { "" });
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// Numbers with units, added up. `None` if a unit is unknown or missing, or the sum does not fit.
 fn sum(text: &str, factor: impl Fn(&str) -> Option<i64>) -> Option<i64> {
     let mut rest = text.trim();
@@ -173,5 +195,18 @@ mod tests {
         for (bytes, text) in shown {
             assert_eq!(show_rounded(bytes), text);
         }
+    }
+
+    #[test]
+    fn rough_times_and_large_counts_are_short_to_read() {
+        assert_eq!(
+            [0, 999, 59_999, 10_900_000, 800_000_000].map(about_millis),
+            ["0ms", "999ms", "59s", "3h", "9d"]
+        );
+        assert_eq!(
+            [0, 999, 1_000, 1_048_588, -4_194_412].map(show_count),
+            ["0", "999", "1,000", "1,048,588", "-4,194,412"]
+        );
+        assert_eq!(show_count(i64::MIN), "-9,223,372,036,854,775,808");
     }
 }

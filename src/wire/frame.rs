@@ -34,15 +34,15 @@ pub struct FrameLimits {
     pub other_bytes_max: usize,
 }
 
-/// Why a connection cannot go on.
+/// Why a connection cannot go on. The texts follow the client's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The length is below zero.
-    #[error("a frame of {0} bytes was announced: this is not the Kafka protocol")]
+    #[error("announced a frame of {0} bytes: this is not the Kafka protocol")]
     Negative(i32),
     /// The length is above the limit for any frame.
     #[error(
-        "a frame of {len} bytes was announced; the limit is {max} (socket.request.max.bytes). \
+        "announced a frame of {len} bytes; the limit is {max} (socket.request.max.bytes). \
          Raise it if the client is to send such requests, else this is not the Kafka protocol"
     )]
     TooLarge {
@@ -52,7 +52,9 @@ pub enum FrameError {
         max: usize,
     },
     /// The length is above the limit for requests other than Produce.
-    #[error("a request of {len} bytes with API key {api_key} was announced; the limit for it is {max}")]
+    #[error(
+        "announced a request of {len} bytes with API key {api_key}; the limit for it is {max} (network.request_limit)"
+    )]
     TooLargeForApi {
         /// The API key in its header.
         api_key: i16,
@@ -63,7 +65,7 @@ pub enum FrameError {
     },
     /// A large frame was begun and not gone on with, while others waited for the memory.
     #[error(
-        "{received} bytes of a frame came and then nothing for {seconds} s, while all memory for requests is taken \
+        "sent {received} bytes of a frame and then nothing for {seconds} s, while all memory for requests is taken \
          (network.in_flight_total)"
     )]
     Stalled {
@@ -73,13 +75,10 @@ pub enum FrameError {
         seconds: u64,
     },
     /// A TLS handshake on a listener without TLS.
-    #[error(
-        "the client began a TLS handshake, but this listener speaks plain Kafka: set security.protocol=PLAINTEXT in \
-         the client or connect to a TLS listener"
-    )]
+    #[error("sent a TLS handshake to a plaintext listener. Use security.protocol=PLAINTEXT")]
     Tls,
     /// An HTTP request.
-    #[error("the client sent an HTTP {0} request, but this port speaks the Kafka protocol")]
+    #[error("sent an HTTP {0} request: this is a Kafka port")]
     Http(&'static str),
 }
 
@@ -100,10 +99,10 @@ impl FrameError {
 const TLS_ALERT: &[u8] = &[0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46];
 const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     Content-Type: text/plain\r\n\
-    Content-Length: 65\r\n\
+    Content-Length: 50\r\n\
     Connection: close\r\n\
     \r\n\
-    This port speaks the Kafka protocol. Use a Kafka client with it.\n";
+    This is a Kafka port. Use a Kafka client with it.\n";
 
 /// A whole frame.
 #[derive(Debug)]

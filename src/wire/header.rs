@@ -1,6 +1,6 @@
 //! Request and response headers, and the facts about an API that decide their form.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::read::{DecodeError, Reader, StrBytes};
 
@@ -64,6 +64,14 @@ impl RequestStart {
         Ok(Self { api_key: reader.i16()?, version: reader.i16()?, correlation_id: reader.i32()? })
     }
 
+    /// The client id behind it, which stands there in every version of the header: of a frame that is refused, so that
+    /// it can be said whose it was. Empty if there is none that can be read.
+    pub fn client_id(frame: &Bytes) -> StrBytes {
+        let mut reader = Reader::new(frame, false);
+        let id = Self::decode(&mut reader).and_then(|_| reader.classic_string());
+        id.ok().flatten().unwrap_or_default()
+    }
+
     /// Reads it from the front of a frame, or `None` when the frame is shorter.
     pub fn peek(frame: &[u8]) -> Option<Self> {
         let (&[k0, k1, v0, v1, c0, c1, c2, c3], _) = frame.split_first_chunk::<{ Self::BYTES }>()?;
@@ -105,8 +113,6 @@ pub fn put_response_header(out: &mut BytesMut, correlation_id: i32, flexible: bo
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     const PRODUCE: ApiSpec = ApiSpec { key: 0, name: "Produce", min: 3, max: 13, flexible_from: 9 };
@@ -136,6 +142,15 @@ mod tests {
         let v2 = header(&Bytes::from_static(b"\0\0\0\x09\0\0\0\x07\0\x02me\x01\x05\x01x")).unwrap();
         assert_eq!((&*v1.client_id, &*v2.client_id), ("me", "me"));
         assert_eq!(v2.start, RequestStart { api_key: 0, version: 9, correlation_id: 7 });
+    }
+
+    #[test]
+    fn who_sent_a_request_that_is_refused_is_read_if_it_can_be() {
+        let id = |frame: &'static [u8]| RequestStart::client_id(&Bytes::from_static(frame)).to_string();
+        assert_eq!(id(b"\x7f\xff\0\0\0\0\0\x07\0\x02me and more"), "me");
+        assert_eq!(id(b"\0\0\0\0\0\0\0\x07\xff\xff"), "");
+        assert_eq!(id(b"\0\0\0\0\0\0\0\x07\0\x09short"), "");
+        assert_eq!(id(b"\0\0\0"), "");
     }
 
     #[test]

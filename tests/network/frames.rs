@@ -11,15 +11,17 @@ fn closings(broker: &Broker) -> usize {
     broker.log().lines().filter(|line| line.contains("closing the connection")).count()
 }
 
-/// Sends these bytes on a new connection, which must be closed for it with one line that says `reason`; returns what
-/// came back.
+/// Sends these bytes on a new connection, which must be closed for it with one line that says `reason`, where `{peer}` is
+/// the address; returns what came back.
 fn refused(broker: &Broker, bytes: &[u8], reason: &str) -> Vec<u8> {
     let mut connection = Connection::to(broker.address());
     let peer = connection.stream.local_addr().unwrap().to_string();
     connection.write(bytes).unwrap();
     let answer = connection.read_to_close();
-    let line = broker.wait_for_log(&peer);
-    assert!(line.contains("closing the connection") && line.contains(reason), "{line}");
+    let event = broker.wait_for_event(&peer);
+    let said = event["message"].as_str().unwrap();
+    assert!(said.contains("closing the connection: "), "{event}");
+    assert!(said.contains(&reason.replace("{peer}", &peer)), "{event}");
     assert_eq!(broker.log().matches(&peer).count(), 1, "one line is enough\n{}", broker.log());
     assert!(raw::is_served(&mut Connection::to(broker.address())), "others are served");
     answer
@@ -37,8 +39,8 @@ fn header(key: i16, version: i16) -> Vec<u8> {
 #[test]
 fn s1_lengths_that_cannot_be_close_the_connection_before_their_bytes_come() {
     let broker = Broker::start();
-    assert_eq!(refused(&broker, &(-1_i32).to_be_bytes(), "a frame of -1 bytes"), b"");
-    assert_eq!(refused(&broker, &i32::MIN.to_be_bytes(), "a frame of -2147483648 bytes"), b"");
+    assert_eq!(refused(&broker, &(-1_i32).to_be_bytes(), "announced a frame of -1 bytes"), b"");
+    assert_eq!(refused(&broker, &i32::MIN.to_be_bytes(), "announced a frame of -2147483648 bytes"), b"");
     let reason = "socket.request.max.bytes";
     assert_eq!(refused(&broker, &104_857_601_i32.to_be_bytes(), reason), b"");
     assert_eq!(refused(&broker, &i32::MAX.to_be_bytes(), reason), b"");
@@ -53,7 +55,7 @@ fn only_produce_requests_may_be_larger_than_16_mib() {
         bytes
     };
     refused(&broker, &announce(3), "a request of 16777217 bytes with API key 3");
-    refused(&broker, &announce(18), "API key 18");
+    refused(&broker, &announce(18), "API key 18; the limit for it is 16777216 (network.request_limit)");
     let mut producer = Connection::to(broker.address());
     producer.write(&announce(0)).unwrap();
     producer.patience(std::time::Duration::from_millis(300));
@@ -76,17 +78,23 @@ fn other_protocols_are_told_in_their_own_words() {
     // A ClientHello as OpenSSL begins it.
     let hello =
         [&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03][..], &[0x5a; 500]].concat();
-    let alert = refused(&broker, &hello, "security.protocol=PLAINTEXT");
+    let words = "sent a TLS handshake to a plaintext listener. Use security.protocol=PLAINTEXT";
+    let alert = refused(&broker, &hello, words);
     assert_eq!(alert[..3], [0x15, 3, 3], "a TLS alert");
     for (method, path) in
         [("GET", "/metrics"), ("POST", "/topics/t"), ("PUT", "/"), ("HEAD", "/"), ("OPTIONS", "*")]
     {
         let request = format!("{method} {path} HTTP/1.1\r\nHost: broker:9092\r\nUser-Agent: curl/8\r\n\r\n");
-        let answer = refused(&broker, request.as_bytes(), &format!("HTTP {method}"));
+        let answer = refused(
+            &broker,
+            request.as_bytes(),
+            &format!("sent an HTTP {method} request: this is a Kafka port"),
+        );
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("Content-Length: {}", body.len())), "{answer}");
+        assert_eq!(body, "This is a Kafka port. Use a Kafka client with it.\n");
     }
 }
 
@@ -95,21 +103,23 @@ fn s5_requests_that_are_none_close_the_connection() {
     let broker = Broker::start();
     refused(&broker, &header(999, 0), "API key 999 version 0");
     refused(&broker, &header(-5, 0), "API key -5");
-    refused(&broker, &header(3, 99), "Metadata v99");
+    refused(&broker, &header(33, 1), "asked AlterConfigs v1 (API key 33), which this broker does not have");
+    refused(&broker, &header(3, 99), "asked Metadata v99; served: v0 to v13.");
     refused(&broker, &header(3, -1), "Metadata v-1");
-    refused(&broker, &header(0, 2), "Produce v2");
-    refused(&broker, &header(3, 9), "Metadata v9 request does not decode");
+    let old = "client \"x\" from {peer} asked Produce v2; served: v3 to v13. Last Kafka to serve it: 3.9.";
+    refused(&broker, &header(0, 2), old);
+    refused(&broker, &header(3, 9), "sent a Metadata v9 request that does not decode");
     refused(&broker, &[0, 0, 0, 0], "a frame of 0 bytes");
     refused(&broker, &[0, 0, 0, 3, 0, 3, 0], "a frame of 3 bytes");
     // A name's length that points behind the frame, an array of two thousand million topics.
     refused(
         &broker,
         &[&[0, 0, 0, 12, 0, 3, 0, 1, 0, 0, 0, 9, 0x7f, 0xff][..], b"ab"].concat(),
-        "does not decode",
+        "sent a Metadata v1 request that does not decode",
     );
     let many =
         [&[0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 9, 0xff, 0xff][..], &0x7fff_ffff_i32.to_be_bytes()].concat();
-    refused(&broker, &many, "Metadata v1 request does not decode");
+    refused(&broker, &many, "sent a Metadata v1 request that does not decode");
 }
 
 #[test]
@@ -171,12 +181,31 @@ fn a_line_about_a_bad_client_names_it() {
         .with_client_software_name("some-client".to_owned().into())
         .with_client_software_version("1.2.3".to_owned().into());
     connection.call(3, &software);
+    let peer = connection.stream.local_addr().unwrap();
     connection.write(&header(999, 0)).unwrap();
     connection.read_to_close();
-    let line = broker.wait_for_log("closing the connection");
-    assert!(line.contains("billing") && line.contains("some-client 1.2.3"), "{line}");
-    assert!(line.contains(&connection.stream.local_addr().unwrap().to_string()), "{line}");
-    assert_eq!(closings(&broker), 1);
+    let event = broker.wait_for_event("closing the connection");
+    // It calls itself otherwise in what is refused, and that counts.
+    let words = format!("client \"x\" (some-client 1.2.3) from {peer} asked API key 999 version 0");
+    assert!(event["message"].as_str().unwrap().contains(&words), "{event}");
+    // One that was understood before is named when what follows is not.
+    let mut connection = Connection::to(broker.address()).named("billing");
+    connection.call(3, &software);
+    connection.write(&(-1_i32).to_be_bytes()).unwrap();
+    connection.read_to_close();
+    broker.wait_for_event("client \"billing\" (some-client 1.2.3) from ");
+    // An id may have thousands of characters; a line does not show them all.
+    let mut connection = Connection::to(broker.address());
+    let id = "é".repeat(5000);
+    let len = i16::try_from(id.len()).unwrap();
+    let mut frame = (i32::from(len) + 10).to_be_bytes().to_vec();
+    frame.extend_from_slice(&[3, 231, 0, 0, 0, 0, 0, 9]);
+    frame.extend_from_slice(&len.to_be_bytes());
+    frame.extend_from_slice(id.as_bytes());
+    connection.write(&frame).unwrap();
+    connection.read_to_close();
+    broker.wait_for_event(&format!("client \"{}\"... from ", "é".repeat(100)));
+    assert_eq!(closings(&broker), 3);
 }
 
 #[test]

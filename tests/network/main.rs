@@ -22,3 +22,4 @@ mod stop;
 #[path = "../support/mod.rs"]
 mod support;
 mod topics;
+mod words;

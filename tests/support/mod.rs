@@ -149,6 +149,13 @@ impl Broker {
         }
     }
 
+    /// Waits until it has logged a line whose message contains `words`, and returns that line's fields.
+    pub fn wait_for_event(&self, words: &str) -> serde_json::Value {
+        let quoted = serde_json::Value::from(words).to_string();
+        let line = self.wait_for_log(quoted.trim_matches('"').trim_end_matches('\\'));
+        serde_json::from_str(&line).expect("a line is JSON")
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()

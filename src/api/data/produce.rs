@@ -17,6 +17,7 @@ use bytes::Bytes;
 use crate::api::context::off_worker;
 use crate::api::{Call, Outcome, Responder, Started, errors, waits};
 use crate::catalog::TopicImage;
+use crate::config::topic::set_by;
 use crate::partition::ack::{Ack, AckSlot, AppendResult, AppendTicket, Appended};
 use crate::partition::{NotAppended, Partition as OpenPartition};
 use crate::record::batch::BatchHeader;
@@ -234,7 +235,14 @@ impl RefusedBatches {
     fn note(&mut self, topic: Option<&Arc<TopicImage>>, partition: i32, refusal: &Refusal) {
         let Some(topic) = topic.filter(|_| !refusal.detail.is_empty()) else { return };
         if self.count == 0 {
-            self.first = format!("{}-{partition}: {}: {}", topic.name, refusal.code.name(), refusal.detail);
+            let set_by = refusal.setting.map(|setting| format!(" ({})", set_by(setting, &topic.overrides)));
+            self.first = format!(
+                "{}-{partition}: {}: {}{}",
+                topic.name,
+                refusal.code.name(),
+                refusal.detail,
+                set_by.unwrap_or_default()
+            );
         }
         self.count += 1;
     }
@@ -250,7 +258,7 @@ impl RefusedBatches {
 
 /// A refusal with Kafka's standard text.
 fn plain(code: ErrorCode) -> Refusal {
-    Refusal { code, message: None, record_errors: Vec::new(), detail: String::new() }
+    Refusal { code, message: None, record_errors: Vec::new(), detail: String::new(), setting: None }
 }
 
 /// What is needed to answer when the ticket is done.

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::{CheckRules, Refusal};
+use crate::config::units;
 use crate::record::batch::{Attributes, BatchView, HEADER_LEN, LENGTH_OVERHEAD, MAGIC};
 use crate::types::offset::non_negative;
 use crate::types::{Codec, ErrorCode};
@@ -70,10 +71,9 @@ pub(super) fn check_header<'a>(
     if base_offset != 0 {
         return Err(invalid(format!("the base offset should be 0 and is {base_offset}")));
     }
-    let max = rules.settings.max_message_bytes;
-    if bytes.len() > non_negative(max) {
-        let detail = format!("{} bytes are more than the topic's max.message.bytes of {max}", bytes.len());
-        return Err(Refusal::new(ErrorCode::MessageTooLarge, detail));
+    if bytes.len() > non_negative(rules.settings.max_message_bytes) {
+        let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        return Err(Refusal::too_large(format_args!("batch {} B", units::show_count(size)), rules));
     }
     let corrupt = |detail: &str| Refusal::new(ErrorCode::CorruptMessage, detail);
     if bytes.len() < HEADER_LEN {

@@ -35,6 +35,7 @@ use bytes::Bytes;
 
 use super::batch::{BatchError, BatchHeader};
 use crate::config::topic::{Compression, TopicSettings};
+use crate::config::units;
 use crate::types::offset::non_negative;
 use crate::types::time::NO_TIMESTAMP;
 use crate::types::{Codec, ErrorCode, Timestamp};
@@ -92,11 +93,21 @@ pub struct Refusal {
     pub record_errors: Vec<(i32, Option<String>)>,
     /// The reason in words, for the broker's log.
     pub detail: String,
+    /// The topic's setting that it is held against.
+    pub setting: Option<&'static str>,
 }
 
 impl Refusal {
     fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self { code, message: None, record_errors: Vec::new(), detail: detail.into() }
+        Self { code, message: None, record_errors: Vec::new(), detail: detail.into(), setting: None }
+    }
+
+    /// A batch of this size is above the topic's bound.
+    fn too_large(batch: impl std::fmt::Display, rules: &CheckRules<'_>) -> Self {
+        let (setting, topic) = ("max.message.bytes", rules.topic);
+        let max = units::show_count(i64::from(rules.settings.max_message_bytes));
+        let detail = format!("{batch} > {setting} {max} on topic {topic}");
+        Self { setting: Some(setting), ..Self::new(ErrorCode::MessageTooLarge, detail) }
     }
 }
 
@@ -142,8 +153,11 @@ pub fn check(
     let header = BatchHeader::parse(&bytes)?;
     let size = header.total_len();
     if size > non_negative(settings.segment_bytes) {
-        let detail = format!("{size} bytes are more than a segment's {}", settings.segment_bytes);
-        return Err(Refusal::new(ErrorCode::RecordListTooLarge, detail));
+        let count = |n: usize| units::show_count(i64::try_from(n).unwrap_or(i64::MAX));
+        let (setting, max) = ("segment.bytes", count(non_negative(settings.segment_bytes)));
+        let detail = format!("batch {} B > {setting} {max} on topic {}", count(size), rules.topic);
+        let refusal = Refusal::new(ErrorCode::RecordListTooLarge, detail);
+        return Err(Refusal { setting: Some(setting), ..refusal });
     }
     let log_append_time = if settings.log_append_time { now } else { NO_TIMESTAMP };
     Ok(CheckedBatch { bytes, header, log_append_time })

@@ -10,7 +10,7 @@ use crate::record::build::BatchBuilder;
 use crate::record::compress::Inflate;
 use crate::record::format::{Flaw, Source, read_length, read_varint, read_varlong};
 use crate::types::offset::non_negative;
-use crate::types::{Codec, ErrorCode, Timestamp};
+use crate::types::{Codec, Timestamp};
 
 /// Attribute bits that mean something; Kafka clears the others when it touches a header.
 const KNOWN_ATTRIBUTES: i16 = 0x7f;
@@ -88,7 +88,5 @@ fn read_head(header: &BatchHeader, source: &mut Inflate<'_>) -> Result<(Timestam
 }
 
 fn too_large(rules: &CheckRules<'_>) -> Refusal {
-    let max = rules.settings.max_message_bytes;
-    let detail = format!("recompressed, the batch is larger than the topic's max.message.bytes of {max}");
-    Refusal::new(ErrorCode::MessageTooLarge, detail)
+    Refusal::too_large("batch, as the topic's compression.type makes it,", rules)
 }

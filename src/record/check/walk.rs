@@ -3,6 +3,8 @@
 use std::fmt::Write;
 
 use super::{CheckRules, RECORD_ERRORS_MAX, Refusal};
+use crate::config::topic::TopicSettings;
+use crate::config::units;
 use crate::record::batch::{BatchError, BatchHeader, BatchView};
 use crate::record::compress::Inflate;
 use crate::record::format::{Fields, Flaw, Source, read_fields, read_length, skip_headers};
@@ -117,6 +119,8 @@ struct Judge<'a> {
     errors: Vec<(i32, Option<String>)>,
     errors_total: usize,
     bad_time: bool,
+    /// Of the first record outside the topic's window: in which way, and by which setting.
+    out_of_window: Option<(String, &'static str)>,
 }
 
 impl<'a> Judge<'a> {
@@ -136,6 +140,7 @@ impl<'a> Judge<'a> {
             errors: Vec::new(),
             errors_total: 0,
             bad_time: false,
+            out_of_window: None,
         }
     }
 
@@ -173,6 +178,9 @@ impl<'a> Judge<'a> {
     fn refuse_time(&mut self, record: &Seen) {
         self.bad_time = true;
         let settings = self.rules.settings;
+        if self.out_of_window.is_none() {
+            self.out_of_window = Some(outside(self.now.wrapping_sub(record.timestamp), settings));
+        }
         let from = self.now.wrapping_sub(settings.timestamp_before_max_ms);
         let to = self.now.wrapping_add(settings.timestamp_after_max_ms);
         self.refuse(|| {
@@ -216,8 +224,11 @@ impl<'a> Judge<'a> {
         } else {
             (ErrorCode::InvalidRecord, self.spell_out())
         };
-        let detail = message.clone();
-        Err(Refusal { code, message: Some(message), record_errors: self.errors, detail })
+        let (detail, setting) = match self.out_of_window {
+            Some((detail, setting)) if self.bad_time => (detail, Some(setting)),
+            _ => (message.clone(), None),
+        };
+        Err(Refusal { code, message: Some(message), record_errors: self.errors, detail, setting })
     }
 
     fn spell_out(&self) -> String {
@@ -235,4 +246,17 @@ impl<'a> Judge<'a> {
         message.push(']');
         message
     }
+}
+
+/// Says how far a record of this age lies outside the topic's window, and which setting bounds it.
+fn outside(age: i64, settings: &TopicSettings) -> (String, &'static str) {
+    let (how_far, setting, max) = if age < 0 {
+        let ahead = units::about_millis(age.saturating_neg());
+        let max = settings.timestamp_after_max_ms;
+        (format!("{ahead} ahead (producer clock?)"), "message.timestamp.after.max.ms", max)
+    } else {
+        let max = settings.timestamp_before_max_ms;
+        (format!("{} old", units::about_millis(age)), "message.timestamp.before.max.ms", max)
+    };
+    (format!("record timestamp is {how_far}; {setting} = {}", units::show_millis(max)), setting)
 }

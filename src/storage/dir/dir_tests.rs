@@ -138,7 +138,8 @@ fn kafkas_own_directory_is_recognised_and_left_alone() {
     let before = names(&path);
     assert_eq!(
         refusal(&spec(&path)),
-        "found Apache Kafka segments (meta.properties, 2 topics). Import a copy: streamd import kafka DIR."
+        "found Apache Kafka segments (meta.properties, 2 topics). Nothing was changed. \
+         Choose another data_dir; this version imports nothing."
     );
     assert_eq!(names(&path), before);
 }

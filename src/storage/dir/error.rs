@@ -61,7 +61,7 @@ pub enum DirError {
         newest: u32,
     },
     /// Apache Kafka wrote it.
-    #[error("found Apache Kafka segments (meta.properties, {}). Import a copy: streamd import kafka DIR.", count(*topics))]
+    #[error("found Apache Kafka segments (meta.properties, {}). Nothing was changed. Choose another data_dir; this version imports nothing.", count(*topics))]
     Kafka {
         /// Topics in it.
         topics: usize,
