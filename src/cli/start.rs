@@ -20,6 +20,9 @@ use crate::wire::frame::FrameLimits;
 
 /// How long connections may take to finish what they have begun when the broker stops.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How long connections may take to close when they are cut: those that are in the midst of opening a partition go on
+/// until it is open.
+const CUT_MAX: Duration = Duration::from_secs(5);
 
 /// A broker that serves clients.
 #[derive(Debug)]
@@ -119,7 +122,12 @@ impl Running {
             }
         }
         if tokio::time::timeout(DRAIN_MAX, self.shutdown.finished()).await.is_err() {
-            tracing::warn!("connections were cut after {} s", DRAIN_MAX.as_secs());
+            // Whoever waits now would be told of a broker that leads nothing any more (S100).
+            self.shutdown.cut();
+            tracing::warn!("connections that were not done after {} s are cut", DRAIN_MAX.as_secs());
+            if tokio::time::timeout(CUT_MAX, self.shutdown.finished()).await.is_err() {
+                tracing::warn!("connections are still at work after {} s more", CUT_MAX.as_secs());
+            }
         }
         self.broker.stop().await
     }

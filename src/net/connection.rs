@@ -51,7 +51,7 @@ pub struct ConnectionLimits {
     pub budget: Arc<ByteBudget>,
 }
 
-/// Serves one connection until it ends. Returns why it ended if that is worth a debug line.
+/// Serves one connection until it ends or is cut. Returns why it ended if that is worth a debug line.
 pub async fn serve_connection<T: Transport, S: Service<Slice = LogSlice>>(
     io: T,
     service: Arc<S>,
@@ -77,7 +77,13 @@ pub async fn serve_connection<T: Transport, S: Service<Slice = LogSlice>>(
         quiet: false,
     };
     let mut session = session;
-    let result = connection.run(&*service, &mut session, drain).await;
+    let cut = drain.clone().cut();
+    // Biased: what is finished at that moment is still written.
+    let result = tokio::select! {
+        biased;
+        result = connection.run(&*service, &mut session, drain) => result,
+        () = cut => Ok(()),
+    };
     service.close(session);
     result
 }

@@ -131,6 +131,28 @@ async fn s7_answers_leave_in_the_order_of_the_requests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn s100_who_is_not_done_when_a_drain_ends_is_closed_without_an_answer() {
+    let rig = Rig::new(1 << 20);
+    let (mut client, served) = rig.connect();
+    client.write_all(&[frame(0, false, b'a'), frame(0, true, b'b')].concat()).await.unwrap();
+    assert_eq!(read(&mut client, 1).await, *b"a");
+    until(|| rig.echo.started.load(Ordering::SeqCst) == 2).await;
+    rig.shutdown.begin();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(!served.is_finished(), "it is owed an acknowledgement");
+    rig.shutdown.cut();
+    served.await.unwrap().unwrap();
+    // What it waited for may come to pass now; nobody is told.
+    rig.echo.gate.notify_one();
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, b"");
+    let Rig { shutdown, drain, .. } = rig;
+    drop(drain);
+    tokio::time::timeout(Duration::from_secs(1), shutdown.finished()).await.expect("nobody is left");
+}
+
+#[tokio::test(start_paused = true)]
 async fn halves_of_frames_count_and_who_stops_there_makes_room() {
     let rig = Rig::new(1000);
     let (mut slow, slow_served) = rig.connect();
