@@ -5,11 +5,12 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::layout::TEMP_SUFFIX;
+use super::text_file::{self, TextFault};
 
 /// Puts a file with these bytes in place of the one at `path`, durably: temporary file, fsync, rename, fsync of the
 /// directory. When it returns an error the old file still stands, or the new one does; a rest of a temporary file is
@@ -46,8 +47,8 @@ pub fn encode_epochs(epochs: &[(i32, i64)]) -> String {
 /// Reads what [`encode_epochs`] or Kafka wrote; `None` if there is no file.
 ///
 /// # Errors
-/// [`CheckpointFault`]; the epochs are then found again by reading the log.
-pub fn read_epochs(path: &Path) -> Result<Option<Vec<(i32, i64)>>, CheckpointFault> {
+/// [`TextFault`]; the epochs are then found again by reading the log.
+pub fn read_epochs(path: &Path) -> Result<Option<Vec<(i32, i64)>>, TextFault> {
     let Some(epochs) = read(path, |fields| match fields {
         [epoch, start] => Some((number::<i32>(epoch)?, number::<i64>(start)?)),
         _ => None,
@@ -56,7 +57,7 @@ pub fn read_epochs(path: &Path) -> Result<Option<Vec<(i32, i64)>>, CheckpointFau
         return Ok(None);
     };
     let rising = epochs.windows(2).all(|pair| matches!(pair, [a, b] if a.0 < b.0 && a.1 <= b.1));
-    if rising { Ok(Some(epochs)) } else { Err(malformed(path, "its epochs do not rise".into())) }
+    if rising { Ok(Some(epochs)) } else { Err(TextFault::malformed(path, "its epochs do not rise")) }
 }
 
 /// One offset for each partition, in the form of Kafka's `recovery-point-offset-checkpoint` and its like.
@@ -67,8 +68,8 @@ pub fn encode_offsets(rows: &[PartitionOffset]) -> String {
 /// Reads what [`encode_offsets`] or Kafka wrote; `None` if there is no file.
 ///
 /// # Errors
-/// [`CheckpointFault`]; every offset then counts as unknown.
-pub fn read_offsets(path: &Path) -> Result<Option<Vec<PartitionOffset>>, CheckpointFault> {
+/// [`TextFault`]; every offset then counts as unknown.
+pub fn read_offsets(path: &Path) -> Result<Option<Vec<PartitionOffset>>, TextFault> {
     read(path, |fields| match fields {
         [topic, partition, offset] => Some(PartitionOffset {
             topic: (*topic).to_owned(),
@@ -101,16 +102,8 @@ fn encode(lines: impl Iterator<Item = String>) -> String {
     format!("{VERSION}\n{count}\n{body}")
 }
 
-fn read<T>(path: &Path, entry: impl Fn(&[&str]) -> Option<T>) -> Result<Option<Vec<T>>, CheckpointFault> {
-    let mut text = String::new();
-    match File::open(path).and_then(|file| file.take(SIZE_MAX).read_to_string(&mut text)) {
-        Ok(_) => decode(&text, entry).map(Some).map_err(|why| malformed(path, why)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Err(malformed(path, "it is not text".into()))
-        }
-        Err(error) => Err(CheckpointFault::Io { path: path.to_owned(), error }),
-    }
+fn read<T>(path: &Path, entry: impl Fn(&[&str]) -> Option<T>) -> Result<Option<Vec<T>>, TextFault> {
+    text_file::read(path, SIZE_MAX, |text| decode(text, entry))
 }
 
 fn decode<T>(text: &str, entry: impl Fn(&[&str]) -> Option<T>) -> Result<Vec<T>, String> {
@@ -137,31 +130,6 @@ fn decode<T>(text: &str, entry: impl Fn(&[&str]) -> Option<T>) -> Result<Vec<T>,
 /// A number that is not negative: no epoch, partition or offset in these files is.
 fn number<T: FromStr + PartialOrd + Default>(text: &str) -> Option<T> {
     text.parse().ok().filter(|n| *n >= T::default())
-}
-
-fn malformed(path: &Path, why: String) -> CheckpointFault {
-    CheckpointFault::Malformed { path: path.to_owned(), why }
-}
-
-/// A checkpoint file cannot be believed; it counts as missing.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointFault {
-    /// The file system refused.
-    #[error("cannot read {}: {error}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What it said.
-        error: io::Error,
-    },
-    /// The content is not what Kafka or we write.
-    #[error("{} is damaged: {why}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// Where and in which way.
-        why: String,
-    },
 }
 
 const VERSION: &str = "0";

@@ -49,7 +49,7 @@ fn the_text_is_kafkas() {
     assert_eq!(encode_epochs(&[]), "0\n0\n");
 }
 
-fn epochs_of(text: &[u8]) -> Result<Option<Vec<(i32, i64)>>, CheckpointFault> {
+fn epochs_of(text: &[u8]) -> Result<Option<Vec<(i32, i64)>>, TextFault> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("c");
     fs::write(&path, text).unwrap();

@@ -29,4 +29,5 @@ mod segment;
 mod segment_file;
 #[cfg(test)]
 mod testing;
+pub mod text_file;
 mod walk;

@@ -22,7 +22,7 @@ pub use names::{
     DirKind, DirName, FileKind, FileState, SegmentFileName, deleted_dir, parse_dir, parse_file,
     partition_dir, segment_file, segment_file_in, stray_dir,
 };
-pub use partition_metadata::{MetadataFault, encode_partition_metadata, read_partition_metadata};
+pub use partition_metadata::{encode_partition_metadata, read_partition_metadata};
 
 /// The lock file, by Kafka's name.
 pub const LOCK_FILE: &str = ".lock";

@@ -1,10 +1,9 @@
 //! `partition.metadata`: whose a partition directory is (Kafka's `PartitionMetadataFile`).
 
-use std::fs;
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::PARTITION_METADATA;
+use crate::storage::text_file::{self, TextFault};
 use crate::types::TopicId;
 
 /// The file's content, as Kafka writes it.
@@ -15,22 +14,10 @@ pub fn encode_partition_metadata(topic: TopicId) -> String {
 /// Reads the file in a partition's directory; `None` if there is none.
 ///
 /// # Errors
-/// [`MetadataFault`] if it cannot be read or understood: then the directory's owner is unknown (2.2: it is stray).
-pub fn read_partition_metadata(dir: &Path) -> Result<Option<TopicId>, MetadataFault> {
+/// [`TextFault`] if it cannot be read or understood: then the directory's owner is unknown (2.2: it is stray).
+pub fn read_partition_metadata(dir: &Path) -> Result<Option<TopicId>, TextFault> {
     let path = dir.join(PARTITION_METADATA);
-    let mut text = String::new();
-    let read = fs::File::open(&path).and_then(|file| file.take(SIZE_MAX).read_to_string(&mut text));
-    match read {
-        Ok(_) => match parse(&text) {
-            Ok(topic) => Ok(Some(topic)),
-            Err(why) => Err(MetadataFault::Malformed { path, why }),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Err(MetadataFault::Malformed { path, why: "it is not text" })
-        }
-        Err(error) => Err(MetadataFault::Io { path, error }),
-    }
+    text_file::read(&path, SIZE_MAX, parse)
 }
 
 fn parse(text: &str) -> Result<TopicId, &'static str> {
@@ -54,36 +41,17 @@ fn parse(text: &str) -> Result<TopicId, &'static str> {
     Ok(id)
 }
 
-/// `partition.metadata` cannot be believed.
-#[derive(Debug, thiserror::Error)]
-pub enum MetadataFault {
-    /// The file system refused.
-    #[error("cannot read {}: {error}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What it said.
-        error: io::Error,
-    },
-    /// The content is not what Kafka or we write.
-    #[error("{} is damaged: {why}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// In which way.
-        why: &'static str,
-    },
-}
-
 const VERSION: &str = "0";
 /// More than any such file holds, in bytes; what lies behind is not read.
 const SIZE_MAX: u64 = 4096;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
-    fn read(content: &[u8]) -> Result<Option<TopicId>, MetadataFault> {
+    fn read(content: &[u8]) -> Result<Option<TopicId>, TextFault> {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(PARTITION_METADATA), content).unwrap();
         read_partition_metadata(dir.path())

@@ -20,14 +20,14 @@ use super::checkpoint::read_epochs;
 use super::epochs::Epochs;
 use super::health::DirHealth;
 use super::layout::{
-    FileKind, LEADER_EPOCHS, MetadataFault, PARTITION_METADATA, encode_partition_metadata,
-    read_partition_metadata,
+    FileKind, LEADER_EPOCHS, PARTITION_METADATA, encode_partition_metadata, read_partition_metadata,
 };
 use super::log::{Damage, OpenError, OpenSpec, RecoveryReport, Replay};
 use super::manifest::{Checkpoint, PartitionRow};
 use super::pread::Wait;
 use super::put::put;
 use super::segment::{Bad, Segment};
+use super::text_file::TextFault;
 use super::walk::Walk;
 use listing::Listing;
 
@@ -167,8 +167,8 @@ impl<'a> Recovery<'a> {
         let found = match read_partition_metadata(self.dir()) {
             Ok(Some(id)) if id == wanted => return Ok(()),
             Ok(found) => found,
-            Err(MetadataFault::Io { path, error }) => return Err(OpenError::Io { path, error }),
-            Err(fault @ MetadataFault::Malformed { .. }) => {
+            Err(TextFault::Io { path, error }) => return Err(OpenError::Io { path, error }),
+            Err(fault @ TextFault::Malformed { .. }) => {
                 tracing::warn!(%fault, "cannot tell from the directory whose it is");
                 None
             }
