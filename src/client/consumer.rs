@@ -20,7 +20,6 @@ use super::fetched::Aborted;
 use super::metadata::topic_name;
 use super::offsets::{self, Isolation, Place};
 use super::retry::Backoff;
-use super::topics::LOOKUPS_MAX;
 use super::{Client, Error, FetchedPartition, Metadata, Topic, Wanted};
 use crate::types::{ErrorCode, TopicId};
 use crate::wire::uuid;
@@ -326,10 +325,8 @@ impl Consumer {
             }
         }
         self.events.extend(anew);
-        let is_missing = |error: &Error| error.code() == Some(ErrorCode::UnknownTopicOrPartition);
         match failed {
-            Some(error) if is_missing(&error) && self.backoff.failures() >= LOOKUPS_MAX => Err(error),
-            Some(error) if !error.is_transient() => Err(error),
+            Some(error) if !self.backoff.bears(&error) => Err(error),
             Some(error) => self.look_up(error),
             None => Ok(()),
         }

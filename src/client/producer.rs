@@ -15,7 +15,6 @@ use super::connection::millis;
 use super::metadata::topic_name;
 use super::partitioner::Partitioner;
 use super::retry::{Backoff, retry};
-use super::topics::LOOKUPS_MAX;
 use super::{Client, Error, Metadata, Topic, Wanted, topics};
 use crate::config::topic::Compression;
 use crate::record::{BatchError, NewRecord};
@@ -367,9 +366,7 @@ impl Producer {
         let Some(topic) = metadata.topics.get(&self.topic) else { return Ok(()) };
         if let Some(code) = topic.error {
             let error = Error::refused(format!("produce to {}", self.topic), code.code(), None);
-            let is_gone =
-                code == ErrorCode::UnknownTopicOrPartition && self.backoff.failures() >= LOOKUPS_MAX;
-            return if error.is_transient() && !is_gone { self.look_up(error) } else { Err(error) };
+            return if self.backoff.bears(&error) { self.look_up(error) } else { Err(error) };
         }
         self.id = topic.id;
         for row in &topic.partitions {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::topics::LOOKUPS_MAX;
 use super::{Client, Error};
+use crate::types::ErrorCode;
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -60,6 +62,13 @@ impl Backoff {
         *self = Self::new(self.limit);
     }
 
+    /// Whether looking up leaders again may help after this failure. A topic that is not there may only not be known
+    /// yet, for some look-ups.
+    pub(super) fn bears(&self, error: &Error) -> bool {
+        let is_missing = error.code() == Some(ErrorCode::UnknownTopicOrPartition);
+        error.is_transient() && !(is_missing && self.failures >= LOOKUPS_MAX)
+    }
+
     /// Failures since something worked.
     pub(super) fn failures(&self) -> u32 {
         self.failures
@@ -99,5 +108,18 @@ mod tests {
         }
         sleep(backoff.after(lost()).unwrap()).await;
         assert!(backoff.after(lost()).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_that_is_missing_is_looked_for_a_few_times_and_others_until_the_time_is_over() {
+        let refused = |code: ErrorCode| Error::refused("read t-0".to_owned(), code.code(), None);
+        let mut backoff = Backoff::new(Duration::from_secs(60));
+        for _ in 0..LOOKUPS_MAX {
+            assert!(backoff.bears(&refused(ErrorCode::UnknownTopicOrPartition)));
+            sleep(backoff.after(lost()).unwrap()).await;
+        }
+        assert!(!backoff.bears(&refused(ErrorCode::UnknownTopicOrPartition)));
+        assert!(backoff.bears(&refused(ErrorCode::NotLeaderOrFollower)));
+        assert!(!backoff.bears(&refused(ErrorCode::TopicAuthorizationFailed)));
     }
 }
