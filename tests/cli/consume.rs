@@ -55,6 +55,15 @@ fn an_offset_past_the_end_is_told_instead_of_waited_for_in_silence() {
         outcome.err,
         format!("{topic}-0: offset 9 is past the end, which is 3: nothing to read there\n")
     );
+    let waiting = scene.start_telling(&["consume", &topic, "-o", "@2126-11-21T09:00:00Z"]);
+    let told = format!("{topic}: no record at or after 2126-11-21T09:00:00Z: waiting for the next record");
+    assert_eq!(waiting.line(), told);
+    scene.feed(&["produce", &topic], b"3\n");
+    assert_eq!(waiting.line(), "3");
+    waiting.interrupt();
+    let outcome = scene.run(&["consume", &topic, "-o", "@2126-11-21T09:00:00Z", "-e"], b"");
+    let told = format!("{topic}: no record at or after 2126-11-21T09:00:00Z: nothing to read there\n");
+    assert_eq!(outcome.err, told);
     // Told of some partitions, not of all.
     let wide = scene.topic("wide", 9);
     let outcome = scene.run(&["consume", &wide, "-o", "7", "-e"], b"");

@@ -13,7 +13,7 @@ use super::super::interrupt::Interrupt;
 use super::Plan;
 use super::positions::{Name, Positions};
 use super::sink::Sink;
-use super::start::PastEnd;
+use super::start::{Beginnings, PastEnd};
 use crate::client::consumer::{Consumer, Event};
 use crate::client::membership::{Disturbance, Membership, Offsets};
 use crate::client::offsets::{self, Place};
@@ -224,7 +224,7 @@ impl<'a> Session<'a> {
                 .note("the group goes on where it stopped: -o is for partitions without a committed offset");
         }
         let found = self.plan.start.offsets(&self.client, &topic.name, &fresh, isolation).await?;
-        self.tell_of_the_future(&topic.name, &found.past_end);
+        self.tell_of_the_future(&topic.name, &found);
         let mut starts = found.offsets;
         starts.extend(own.iter().filter_map(|index| Some((*index, at(index)?))));
         let stops = if self.plan.stop_at_end {
@@ -242,10 +242,16 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Says what is waited for where `-o` names offsets that are not there yet: silence would look like a hang.
-    fn tell_of_the_future(&self, topic: &str, past_end: &[PastEnd]) {
+    /// Says what is waited for where `-o` names offsets or a time that is not there yet: silence would look like a hang.
+    fn tell_of_the_future(&self, topic: &str, found: &Beginnings) {
         let then =
             if self.plan.stop_at_end { "nothing to read there" } else { "waiting for the next record" };
+        if let Some(time) = found.none_since {
+            let time =
+                jiff::Timestamp::from_millisecond(time).map_or_else(|_| time.to_string(), |t| t.to_string());
+            self.notes.note(&format!("{topic}: no record at or after {time}: {then}"));
+        }
+        let past_end = &found.past_end;
         for PastEnd { partition, wanted, end } in past_end.iter().take(PAST_END_TOLD_MAX) {
             self.notes.note(&format!(
                 "{topic}-{partition}: offset {wanted} is past the end, which is {end}: {then}"

@@ -111,6 +111,8 @@ pub(super) struct Beginnings {
     pub(super) offsets: BTreeMap<i32, i64>,
     /// Those whose end comes before the offset that was asked for; they begin at their end.
     pub(super) past_end: Vec<PastEnd>,
+    /// The time that was asked for, if no partition has a record at or after it; they begin at their ends.
+    pub(super) none_since: Option<Timestamp>,
 }
 
 /// An offset that was asked for and is not there yet.
@@ -134,11 +136,16 @@ impl Begin {
         isolation: Isolation,
     ) -> Result<Beginnings, Error> {
         let at = async |place| offsets::list(client, topic, partitions, place, isolation).await;
-        let alone = |offsets| Beginnings { offsets, past_end: Vec::new() };
+        let alone = |offsets| Beginnings { offsets, ..Beginnings::default() };
         match self {
             Self::Start => at(Place::Start).await.map(alone),
             Self::End => at(Place::End).await.map(alone),
-            Self::Time(time) => at(Place::Time(time)).await.map(alone),
+            Self::Time(time) => {
+                let (offsets, ends) = (at(Place::Time(time)).await?, at(Place::End).await?);
+                let is_end = |(index, offset)| ends.get(index).is_some_and(|end| offset >= end);
+                let none_since = (!offsets.is_empty() && offsets.iter().all(is_end)).then_some(time);
+                Ok(Beginnings { offsets, none_since, ..Beginnings::default() })
+            }
             Self::After(_) | Self::Before(_) | Self::Offset(_) => {
                 let (starts, ends) = (at(Place::Start).await?, at(Place::End).await?);
                 let mut found = Beginnings::default();
