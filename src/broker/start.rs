@@ -176,6 +176,9 @@ impl Parts {
         if let Verdict::Damaged(why) = &verdict {
             tracing::warn!("the manifest is damaged ({why}); every log is read from its start");
         }
+        if matches!(verdict, Verdict::Missing) && !data_dir.is_new() {
+            tracing::warn!("the manifest is missing; every log is read from its start");
+        }
         let clean = matches!(verdict, Verdict::Clean);
         let committer = Committer::start(CommitterSpec {
             clock: clock.clone(),

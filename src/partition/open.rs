@@ -261,9 +261,11 @@ fn report(wanted: &OpenPartition, opened: &Opened) {
         tracing::error!(
             topic,
             partition,
+            first_offset = damage.first,
+            next_offset = damage.next,
             file = %damage.file.display(),
             position = damage.position,
-            "damaged below the checkpoint: {}; kept, and not served",
+            "damaged: {}. It is kept and not served until `streamd repair {topic}-{partition}` gives it up",
             damage.why
         );
     }

@@ -92,7 +92,7 @@ pub struct PartitionOffset {
 }
 
 /// Version, count, one line for each entry.
-fn encode(lines: impl Iterator<Item = String>) -> String {
+pub(super) fn encode(lines: impl Iterator<Item = String>) -> String {
     let (mut count, mut body) = (0_usize, String::new());
     for line in lines {
         count += 1;
@@ -102,7 +102,10 @@ fn encode(lines: impl Iterator<Item = String>) -> String {
     format!("{VERSION}\n{count}\n{body}")
 }
 
-fn read<T>(path: &Path, entry: impl Fn(&[&str]) -> Option<T>) -> Result<Option<Vec<T>>, TextFault> {
+pub(super) fn read<T>(
+    path: &Path,
+    entry: impl Fn(&[&str]) -> Option<T>,
+) -> Result<Option<Vec<T>>, TextFault> {
     text_file::read(path, SIZE_MAX, |text| decode(text, entry))
 }
 
@@ -128,7 +131,7 @@ fn decode<T>(text: &str, entry: impl Fn(&[&str]) -> Option<T>) -> Result<Vec<T>,
 }
 
 /// A number that is not negative: no epoch, partition or offset in these files is.
-fn number<T: FromStr + PartialOrd + Default>(text: &str) -> Option<T> {
+pub(super) fn number<T: FromStr + PartialOrd + Default>(text: &str) -> Option<T> {
     text.parse().ok().filter(|n| *n >= T::default())
 }
 

@@ -6,7 +6,7 @@
 //! stand in RAM until they are written out ([`IndexTail`]); a lookup looks there first and then bisects the file.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -176,6 +176,17 @@ impl IndexTail {
         self.bytes_since_entry += len;
     }
 
+    /// [`IndexTail::note`] for an index of any length that is made in one go.
+    pub(super) fn note_all(&mut self, batch: OffsetEntry, len: u64, max: Option<TimeEntry>, interval: u64) {
+        self.writing = true;
+        self.note(batch, len, max, interval);
+    }
+
+    /// The entries that are not in the files yet.
+    pub(super) fn pending_offsets(&self) -> &[OffsetEntry] {
+        &self.offsets
+    }
+
     /// Adds a time entry if it says something new; at a seal for the last time.
     pub(super) fn note_time(&mut self, max: Option<TimeEntry>) {
         let Some(max) = max else { return };
@@ -307,6 +318,11 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    /// The entries of the offset index and of the time index.
+    pub(super) fn bytes(&self) -> (&[u8], &[u8]) {
+        (&self.offsets, &self.times)
+    }
+
     /// Writes them. The files are made even if there is no entry, as Kafka has them.
     pub(super) fn write(&self, dir: &Path, base: i64) -> io::Result<()> {
         for (kind, at, bytes) in [
@@ -319,6 +335,13 @@ impl Pending {
         }
         Ok(())
     }
+}
+
+/// All entries of an offset index, as many as one of a segment can have.
+pub(super) fn offset_entries(file: File) -> io::Result<Vec<OffsetEntry>> {
+    let mut bytes = Vec::new();
+    file.take(INDEX_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes.chunks_exact(OffsetEntry::BYTES).map(OffsetEntry::decode).collect())
 }
 
 /// Opens an index file for reading and writing, if it exists.
@@ -343,6 +366,8 @@ fn whole_entries<E: Entry>(bytes: u64) -> u32 {
 const BLOCK: usize = 4096;
 /// Offset entries in RAM at which the appender writes them out itself (13 MiB of log at Kafka's 4 KiB interval).
 const SPILL_AT: usize = 3_328;
+/// More than an index has of a segment of 2 GiB in steps of 512 bytes.
+const INDEX_BYTES_MAX: u64 = 32 << 20;
 /// Offset entries in RAM at which they are given up.
 const PENDING_MAX: usize = 16 * SPILL_AT;
 

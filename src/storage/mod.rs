@@ -22,9 +22,11 @@ pub mod manifest;
 mod mmap;
 mod pread;
 mod put;
+mod quarantine;
 mod recovery;
 pub mod retention;
 pub mod room;
+mod scan;
 mod segment;
 mod segment_file;
 #[cfg(test)]

@@ -5,9 +5,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -15,6 +16,7 @@ use super::files::FileCache;
 use super::index::{IndexTail, OffsetEntry, TimeEntry, floor};
 use super::layout::{FileKind, segment_file_in};
 use super::pread::Wait;
+use super::quarantine::{self, Bad};
 use super::segment_file::SegmentFile;
 use crate::types::Timestamp;
 use crate::types::time::NO_TIMESTAMP;
@@ -32,29 +34,28 @@ pub(super) struct Segment {
     facts: Mutex<Facts>,
     /// Held while index files are written, so that the writer and a checkpoint do not write the same entries.
     index_io: Mutex<()>,
-    bad: OnceLock<Bad>,
+    /// Stretches that are never served, sorted; and whether there are any, for those who only want to know that.
+    bad: Mutex<Vec<Bad>>,
+    is_bad: AtomicBool,
+    /// Whether the index files were made anew once: a second time would not help.
+    reindexed: AtomicBool,
 }
 
-/// A stretch of a segment that is never served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bad {
-    pub(super) from: u64,
-    /// Where sound batches go on; `u64::MAX` if they do not.
-    pub(super) to: u64,
-    /// The offset at `to`.
-    pub(super) resume: i64,
-    pub(super) why: &'static str,
+/// A place in a segment.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum At {
+    Offset(i64),
+    /// A batch boundary in the file.
+    Position(u64),
 }
 
-impl Bad {
-    /// Everything from a position on.
-    pub(super) fn rest(from: u64, why: &'static str) -> Self {
-        Self { from, to: u64::MAX, resume: i64::MAX, why }
-    }
-
-    pub(super) fn holds(&self, position: u64) -> bool {
-        (self.from..self.to).contains(&position)
-    }
+/// What can be read around a place, between damaged stretches.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Around {
+    pub(super) floor: u64,
+    pub(super) limit: u64,
+    /// The damaged stretch at `limit`; `None` if that is the segment's end.
+    pub(super) behind: Option<Bad>,
 }
 
 #[derive(Debug, Default)]
@@ -127,7 +128,9 @@ impl Segment {
             slot: Mutex::default(),
             facts: Mutex::new(facts),
             index_io: Mutex::new(()),
-            bad: OnceLock::new(),
+            bad: Mutex::default(),
+            is_bad: AtomicBool::new(false),
+            reindexed: AtomicBool::new(false),
         })
     }
 
@@ -161,22 +164,76 @@ impl Segment {
 
     /// `offset` as index entries have it. Offsets below the base count as the base.
     pub(super) fn relative(&self, offset: i64) -> u32 {
-        crate::types::offset::saturate_u32((offset - self.base).max(0))
+        crate::types::offset::saturate_u32(offset.saturating_sub(self.base).max(0))
     }
 
-    /// The stretch of the file that cannot be served, if there is one.
+    /// The first stretch of the file that is never served, if there is one.
     pub(super) fn bad(&self) -> Option<Bad> {
-        self.bad.get().copied()
+        if !self.is_bad.load(Ordering::Acquire) {
+            return None;
+        }
+        self.bad.lock().first().copied()
     }
 
-    /// Never serves this stretch. The first word on it counts.
-    pub(super) fn set_bad(&self, bad: Bad) {
-        let _ = self.bad.set(bad);
+    /// All of them, in order.
+    pub(super) fn all_bad(&self) -> Vec<Bad> {
+        if !self.is_bad.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        self.bad.lock().clone()
     }
 
-    /// How far batches can be read from the file's begin, of `size` bytes.
-    pub(super) fn sound(&self, size: u64) -> u64 {
-        self.bad().map_or(size, |bad| bad.from.min(size))
+    /// Whether nobody has made the index files anew yet; from now on somebody has.
+    pub(super) fn take_reindex(&self) -> bool {
+        !self.reindexed.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether the index files may be made anew.
+    pub(super) fn can_reindex(&self) -> bool {
+        !self.reindexed.load(Ordering::Relaxed)
+    }
+
+    /// Never serves this stretch.
+    pub(super) fn add_bad(&self, bad: Bad) {
+        quarantine::add(&mut self.bad.lock(), bad);
+        self.is_bad.store(true, Ordering::Release);
+    }
+
+    /// What of the file's first `size` bytes can be read, as stretches in order.
+    pub(super) fn sound_parts(&self, size: u64) -> Vec<Range<u64>> {
+        let mut parts = Vec::new();
+        let mut from = 0;
+        for bad in self.all_bad() {
+            parts.push(from..bad.from.min(size));
+            from = bad.to;
+        }
+        parts.push(from..size);
+        parts.retain(|part| part.start < part.end);
+        parts
+    }
+
+    /// The sound stretch around a place.
+    ///
+    /// # Errors
+    /// The damaged stretch that the place lies in.
+    pub(super) fn around(&self, at: At, size: u64) -> Result<Around, Bad> {
+        let mut around = Around { floor: 0, limit: size, behind: None };
+        for bad in self.all_bad() {
+            let (holds, is_before) = match at {
+                At::Offset(offset) => (bad.holds_offset(offset), bad.next <= offset),
+                At::Position(position) => (bad.holds(position), bad.to <= position),
+            };
+            if holds {
+                return Err(bad);
+            }
+            if !is_before {
+                around.limit = bad.from.min(size);
+                around.behind = Some(bad);
+                break;
+            }
+            around.floor = bad.to.min(size);
+        }
+        Ok(around)
     }
 
     /// The open file, opened if need be and if the caller may wait.

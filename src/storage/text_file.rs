@@ -15,6 +15,12 @@ pub enum TextFault {
         /// What it said.
         error: io::Error,
     },
+    /// A later release wrote it, and what it says is not known here.
+    #[error("{} has a later version than is known here", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+    },
     /// The content is not what Kafka or we write.
     #[error("{} is damaged: {why}", path.display())]
     Malformed {

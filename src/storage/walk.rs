@@ -19,6 +19,8 @@ pub(super) struct Walk<'a> {
     filled: usize,
     /// Length of the last batch: many small batches share a read, large ones are hopped over.
     last_len: u64,
+    /// The offset behind the last batch: offsets only rise.
+    next: i64,
 }
 
 /// Why a walk ended before its limit.
@@ -46,7 +48,7 @@ impl Step {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(file: &'a File, position: u64, limit: u64, wait: Wait) -> Self {
-        Self { file, wait, position, limit, buffer: [0; BUFFER], at: 0, filled: 0, last_len: u64::MAX }
+        Self { file, wait, position, limit, buffer: [0; BUFFER], at: 0, filled: 0, last_len: u64::MAX, next: i64::MIN }
     }
 
     /// The next batch; `None` at the limit.
@@ -58,15 +60,22 @@ impl<'a> Walk<'a> {
         if self.limit - position < HEADER_LEN as u64 {
             return Err(WalkFault::Bad(position, "the file ends inside a batch header"));
         }
-        let bytes = self.header_bytes(position).map_err(WalkFault::Io)?;
+        let bytes = self.header_bytes(position).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => WalkFault::Bad(position, "the file is shorter than it was"),
+            _ => WalkFault::Io(error),
+        })?;
         let header = BatchHeader::parse(bytes)
             .map_err(|_| WalkFault::Bad(position, "no batch header where one has to be"))?;
+        if header.last_offset_delta < 0 || header.base_offset < self.next {
+            return Err(WalkFault::Bad(position, "the batch's offsets do not follow on those before"));
+        }
         let step = Step { position, header };
         if step.end() > self.limit {
             return Err(WalkFault::Bad(position, "the batch is longer than what the file holds"));
         }
         self.last_len = step.end() - position;
         self.position = step.end();
+        self.next = step.header.next_offset();
         Ok(Some(step))
     }
 

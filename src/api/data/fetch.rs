@@ -490,7 +490,9 @@ async fn read_partition(
         outcome => outcome,
     };
     outcome.map_err(|error| {
-        if !matches!(error, ReadError::OutOfRange { .. } | ReadError::Gone) {
+        // The log itself tells of damage, and not each time.
+        let is_told = matches!(error, ReadError::OutOfRange { .. } | ReadError::Gone | ReadError::Damaged { .. });
+        if !is_told {
             tracing::error!(topic = %partition.topic(), partition = partition.id().partition, %error, "fetch failed");
         }
         errors::read_fault(&error)

@@ -8,6 +8,7 @@
 //!   <topic>-<n>/               one partition
 //!     partition.metadata       the topic's id
 //!     leader-epoch-checkpoint
+//!     damaged-ranges           what of it is never served, if anything is (ours)
 //!     <base, 20 digits>.log .index .timeindex .txnindex .snapshot .producers
 //!   <topic>-<n>.<id>-delete/   a deleted partition on its way out
 //!   <topic>-<n>.<id>-stray/    a directory that nobody knows; never served, never unlinked
@@ -36,6 +37,8 @@ pub const MANIFEST_DAMAGED: &str = "streamd.manifest.damaged";
 pub const PARTITION_METADATA: &str = "partition.metadata";
 /// A partition's leader epochs and where each began.
 pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
+/// The damaged stretches of a partition (ours).
+pub const QUARANTINE: &str = "damaged-ranges";
 /// Kafka's text checkpoints at the root, written at a clean stop for Kafka's own tools.
 pub const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 /// The first readable offsets, in Kafka's text form.

@@ -17,21 +17,31 @@ pub fn encode_partition_metadata(topic: TopicId) -> String {
 /// [`TextFault`] if it cannot be read or understood: then the directory's owner is unknown (2.2: it is stray).
 pub fn read_partition_metadata(dir: &Path) -> Result<Option<TopicId>, TextFault> {
     let path = dir.join(PARTITION_METADATA);
-    text_file::read(&path, SIZE_MAX, parse)
+    text_file::read(&path, SIZE_MAX, parse).map_err(|fault| match fault {
+        TextFault::Malformed { path, why } if why == NEWER => TextFault::Newer { path },
+        fault => fault,
+    })
 }
 
 fn parse(text: &str) -> Result<TopicId, &'static str> {
-    let (mut version, mut topic) = (None, None);
+    let (mut version, mut topic, mut stranger) = (None, None, false);
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         let (key, value) = line.split_once(':').ok_or("a line is not `key: value`")?;
         match key.trim() {
             "version" => version = Some(value.trim()),
             "topic_id" => topic = Some(value.trim()),
-            _ => return Err("a key is unknown"),
+            _ => stranger = true,
         }
     }
-    if version.ok_or("the version is missing")? != VERSION {
-        return Err("its version is newer than 0");
+    let version = version.ok_or("the version is missing")?;
+    if version.parse::<u32>().is_err() {
+        return Err("its version is no number");
+    }
+    if version != VERSION {
+        return Err(NEWER);
+    }
+    if stranger {
+        return Err("a key is unknown");
     }
     let id: TopicId =
         topic.ok_or("the topic id is missing")?.parse().map_err(|_| "the topic id is not valid")?;
@@ -42,6 +52,7 @@ fn parse(text: &str) -> Result<TopicId, &'static str> {
 }
 
 const VERSION: &str = "0";
+const NEWER: &str = "its version is newer than 0";
 /// More than any such file holds, in bytes; what lies behind is not read.
 const SIZE_MAX: u64 = 4096;
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Damage;
 use crate::storage::room::Room;
 use crate::types::TopicId;
 
@@ -90,14 +91,15 @@ pub enum ReadError {
     #[error("the bytes are not in memory")]
     NotResident,
     /// The bytes on disk are not what was written. The range stays in place, and is never served.
-    #[error("{} is damaged at byte {position}: {why}", file.display())]
+    #[error(
+        "{name}: offsets {} to {} are damaged ({}, byte {}: {}); `streamd repair {name}` gives them up",
+        damage.first, damage.next - 1, damage.file.display(), damage.position, damage.why
+    )]
     Damaged {
-        /// The file.
-        file: PathBuf,
-        /// Where in it.
-        position: u64,
-        /// In which way.
-        why: &'static str,
+        /// The partition, as its directory is named.
+        name: String,
+        /// Where and how far.
+        damage: Damage,
     },
     /// The partition's topic is deleted. Its files are gone, or are another topic's.
     #[error("the topic is deleted")]
@@ -130,6 +132,12 @@ pub enum OpenError {
         found: Option<TopicId>,
         /// The topic that was asked for.
         wanted: TopicId,
+    },
+    /// A later release wrote a file of the partition's: nothing was touched.
+    #[error("{} was written by a later release. Nothing was changed: start that one, or a later one", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
     },
     /// The file system refused.
     #[error("cannot open {}: {error}", path.display())]

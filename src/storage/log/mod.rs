@@ -4,6 +4,7 @@
 //! the shared [`Log`], which syncs, checkpoints and drops what is old. Readers, the committer and retention take only
 //! the log's small lock (segment list, ends), which is never held across I/O; the writer takes it to publish.
 
+mod damage;
 mod error;
 mod gather;
 mod read;
@@ -37,6 +38,7 @@ use crate::config::topic::TopicSettings;
 use crate::record::batch::BatchHeader;
 use crate::types::offset::non_negative;
 use crate::types::{Clock, Timestamp, TopicPartition};
+use damage::Watch;
 use state::{Dirty, Recent, SideFiles, State};
 use writer::Active;
 
@@ -130,6 +132,12 @@ pub struct Damage {
     pub file: PathBuf,
     /// The byte from which it is bad.
     pub position: u64,
+    /// The byte from which the file is good again; `None` if it is not.
+    pub end: Option<u64>,
+    /// The first offset that is lost with it.
+    pub first: i64,
+    /// The first offset behind it.
+    pub next: i64,
     /// In which way.
     pub why: &'static str,
 }
@@ -198,7 +206,17 @@ fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Ope
         next_serial: recovered.next_serial,
     };
     let segment_bytes = non_negative(spec.settings.segment_bytes);
-    let log = Log::new(spec.id, spec.topic, spec.dir, spec.files, spec.health, segment_bytes, state, side);
+    let log = Log::new(
+        spec.id,
+        spec.topic,
+        spec.dir,
+        spec.files,
+        spec.health,
+        segment_bytes,
+        state,
+        side,
+        Watch::new(spec.clock.clone()),
+    );
     let active = last.filter(|_| recovered.last_is_active).map(|segment| Active {
         position: segment.len(),
         reserved: 0,

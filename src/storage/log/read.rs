@@ -12,7 +12,8 @@ use super::{Log, LogSlice, Place, ReadBatches, ReadError};
 use crate::record::batch::BatchHeader;
 use crate::storage::layout::FileKind;
 use crate::storage::pread::Wait;
-use crate::storage::segment::{Bad, Segment};
+use crate::storage::quarantine::Bad;
+use crate::storage::segment::{At, Segment};
 use crate::storage::segment_file::SegmentFile;
 use crate::storage::walk::{Step, Walk, WalkFault};
 use crate::types::offset::saturate_u32;
@@ -87,7 +88,7 @@ pub(super) fn read(log: &Log, request: Request) -> Result<ReadBatches, ReadError
     let mut out = ReadBatches { slices: Vec::new(), bytes: 0, next: Place::nowhere(request.from) };
     let mut from = request.from;
     let mut hint = request.hint;
-    let mut gone = 0;
+    let (mut gone, mut met) = (0, 0);
     while from < upper && out.slices.len() < SLICES_MAX {
         let stretch = Stretch::of(&log.state.lock(), from, upper, hint);
         let Some(stretch) = stretch else { break };
@@ -98,6 +99,18 @@ pub(super) fn read(log: &Log, request: Request) -> Result<ReadBatches, ReadError
             Err(ReadError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound && gone < RETRIES => {
                 gone += 1;
                 log.readable_end(&Request { from, ..request })?;
+                continue;
+            }
+            Err(ReadError::Io { error, .. })
+                if error.kind() == io::ErrorKind::NotFound && out.slices.is_empty() =>
+            {
+                return Err(log.miss_file(&stretch.segment, stretch.next));
+            }
+            // Found on the way to an offset that is not in it.
+            Err(ReadError::Damaged { damage, .. })
+                if !(damage.first..damage.next).contains(&from) && met < DAMAGES_MET =>
+            {
+                met += 1;
                 continue;
             }
             // What was read before the fault is good.
@@ -133,34 +146,27 @@ fn read_stretch(
 ) -> Result<Option<Stop>, ReadError> {
     let segment = &stretch.segment;
     let wait = request.wait;
-    let bad = segment.bad();
-    let damaged = |bad: Bad| ReadError::damaged(segment, bad.from, bad.why);
-    if let Some(bad) = bad.filter(|bad| bad.from == 0 && bad.to == u64::MAX) {
-        return Err(damaged(bad));
+    if let Some(bad) = segment.bad().filter(Bad::is_all) {
+        return Err(log.damaged(segment, &bad));
     }
+    let at = stretch.start.map_or(At::Offset(from), At::Position);
+    let around = segment.around(at, stretch.size).map_err(|bad| log.damaged(segment, &bad))?;
     let file = segment.open(&log.files, wait).map_err(|error| ReadError::io(segment, error))?;
-    let finder = Finder { log, segment, file: &file, size: stretch.size, wait };
-    let start = match (stretch.start, bad) {
+    let finder = Finder { log, segment, file: &file, size: around.limit, wait };
+    let start = match (stretch.start, around.behind) {
         (Some(start), _) => Some(start),
-        (None, None) => finder.start_of(from, 0)?,
-        (None, Some(bad)) if from >= bad.resume => finder.start_of(from, bad.to)?,
-        // Not found before the bad stretch is in it.
+        (None, None) => finder.start_of(from, around.floor)?,
+        // Not found before the damaged stretch is in it.
         (None, Some(bad)) => {
-            let before = Finder { size: bad.from.min(stretch.size), ..finder };
-            Some(before.start_of(from, 0)?.ok_or_else(|| damaged(bad))?)
+            Some(finder.start_of(from, around.floor)?.ok_or_else(|| log.damaged(segment, &bad))?)
         }
     };
-    if let Some(bad) = bad.filter(|bad| start.is_some_and(|start| bad.holds(start))) {
-        return Err(damaged(bad));
-    }
     let Some(start) = start.filter(|start| *start < stretch.size) else {
         // Offsets at the segment's end that hold no batch: the next segment goes on.
         return Ok(Some(Stop { position: stretch.size, offset: stretch.next, is_end: true }));
     };
-    // A damaged stretch has no end that is known: what lies behind it is not what follows on.
-    let is_cut = bad.is_some_and(|bad| start < bad.from);
-    let size = if is_cut { segment.sound(stretch.size) } else { stretch.size };
-    let finder = Finder { size, ..finder };
+    // What lies behind a damaged stretch is not what follows on.
+    let is_cut = around.behind.is_some();
     let room = request.max_bytes.saturating_sub(out.bytes);
     let known = stretch.stop.filter(|stop| !is_cut && *stop > start);
     let mut stop = match known {
@@ -205,8 +211,16 @@ impl Finder<'_> {
     fn start_of(&self, offset: i64, floor: u64) -> Result<Option<u64>, ReadError> {
         let relative = self.segment.relative(offset);
         let near = self.near(|entry| entry <= relative)?.max(floor);
-        let step = self.first(near, |header| header.last_offset() >= offset)?;
-        Ok(step.map(|step| step.position))
+        let mut walked = 0;
+        let step = self.first(near, |header| {
+            walked += 1;
+            header.last_offset() >= offset
+        })?;
+        let position = step.map(|step| step.position);
+        if walked > WALK_BATCHES && position.unwrap_or(self.size) - near > WALK_BYTES {
+            self.miss_index()?;
+        }
+        Ok(position)
     }
 
     /// The position of a batch whose last offset, relative to the base, satisfies `below` (which holds for all before
@@ -220,8 +234,20 @@ impl Finder<'_> {
             Some(entry) if self.lands(u64::from(entry.position), entry.relative)? => {
                 Ok(u64::from(entry.position))
             }
-            _ => Ok(0),
+            Some(_) => self.miss_index().map(|()| 0),
+            None => Ok(0),
         }
+    }
+
+    /// The index led nowhere, or not near enough. It is made anew once, by whoever may wait for the disk.
+    pub(super) fn miss_index(&self) -> Result<(), ReadError> {
+        if self.segment.can_reindex() {
+            if self.wait == Wait::Never {
+                return Err(ReadError::NotResident);
+            }
+            self.log.reindex(self.segment);
+        }
+        Ok(())
     }
 
     /// Whether a batch with this last offset begins at `position`: indexes are hints.
@@ -229,18 +255,11 @@ impl Finder<'_> {
         if position >= self.size {
             return Ok(false);
         }
-        let landed = match Walk::new(self.file.log(), position, self.size, self.wait).next() {
-            Ok(Some(step)) => self.segment.relative(step.header.last_offset()) == relative,
-            Ok(None) | Err(WalkFault::Bad(..)) => false,
-            Err(WalkFault::Io(error)) => return Err(self.io(error)),
-        };
-        if !landed {
-            tracing::warn!(
-                file = %self.segment.path(FileKind::Index).display(), position,
-                "an index entry does not lead to its batch: walking the segment instead"
-            );
+        match Walk::new(self.file.log(), position, self.size, self.wait).next() {
+            Ok(Some(step)) => Ok(self.segment.relative(step.header.last_offset()) == relative),
+            Ok(None) | Err(WalkFault::Bad(..)) => Ok(false),
+            Err(WalkFault::Io(error)) => Err(self.io(error)),
         }
-        Ok(landed)
     }
 
     /// The first batch from `position` on for which `wanted` holds.
@@ -302,10 +321,12 @@ impl Finder<'_> {
         }
     }
 
+    /// What a walk that broke off means. Whoever may wait for the disk finds out how far the damage goes.
     pub(super) fn fault(&self, fault: WalkFault) -> ReadError {
         match fault {
             WalkFault::Io(error) => self.io(error),
-            WalkFault::Bad(position, why) => ReadError::damaged(self.segment, position, why),
+            WalkFault::Bad(..) if self.wait == Wait::Never => ReadError::NotResident,
+            WalkFault::Bad(position, why) => self.log.meet_damage(self.segment, self.file.log(), position, why),
         }
     }
 
@@ -334,16 +355,15 @@ impl ReadError {
         }
         Self::Io { file: segment.path(FileKind::Log), error }
     }
-
-    pub(super) fn damaged(segment: &Segment, position: u64, why: &'static str) -> Self {
-        let file = segment.path(FileKind::Log);
-        tracing::error!(file = %file.display(), position, why, "a damaged stretch of a log was asked for");
-        Self::Damaged { file, position, why }
-    }
 }
 
+/// A walk of more batches and bytes than these shows that the index lacks entries.
+const WALK_BATCHES: usize = 16;
+const WALK_BYTES: u64 = 128 << 10;
 /// Slices that one read answers with, however small the segments are.
 const SLICES_MAX: usize = 64;
+/// Damaged stretches that one read passes on its way.
+const DAMAGES_MET: usize = 16;
 /// Times that a read begins again because retention took the segment away.
 const RETRIES: usize = 3;
 /// A read of more than this looks into the index for its end instead of walking there, in bytes.

@@ -126,7 +126,9 @@ fn a_tail_read_looks_at_no_file() {
     assert_eq!((read.slices.len(), read.slices[0].position(), read.next.offset()), (1, position, 52));
     // Without the hint, and with a bound in between, it does.
     assert!(opened.reader.read(51, None, 1, 51, true).unwrap().slices.is_empty());
-    assert!(matches!(opened.reader.read(51, None, 1, 52, true), Err(ReadError::Damaged { .. })));
+    assert!(matches!(opened.reader.read(51, None, 1, 52, true), Err(ReadError::NotResident)));
+    assert!(matches!(opened.reader.read_blocking(50, None, 1, 52, true), Err(ReadError::Damaged { .. })));
+    assert_eq!(opened.reader.read_blocking(51, None, 1, 52, true).unwrap().next.offset(), 52);
 }
 
 #[test]

@@ -105,15 +105,14 @@ impl LogReader {
         each: &mut dyn FnMut(&BatchView<'_>) -> bool,
     ) -> Result<bool, ReadError> {
         let file = || segment_file_in(&self.log.dir, slice.file.base(), FileKind::Log);
-        let damaged =
-            |at: usize, why| ReadError::Damaged { file: file(), position: slice.position + at as u64, why };
         buffer.resize(slice.len(), 0);
         slice.read_into(0, buffer).map_err(|error| ReadError::Io { file: file(), error })?;
         let mut at = 0;
         while let Some(rest) = buffer.get(at..).filter(|rest| !rest.is_empty()) {
-            let batch = BatchView::parse(rest).map_err(|_| damaged(at, "no batch where one has to be"))?;
+            let batch = BatchView::parse(rest)
+                .map_err(|_| self.met_in(slice, at, "no batch where one has to be"))?;
             if !batch.crc_ok() {
-                return Err(damaged(at, "the CRC of the batch does not match"));
+                return Err(self.met_in(slice, at, "the CRC of the batch does not match"));
             }
             if !each(&batch) {
                 return Ok(false);
@@ -121,6 +120,19 @@ impl LogReader {
             at += batch.bytes().len();
         }
         Ok(true)
+    }
+
+    /// Bytes of a slice are not what was written.
+    fn met_in(&self, slice: &LogSlice, at: usize, why: &'static str) -> ReadError {
+        let base = slice.file.base();
+        let segment = self.log.state.lock().segments.iter().find(|segment| segment.base() == base).cloned();
+        match segment {
+            Some(segment) => self.log.meet_damage(&segment, slice.file.log(), slice.position + at as u64, why),
+            None => ReadError::Io {
+                file: segment_file_in(&self.log.dir, base, FileKind::Log),
+                error: std::io::Error::new(std::io::ErrorKind::InvalidData, why),
+            },
+        }
     }
 
     /// The largest epoch at or below `epoch`, and where it ends (S87); `None` if the log knows none. An epoch under

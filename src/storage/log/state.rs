@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use super::damage::Watch;
 use super::{AppendError, Place};
 use crate::storage::epochs::Epochs;
 use crate::storage::files::FileCache;
@@ -40,6 +41,7 @@ pub struct Log {
     failed: OnceLock<Arc<io::Error>>,
     sync_mark: SyncMark,
     checkpoint_mark: CheckpointMark,
+    pub(super) watch: Watch,
 }
 
 /// What the small lock guards. It is never held across I/O.
@@ -184,6 +186,7 @@ impl Log {
         segment_bytes: usize,
         state: State,
         side: SideFiles,
+        watch: Watch,
     ) -> Arc<Self> {
         Arc::new(Self {
             id,
@@ -200,6 +203,7 @@ impl Log {
             failed: OnceLock::new(),
             sync_mark: SyncMark::default(),
             checkpoint_mark: CheckpointMark::default(),
+            watch,
         })
     }
 

@@ -1,6 +1,7 @@
 //! Offsets by time, exact to the record (S85, S86): the time index narrows the search, batch headers narrow it further,
 //! and the records of one batch decide.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::read::Finder;
@@ -11,7 +12,7 @@ use crate::storage::layout::FileKind;
 use crate::storage::pread::{Wait, read_full};
 use crate::storage::segment::Segment;
 use crate::storage::segment_file::SegmentFile;
-use crate::storage::walk::Step;
+use crate::storage::walk::{Step, WalkFault};
 use crate::types::Timestamp;
 use crate::types::time::NO_TIMESTAMP;
 
@@ -29,7 +30,8 @@ pub struct TimedOffset {
 /// A segment with the bounds that a search by time keeps to.
 struct Searched {
     segment: Arc<Segment>,
-    size: u64,
+    /// What of it can be read. A search passes over what is damaged.
+    parts: Vec<Range<u64>>,
     /// The first offset behind it, or the search's upper bound if that is lower.
     next: i64,
     /// Whether the upper bound lies inside.
@@ -44,6 +46,10 @@ impl LogReader {
     /// # Errors
     /// [`ReadError`].
     pub fn offset_for_time(&self, target: Timestamp, upper: i64) -> Result<Option<TimedOffset>, ReadError> {
+        past_damage(|| self.first_at_or_after(target, upper))
+    }
+
+    fn first_at_or_after(&self, target: Timestamp, upper: i64) -> Result<Option<TimedOffset>, ReadError> {
         let start = self.start();
         for searched in self.searched(upper) {
             if searched.max < target || searched.next <= start {
@@ -63,6 +69,10 @@ impl LogReader {
     /// # Errors
     /// [`ReadError`].
     pub fn max_timestamp(&self, upper: i64) -> Result<Option<TimedOffset>, ReadError> {
+        past_damage(|| self.first_of_max(upper))
+    }
+
+    fn first_of_max(&self, upper: i64) -> Result<Option<TimedOffset>, ReadError> {
         let mut segments = self.searched(upper);
         for searched in segments.iter_mut().filter(|searched| searched.is_cut) {
             searched.max = self.max_below(searched)?;
@@ -81,6 +91,7 @@ impl LogReader {
         }
     }
 
+    /// The segments below `upper` of which anything can be read.
     fn searched(&self, upper: i64) -> Vec<Searched> {
         let state = self.log().state.lock();
         let upper = upper.min(state.end.offset);
@@ -91,13 +102,14 @@ impl LogReader {
                 let next = state.next_of(nth);
                 let size = if is_last { state.end.position } else { segment.len() };
                 Searched {
-                    size: segment.sound(size),
+                    parts: segment.sound_parts(size),
                     segment: segment.clone(),
                     next: next.min(upper),
                     is_cut: upper < next,
                     max: segment.facts().max_timestamp,
                 }
             })
+            .filter(|searched: &Searched| !searched.parts.is_empty())
             .collect()
     }
 
@@ -109,33 +121,44 @@ impl LogReader {
         wanted: impl Fn(&TimedOffset) -> bool,
     ) -> Result<Option<TimedOffset>, ReadError> {
         let file = self.open(searched)?;
-        let finder = self.finder(searched, &file);
-        let mut position = self.near_time(searched, &finder, |entry| entry.timestamp <= target)?;
-        loop {
-            let step = finder.first(position, |header| header.max_timestamp >= target)?;
-            let Some(step) = step.filter(|step| step.header.base_offset < searched.next) else {
-                return Ok(None);
+        for part in &searched.parts {
+            let finder = self.finder(searched, &file, part);
+            let mut position = match searched.parts.as_slice() {
+                [_whole] => self.near_time(searched, &finder, |entry| entry.timestamp <= target)?,
+                _ => part.start,
             };
-            if let Some(found) = first_record(&finder, &step, &wanted)? {
-                return Ok(Some(found));
+            loop {
+                let step = finder.first(position, |header| header.max_timestamp >= target)?;
+                let Some(step) = step else { break };
+                if step.header.base_offset >= searched.next {
+                    return Ok(None);
+                }
+                if let Some(found) = first_record(&finder, &step, &wanted)? {
+                    return Ok(Some(found));
+                }
+                position = step.end();
             }
-            position = step.end();
         }
+        Ok(None)
     }
 
     /// The largest timestamp of the segment's batches below its bound.
     fn max_below(&self, searched: &Searched) -> Result<Timestamp, ReadError> {
         let file = self.open(searched)?;
-        let finder = self.finder(searched, &file);
         let mut max = NO_TIMESTAMP;
         let next = searched.next;
-        finder.first(0, |header| {
-            let below = header.next_offset() <= next;
-            if below {
-                max = max.max(header.max_timestamp);
+        for part in &searched.parts {
+            let past = self.finder(searched, &file, part).first(part.start, |header| {
+                let below = header.next_offset() <= next;
+                if below {
+                    max = max.max(header.max_timestamp);
+                }
+                !below
+            })?;
+            if past.is_some() {
+                break;
             }
-            !below
-        })?;
+        }
         Ok(max)
     }
 
@@ -167,6 +190,9 @@ impl LogReader {
             segment.relative(step.header.last_offset()) == entry.relative
                 && step.header.max_timestamp == entry.timestamp
         });
+        if found.is_none() {
+            finder.miss_index()?;
+        }
         Ok(found.map_or(0, |step| step.position))
     }
 
@@ -175,15 +201,27 @@ impl LogReader {
         file.map_err(|error| ReadError::io(&searched.segment, error))
     }
 
-    fn finder<'a>(&'a self, searched: &'a Searched, file: &'a Arc<SegmentFile>) -> Finder<'a> {
-        Finder {
-            log: self.log(),
-            segment: &searched.segment,
-            file,
-            size: searched.size,
-            wait: Wait::MayBlock,
+    fn finder<'a>(
+        &'a self,
+        searched: &'a Searched,
+        file: &'a Arc<SegmentFile>,
+        part: &Range<u64>,
+    ) -> Finder<'a> {
+        let segment = &searched.segment;
+        Finder { log: self.log(), segment, file, size: part.end, wait: Wait::MayBlock }
+    }
+}
+
+/// Searches again when damage was met: it is known now, and is passed over.
+fn past_damage<T>(search: impl Fn() -> Result<T, ReadError>) -> Result<T, ReadError> {
+    let mut outcome = search();
+    for _ in 0..DAMAGES_MET {
+        match outcome {
+            Err(ReadError::Damaged { .. }) => outcome = search(),
+            other => return other,
         }
     }
+    outcome
 }
 
 /// The first record of the batch that `wanted` accepts.
@@ -196,7 +234,7 @@ fn first_record(
     let mut bytes = vec![0; step.header.total_len()];
     read_full(finder.file.log(), step.position, &mut bytes, Wait::MayBlock)
         .map_err(|error| finder.io(error))?;
-    let damaged = |why| ReadError::damaged(finder.segment, step.position, why);
+    let damaged = |why| finder.fault(WalkFault::Bad(step.position, why));
     let batch = BatchView::parse(&bytes).map_err(|_| damaged("no batch where one has to be"))?;
     let records =
         batch.records(RECORDS_BYTES_MAX).map_err(|_| damaged("the records cannot be decompressed"))?;
@@ -211,6 +249,8 @@ fn first_record(
     Ok(None)
 }
 
+/// Damaged stretches that one search may find.
+const DAMAGES_MET: usize = 16;
 /// What the records of one batch may take once decompressed, in bytes.
 const RECORDS_BYTES_MAX: usize = 256 << 20;
 

@@ -52,6 +52,18 @@ impl Header {
         bytes
     }
 
+    /// The format of a manifest that a later release wrote: its header is as long as ours and checksummed alike, so that
+    /// a flipped bit is not taken for news.
+    pub(super) fn newer_format(bytes: &[u8]) -> Option<u32> {
+        let mut input = Input(bytes.get(..HEADER_LEN)?);
+        if input.take(8)? != MAGIC {
+            return None;
+        }
+        let version = input.u32().filter(|version| *version > VERSION)?;
+        input.take(HEADER_LEN - 16)?;
+        (bytes.get(..HEADER_LEN - 4).map(crc32c::crc32c) == input.u32()).then_some(version)
+    }
+
     /// # Errors
     /// In which way the bytes are not a header of ours.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
@@ -392,7 +404,8 @@ impl<'a> Input<'a> {
 pub(super) const HEADER_LEN: usize = 28;
 pub(super) const FRAME_HEAD_LEN: usize = 20;
 const MAGIC: [u8; 8] = *b"streamdM";
-const VERSION: u32 = 1;
+/// What later formats keep: the header's length, its version's place and its checksum.
+pub(super) const VERSION: u32 = 1;
 const FRAME_MARK: [u8; 4] = [0xa5, 0x5a, b'm', b'f'];
 /// A frame is sealed once it is this long: rows share their topic's name within one, and a bad one costs no more.
 const FRAME_BYTES_AIM: usize = 64 * 1024;

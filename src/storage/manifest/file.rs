@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
 
-use super::codec::{Encoder, HEADER_LEN, Record};
+use super::codec::{Encoder, HEADER_LEN, Header, Record, VERSION};
 use super::load::{Loaded, Rows, load, snapshot};
 use super::{Checkpoint, PartitionRow, Verdict};
 use crate::storage::checkpoint::temp_path;
@@ -47,13 +47,16 @@ impl WriteFault {
 /// Opens the directory's manifest, or writes a new one from what can be had of the old.
 pub(super) fn open(dir: &Path) -> io::Result<(Option<ManifestFile>, Loaded)> {
     let path = dir.join(MANIFEST);
-    // What a crash left of a rewrite only takes space. Usually there is nothing.
-    let _ = fs::remove_file(temp_path(&path));
     let mut found = match read(&path) {
-        Ok(Some(bytes)) => load(&bytes),
+        Ok(Some(bytes)) => {
+            refuse_newer(&path, &bytes)?;
+            load(&bytes)
+        }
         Ok(None) => Loaded::empty(Verdict::Missing),
         Err(error) => Loaded::empty(Verdict::Damaged(format!("it cannot be read: {error}"))),
     };
+    // What a crash left of a rewrite only takes space. Usually there is nothing.
+    let _ = fs::remove_file(temp_path(&path));
     match &found.verdict {
         Verdict::Clean | Verdict::Unclean => {
             let file = ManifestFile::reopen(&path, &found)?;
@@ -72,6 +75,19 @@ pub(super) fn open(dir: &Path) -> io::Result<(Option<ManifestFile>, Loaded)> {
         }
         Err(WriteFault::Final(error)) => Err(error),
     }
+}
+
+/// A later release's manifest is no damaged one: nothing is touched.
+fn refuse_newer(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let Some(format) = Header::newer_format(bytes) else { return Ok(()) };
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!(
+            "{} was written by a later streamd (format {format}; this one knows up to {VERSION}). Nothing was changed: \
+             start that release, or a later one",
+            path.display()
+        ),
+    ))
 }
 
 /// Gives the partitions in the data directory that have no row one that vouches for nothing. It stays until their next

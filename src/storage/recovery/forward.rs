@@ -9,12 +9,13 @@ use std::sync::Arc;
 use rustix::fs::Advice;
 
 use super::listing::LogFile;
-use super::scan::{Found, Rules, Scanned, scan};
 use super::{Recovery, set_aside};
 use crate::storage::index::{IndexTail, OffsetEntry};
 use crate::storage::layout::{FileKind, segment_file_in};
 use crate::storage::log::Replay;
-use crate::storage::segment::{Bad, Facts, Segment};
+use crate::storage::quarantine::Bad;
+use crate::storage::scan::{Found, Rules, Scanned, scan};
+use crate::storage::segment::{Facts, Segment};
 use crate::types::offset::{NO_EPOCH, non_negative, saturate_u32};
 
 /// Where reading forward goes on after a segment.
@@ -54,7 +55,18 @@ impl Recovery<'_> {
         facts.max_timestamp = self.checkpoint.max_timestamp;
         let segment = Segment::new(base, serial, self.spec.dir.clone(), len, facts);
         let why = if log.is_none() { "the file is missing" } else { "the file is shorter than it was" };
-        self.damage(&segment, Bad::rest(len, why));
+        // Batches that end on a boundary count; what is behind the last one was there and is not.
+        match log {
+            Some(_) => {
+                let file = File::open(segment.path(FileKind::Log))?;
+                let end = (self.checkpoint.position, self.checkpoint.offset);
+                self.quarantine(&segment, &file, end, len, why)?;
+            }
+            None => {
+                let next = self.checkpoint.offset;
+                self.damage(&segment, Bad { from: 0, to: u64::MAX, first: base, next, why });
+            }
+        }
         self.segments.push(segment);
         self.last_is_active = false;
         Ok(self.next_segment(base, self.end))
@@ -81,13 +93,13 @@ impl Recovery<'_> {
             next: self.end.max(base),
             exact: !self.manifest_lost || is_last,
             epoch: self.epochs.last().unwrap_or(NO_EPOCH),
+            limit: i64::MAX,
         };
         if base == self.checkpoint.segment
             && let Some(bad) = self.misses_checkpoint(&segment, &file)?
         {
-            let at = self.checkpoint;
-            let why = "a batch that was durable is not there";
-            self.damage(&segment, Bad { from: bad, to: at.position, resume: at.offset, why });
+            let end = (self.checkpoint.position, self.checkpoint.offset);
+            self.quarantine(&segment, &file, end, bad, "a batch that was durable is not there")?;
         }
         let scanned = self.scan_segment(&segment, &file, position, log.len, rules, replay)?;
         segment.commit(scanned.end);
@@ -97,7 +109,9 @@ impl Recovery<'_> {
         self.end = scanned.next;
         let after = self.after(&segment, &scanned);
         let goes_on = matches!(after, After::Segment(_));
-        self.last_is_active = !goes_on;
+        // What is missing at a file's end leaves no place to go on in it.
+        let is_open_ended = segment.all_bad().last().is_some_and(|bad| bad.to == u64::MAX);
+        self.last_is_active = !goes_on && !is_open_ended;
         if !goes_on && (scanned.end < log.len || log.has_reserve()) {
             // Frees what was reserved behind the end, too.
             file.set_len(scanned.end)?;
@@ -135,10 +149,61 @@ impl Recovery<'_> {
             facts.max_relative = known.map(|last| last.relative);
         }
         let serial = self.next_serial();
-        Ok(Segment::new(base, serial, self.spec.dir.clone(), log.len, facts))
+        let segment = Segment::new(base, serial, self.spec.dir.clone(), log.len, facts);
+        self.add_known_damage(&segment);
+        Ok(segment)
     }
 
+    /// Reads the segment's batches from `position` to the end of what is valid, past what is known to be damaged.
     fn scan_segment(
+        &mut self,
+        segment: &Segment,
+        file: &File,
+        position: u64,
+        len: u64,
+        mut rules: Rules,
+        replay: &mut dyn FnMut(Replay<'_>) -> bool,
+    ) -> io::Result<Scanned> {
+        let mut from = position;
+        let mut batches = 0;
+        loop {
+            let known = segment.all_bad().into_iter().find(|bad| bad.from >= from);
+            let to = known.map_or(len, |bad| bad.from.min(len));
+            let mut scanned = self.scan_part(segment, file, from, to, rules, replay)?;
+            scanned.batches += batches;
+            let bad = match (scanned.stop, known) {
+                (None, None) => return Ok(scanned),
+                (None, Some(bad)) => bad,
+                (Some(why), _) => match self.damage_behind_which_all_is_valid(segment, file, &scanned, why)? {
+                    Some(bad) => bad,
+                    None => return Ok(scanned),
+                },
+            };
+            if bad.to >= len {
+                return Ok(Scanned { end: len, next: bad.next, stop: None, ..scanned });
+            }
+            (from, batches) = (bad.to, scanned.batches);
+            (rules.next, rules.epoch) = (bad.next, scanned.epoch);
+        }
+    }
+
+    /// Without the manifest nobody knows what was durable: bad bytes that a valid segment follows are damage.
+    fn damage_behind_which_all_is_valid(
+        &mut self,
+        segment: &Segment,
+        file: &File,
+        scanned: &Scanned,
+        why: &'static str,
+    ) -> io::Result<Option<Bad>> {
+        if !self.manifest_lost {
+            return Ok(None);
+        }
+        let Some(next) = self.valid_segment_behind(segment.base()) else { return Ok(None) };
+        self.quarantine(segment, file, (segment.len(), next), scanned.end, why)?;
+        Ok(segment.all_bad().into_iter().find(|bad| bad.holds(scanned.end)))
+    }
+
+    fn scan_part(
         &mut self,
         segment: &Segment,
         file: &File,
@@ -171,19 +236,10 @@ impl Recovery<'_> {
     }
 
     /// Where the log goes on behind what was read of a segment.
-    fn after(&mut self, segment: &Arc<Segment>, scanned: &Scanned) -> After {
-        let Some(why) = scanned.stop else { return self.next_segment(segment.base(), scanned.next) };
-        if !self.manifest_lost {
-            return After::End;
-        }
-        // Without the manifest nobody knows what was durable: bad bytes that a valid segment follows are damage.
-        match self.valid_segment_behind(segment.base()) {
-            Some(next) => {
-                self.damage(segment, Bad::rest(scanned.end, why));
-                segment.commit(scanned.end);
-                After::Segment(next)
-            }
-            None => After::End,
+    fn after(&self, segment: &Segment, scanned: &Scanned) -> After {
+        match scanned.stop {
+            Some(_) => After::End,
+            None => self.next_segment(segment.base(), scanned.next),
         }
     }
 
@@ -215,7 +271,7 @@ impl Recovery<'_> {
         behind.into_iter().find_map(|(base, log)| {
             let file = File::open(segment_file_in(self.dir(), base, FileKind::Log)).ok()?;
             let rules =
-                Rules { base, next: base, exact: false, epoch: self.epochs.last().unwrap_or(NO_EPOCH) };
+                Rules { base, next: base, exact: false, epoch: self.epochs.last().unwrap_or(NO_EPOCH), limit: i64::MAX };
             let scanned = scan(&file, 0, log.len, rules, &mut self.buffer, &mut |_| {}).ok()?;
             (scanned.batches > 0).then_some(base)
         })

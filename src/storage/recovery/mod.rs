@@ -8,7 +8,6 @@
 mod forward;
 mod listing;
 mod producers;
-mod scan;
 mod trusted;
 
 use std::fs::{self, File};
@@ -19,6 +18,7 @@ use std::sync::Arc;
 use super::checkpoint::read_epochs;
 use super::epochs::Epochs;
 use super::health::DirHealth;
+use super::index::{IndexTail, offset_entries};
 use super::layout::{
     FileKind, LEADER_EPOCHS, PARTITION_METADATA, encode_partition_metadata, read_partition_metadata,
 };
@@ -26,9 +26,12 @@ use super::log::{Damage, OpenError, OpenSpec, RecoveryReport, Replay};
 use super::manifest::{Checkpoint, PartitionRow};
 use super::pread::Wait;
 use super::put::put;
-use super::segment::{Bad, Segment};
+use super::quarantine::{self, Bad, Quarantine, Span, locate};
+use super::segment::{Facts, Segment};
+use super::segment_file::SegmentFile;
 use super::text_file::TextFault;
-use super::walk::Walk;
+use super::walk::{Step, Walk, WalkFault};
+use crate::types::time::NO_TIMESTAMP;
 use listing::Listing;
 
 /// What opening a log's files came to.
@@ -64,6 +67,8 @@ pub(super) fn recover(
     let began = spec.clock.monotonic();
     let mut recovery = Recovery::new(spec);
     if spec.row.is_some() || spec.dir.is_dir() {
+        recovery.known_damage = quarantine::load(&spec.dir);
+        recovery.written_damage = recovery.known_damage.clone();
         if spec.clean && recovery.take_row()? {
             recovery.report.clean = true;
             recovery.load_producers(replay)?;
@@ -87,6 +92,10 @@ struct Recovery<'a> {
     /// partition without any row was never checkpointed, so nothing of it was ever compacted or known to be durable.
     manifest_lost: bool,
     listing: Listing,
+    /// Damaged stretches that were written down, by segment.
+    known_damage: Quarantine,
+    /// As it stands in the file.
+    written_damage: Quarantine,
     report: RecoveryReport,
     segments: Vec<Arc<Segment>>,
     serial: u32,
@@ -113,6 +122,8 @@ impl<'a> Recovery<'a> {
             manifest_lost: spec.row.is_some() && row.is_none(),
             row,
             listing: Listing::default(),
+            known_damage: Quarantine::new(),
+            written_damage: Quarantine::new(),
             report: RecoveryReport::default(),
             segments: Vec::new(),
             serial: 0,
@@ -167,6 +178,7 @@ impl<'a> Recovery<'a> {
         let found = match read_partition_metadata(self.dir()) {
             Ok(Some(id)) if id == wanted => return Ok(()),
             Ok(found) => found,
+            Err(TextFault::Newer { path }) => return Err(OpenError::Newer { path }),
             Err(TextFault::Io { path, error }) => return Err(OpenError::Io { path, error }),
             Err(fault @ TextFault::Malformed { .. }) => {
                 tracing::warn!(%fault, "cannot tell from the directory whose it is");
@@ -197,21 +209,76 @@ impl<'a> Recovery<'a> {
         self.epochs = self.epochs_on_disk.clone();
         self.epochs.truncate_end(self.checkpoint.offset);
         if self.epochs.is_empty() {
-            for (segment, size) in self.below_checkpoint() {
-                let file = File::open(segment.path(FileKind::Log))?;
-                let mut walk = Walk::new(&file, 0, size, Wait::MayBlock);
-                while let Ok(Some(step)) = walk.next() {
-                    self.epochs.note(step.header.partition_leader_epoch, step.header.base_offset);
-                }
+            let mut found = Epochs::default();
+            self.walk_below_checkpoint(i64::MIN, &mut |_, step| {
+                found.note(step.header.partition_leader_epoch, step.header.base_offset);
+            })?;
+            self.epochs = found;
+        }
+        Ok(())
+    }
+
+    /// Walks over the batches that the checkpoint vouches for, in segments that reach past `from`. What breaks the walk
+    /// is damage, and the walk goes on behind it.
+    fn walk_below_checkpoint(
+        &mut self,
+        from: i64,
+        each: &mut dyn FnMut(&SegmentFile, &Step),
+    ) -> io::Result<()> {
+        let mut segments: Vec<(Arc<Segment>, u64)> =
+            self.segments.iter().map(|segment| (segment.clone(), segment.len())).collect();
+        if !self.report.clean && self.checkpoint.position > 0 {
+            // The checkpoint's own segment comes to the list when it is read forward.
+            let serial = self.next_serial();
+            let base = self.checkpoint.segment;
+            let len = self.listing.logs.get(&base).map_or(0, |log| log.len);
+            let facts = Facts::new(IndexTail::unloaded(), NO_TIMESTAMP);
+            let segment = Segment::new(base, serial, self.spec.dir.clone(), len, facts);
+            self.add_known_damage(&segment);
+            segments.push((segment, self.checkpoint.position.min(len)));
+        }
+        let ends: Vec<i64> =
+            segments.iter().map(|(segment, _)| segment.base()).skip(1).chain([self.checkpoint.offset]).collect();
+        for ((segment, size), next) in segments.into_iter().zip(ends) {
+            if next > from && size > 0 && !segment.bad().is_some_and(|bad| bad.is_all()) {
+                self.walk_segment((&segment, size, next), from, each)?;
             }
         }
         Ok(())
     }
 
-    /// The segments, or parts of them, that the checkpoint vouches for.
-    fn below_checkpoint(&self) -> Vec<(Arc<Segment>, u64)> {
-        let parts = self.segments.iter().map(|segment| (segment.clone(), segment.sound(segment.len())));
-        parts.filter(|(_, size)| *size > 0).collect()
+    fn walk_segment(
+        &mut self,
+        (segment, size, next): (&Arc<Segment>, u64, i64),
+        from: i64,
+        each: &mut dyn FnMut(&SegmentFile, &Step),
+    ) -> io::Result<()> {
+        let file = segment.open(&self.spec.files, Wait::MayBlock)?;
+        let relative = segment.relative(from);
+        let near =
+            segment.floor(&file, &self.spec.files, Wait::MayBlock, |entry| entry.relative <= relative)?;
+        let mut at = near.map_or(0, |entry| u64::from(entry.position));
+        while let Some(part) = segment.sound_parts(size).into_iter().find(|part| at < part.end) {
+            let mut walk = Walk::new(file.log(), at.max(part.start), part.end, Wait::MayBlock);
+            let broken = loop {
+                match walk.next() {
+                    Ok(Some(step)) => each(&file, &step),
+                    Ok(None) => break None,
+                    Err(WalkFault::Io(error)) => return Err(error),
+                    Err(WalkFault::Bad(position, why)) => break Some((position, why)),
+                }
+            };
+            at = match broken {
+                // An index that leads nowhere shows as a walk that breaks at once: then from the front.
+                Some((position, _)) if position == at && at > part.start => part.start,
+                Some((position, why)) => {
+                    self.quarantine(segment, file.log(), (size, next), position, why)?;
+                    segment.all_bad().iter().find(|bad| bad.to > position).map_or(size, |bad| bad.to)
+                }
+                None => part.end,
+            };
+        }
+        Ok(())
     }
 
     fn next_serial(&mut self) -> u32 {
@@ -219,11 +286,60 @@ impl<'a> Recovery<'a> {
         self.serial
     }
 
+    /// Gives a segment the damage that was written down for it.
+    fn add_known_damage(&self, segment: &Segment) {
+        self.known_damage.get(&segment.base()).into_iter().flatten().for_each(|bad| segment.add_bad(*bad));
+    }
+
+    /// Finds out how far damage goes that was met at `met`, and never serves it. `end` is where the segment has to end,
+    /// and the offset behind it.
+    fn quarantine(
+        &mut self,
+        segment: &Segment,
+        file: &File,
+        end: (u64, i64),
+        met: u64,
+        why: &'static str,
+    ) -> io::Result<()> {
+        let entries = match File::open(segment.path(FileKind::Index)) {
+            Ok(file) => offset_entries(file)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let bads = segment.all_bad();
+        let before = bads.iter().rfind(|bad| bad.to <= met);
+        let from = before.map_or((0, segment.base()), |bad| (bad.to, bad.next));
+        let span = Span { base: segment.base(), from, to: end };
+        let found = locate(file, &entries, span, met, why)?;
+        let rest = Bad { from: met, to: end.0, first: end.1, next: end.1, why };
+        self.damage(segment, found.unwrap_or(rest));
+        Ok(())
+    }
+
     fn damage(&mut self, segment: &Segment, bad: Bad) {
-        segment.set_bad(bad);
-        let (file, position, why) = (segment.path(FileKind::Log), bad.from, bad.why);
-        tracing::error!(file = %file.display(), position, why, "damage below what was durable: kept, and not served");
-        self.report.damage.push(Damage { file, position, why });
+        segment.add_bad(bad);
+        // Found again below when the walk was over a segment that is not in the list yet.
+        quarantine::add(self.known_damage.entry(segment.base()).or_default(), bad);
+    }
+
+    /// Reports what is damaged, and writes it down if that is news.
+    fn report_damage(&mut self, end: i64, written: &Quarantine) {
+        let mut all = Quarantine::new();
+        for segment in &self.segments {
+            let bads: Vec<Bad> = segment.all_bad().into_iter().filter(|bad| bad.next <= end).collect();
+            self.report.damage.extend(bads.iter().map(|bad| Damage::of(segment, bad)));
+            if !bads.is_empty() {
+                all.insert(segment.base(), bads);
+            }
+        }
+        let places = |all: &Quarantine| -> Vec<_> {
+            all.iter().flat_map(|(base, bads)| bads.iter().map(move |bad| (*base, bad.from, bad.to))).collect()
+        };
+        if places(&all) != places(written)
+            && let Err(error) = quarantine::save(self.dir(), &all)
+        {
+            tracing::warn!(dir = %self.dir().display(), %error, "cannot write down what is damaged: the next start finds it again");
+        }
     }
 
     fn fault(&self, error: io::Error) -> OpenError {
@@ -263,6 +379,8 @@ impl<'a> Recovery<'a> {
         let start = self.log_start().max(first);
         let known = self.known_end();
         let end = self.end.max(known).max(start);
+        let written = std::mem::take(&mut self.written_damage);
+        self.report_damage(end, &written);
         self.last_is_active &= end == self.end;
         let mut durable =
             if self.report.clean || self.segments.is_empty() { end } else { known.clamp(first, end) };

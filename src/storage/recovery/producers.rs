@@ -11,7 +11,8 @@ use crate::record::batch::BatchHeader;
 use crate::storage::layout::{FileKind, segment_file_in};
 use crate::storage::log::{OpenError, Replay};
 use crate::storage::pread::{Wait, read_full};
-use crate::storage::walk::{Step, Walk};
+use crate::storage::segment_file::SegmentFile;
+use crate::storage::walk::Step;
 
 impl Recovery<'_> {
     /// Hands the producer file over, and the batches between it and the checkpoint.
@@ -61,41 +62,17 @@ impl Recovery<'_> {
 
     /// Replays the batches from the producer file to the checkpoint, by their headers.
     fn replay_headers(&mut self, replay: &mut dyn FnMut(Replay<'_>) -> bool) -> std::io::Result<()> {
-        let mut parts = self.below_checkpoint();
-        if !self.report.clean && self.checkpoint.position > 0 {
-            // The checkpoint's own segment comes to the list when it is read forward.
-            let serial = self.next_serial();
-            let len = self.listing.logs.get(&self.checkpoint.segment).map_or(0, |log| log.len);
-            let facts = crate::storage::segment::Facts::new(crate::storage::index::IndexTail::unloaded(), -1);
-            let base = self.checkpoint.segment;
-            let segment =
-                crate::storage::segment::Segment::new(base, serial, self.spec.dir.clone(), len, facts);
-            parts.push((segment, self.checkpoint.position.min(len)));
-        }
-        let bases: Vec<i64> =
-            parts.iter().map(|(segment, _)| segment.base()).skip(1).chain([i64::MAX]).collect();
-        for ((segment, size), next) in parts.into_iter().zip(bases) {
-            if next <= self.replay_from || size == 0 {
-                continue;
+        let from = self.replay_from;
+        self.walk_below_checkpoint(from, &mut |file, step| {
+            if step.header.last_offset() >= from {
+                let control = control_batch(file, step);
+                replay(Replay::Batch { header: &step.header, control: control.as_deref() });
             }
-            let file = segment.open(&self.spec.files, Wait::MayBlock)?;
-            let relative = segment.relative(self.replay_from);
-            let near =
-                segment.floor(&file, &self.spec.files, Wait::MayBlock, |entry| entry.relative <= relative)?;
-            let near = near.map_or(0, |entry| u64::from(entry.position)).min(size);
-            let mut walk = Walk::new(file.log(), near, size, Wait::MayBlock);
-            while let Ok(Some(step)) = walk.next() {
-                if step.header.last_offset() >= self.replay_from {
-                    let control = control_batch(&file, &step);
-                    replay(Replay::Batch { header: &step.header, control: control.as_deref() });
-                }
-            }
-        }
-        Ok(())
+        })
     }
 }
 
-fn control_batch(file: &crate::storage::segment_file::SegmentFile, step: &Step) -> Option<Vec<u8>> {
+fn control_batch(file: &SegmentFile, step: &Step) -> Option<Vec<u8>> {
     let header: &BatchHeader = &step.header;
     if !header.attributes.is_control() || header.total_len() > CONTROL_BYTES_MAX {
         return None;

@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 
 use super::Recovery;
-use super::scan::{Rules, scan};
 use crate::storage::checkpoint::read_epochs;
 use crate::storage::epochs::Epochs;
 use crate::storage::index::IndexTail;
@@ -13,7 +12,9 @@ use crate::storage::layout::{FileKind, LEADER_EPOCHS, segment_file_in};
 use crate::storage::log::OpenError;
 use crate::storage::manifest::{PartitionRow, SegmentRow};
 use crate::storage::pread::Wait;
-use crate::storage::segment::{Bad, Facts, Segment};
+use crate::storage::quarantine::Bad;
+use crate::storage::scan::{Rules, scan};
+use crate::storage::segment::{Facts, Segment};
 use crate::storage::walk::Walk;
 
 impl Recovery<'_> {
@@ -52,7 +53,9 @@ impl Recovery<'_> {
         let mut facts = Facts::new(IndexTail::unloaded(), self.spec.clock.now_ms());
         facts.max_timestamp = row.max_timestamp;
         facts.appended_at = row.appended_at;
-        Segment::new(row.base, serial, self.spec.dir.clone(), len, facts)
+        let segment = Segment::new(row.base, serial, self.spec.dir.clone(), len, facts);
+        self.add_known_damage(&segment);
+        segment
     }
 
     /// Takes the segments below the checkpoint's from the row, drops files that it no longer lists, and reports what it
@@ -89,7 +92,8 @@ impl Recovery<'_> {
         let serial = self.next_serial();
         let Some(file) = self.listing.logs.get(&listed.base).copied() else {
             let segment = self.segment_of(listed, serial, 0);
-            self.damage(&segment, Bad::rest(0, "the file is missing"));
+            let why = "the file is missing";
+            self.damage(&segment, Bad { from: 0, to: u64::MAX, first: listed.base, next, why });
             self.segments.push(segment);
             return Ok(None);
         };
@@ -99,7 +103,7 @@ impl Recovery<'_> {
             return Ok(None);
         }
         // Another length: only a compaction's output may have one, and that is sound and ends where a segment begins.
-        let rules = Rules { base: listed.base, next: listed.base, exact: false, epoch: i32::MIN };
+        let rules = Rules { base: listed.base, next: listed.base, exact: false, epoch: i32::MIN, limit: i64::MAX };
         let log = File::open(segment.path(FileKind::Log))?;
         let mut max = -1;
         let scanned = scan(&log, 0, file.len, rules, &mut self.buffer, &mut |found| {
@@ -113,8 +117,17 @@ impl Recovery<'_> {
             segment.facts().max_timestamp = max;
             return Ok(Some(scanned.next));
         }
-        let position = scanned.end.min(file.len);
-        self.damage(&segment, Bad::rest(position, "the file does not have the length that was durable"));
+        if scanned.end >= listed.bytes && scanned.next <= next {
+            // All that was durable is there, and something behind it that nobody asks for.
+            tracing::warn!(file = %segment.path(FileKind::Log).display(), bytes = listed.bytes, "bytes behind a sealed segment are passed over");
+            segment.commit(listed.bytes);
+            return Ok(None);
+        }
+        let known = segment.all_bad();
+        if !known.iter().any(|bad| bad.holds(scanned.end)) {
+            let why = "the file does not have the length that was durable";
+            self.quarantine(&segment, &log, (listed.bytes, next), scanned.end, why)?;
+        }
         Ok(None)
     }
 

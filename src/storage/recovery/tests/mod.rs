@@ -10,6 +10,7 @@ use crate::storage::layout::segment_file;
 use crate::storage::log::{Opened, ReadError};
 use crate::storage::testing::*;
 
+mod damage;
 mod emptied;
 mod hints;
 mod no_row;

@@ -8,7 +8,7 @@ use super::*;
 use crate::record::batch::{seal, stamp};
 use crate::storage::testing::{batch_of, plain};
 
-const RULES: Rules = Rules { base: 0, next: 0, exact: true, epoch: -1 };
+const RULES: Rules = Rules { base: 0, next: 0, exact: true, epoch: -1, limit: i64::MAX };
 
 /// Three batches of 2, 3 and 1 records; the middle one is larger than the scan's window.
 fn three() -> Vec<Vec<u8>> {

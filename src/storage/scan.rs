@@ -17,6 +17,8 @@ pub(super) struct Rules {
     pub(super) exact: bool,
     /// The epoch below which no batch falls.
     pub(super) epoch: i32,
+    /// The offset past which no batch reaches, if that is known.
+    pub(super) limit: i64,
 }
 
 /// A valid batch.
@@ -100,6 +102,9 @@ fn check_header(
     }
     if header.last_offset() - rules.base > i64::from(i32::MAX) {
         return Err("the batch's offset does not belong into this segment");
+    }
+    if header.next_offset() > rules.limit {
+        return Err("the batch's offsets reach into what follows");
     }
     if header.partition_leader_epoch < before.epoch {
         return Err("the batch's leader epoch falls");
