@@ -9,7 +9,7 @@ mod placement;
 mod producer_ids;
 pub mod records;
 mod shared_map;
-mod state;
+pub mod state;
 mod topics;
 
 use std::sync::Arc;

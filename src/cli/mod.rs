@@ -9,10 +9,12 @@ mod failure;
 mod group;
 mod hints;
 mod interrupt;
+mod offline;
 mod output;
 mod produce;
 mod record;
 mod reload;
+mod repair;
 mod serve;
 mod settings;
 mod signals;
@@ -59,13 +61,14 @@ enum Verb {
     Topic(topic::Args),
     #[command(visible_alias = "groups")]
     Group(group::Args),
+    Repair(repair::Args),
 }
 
 impl Verb {
     /// The name of a verb that talks to a broker; `None` for those that take a broker's settings.
     fn client_name(&self) -> Option<&'static str> {
         match self {
-            Self::Serve(_) | Self::Config(_) => None,
+            Self::Serve(_) | Self::Config(_) | Self::Repair(_) => None,
             Self::Produce(_) => Some("produce"),
             Self::Consume(_) => Some("consume"),
             Self::Topic(_) => Some("topic"),
@@ -100,6 +103,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> 
         Verb::Consume(args) => consume::run(args, &clock),
         Verb::Topic(args) => topic::run(args),
         Verb::Group(args) => group::run(args),
+        Verb::Repair(args) => repair::run(args, before.only_settings()?, &clock),
     }
 }
 

@@ -52,7 +52,7 @@ impl Args {
     /// The flags that say where settings come from, if no others are given: what `streamd config` takes.
     pub(super) fn only_settings(self) -> Result<SettingsArgs, Ended> {
         if self.ephemeral || self.ports_file.is_some() {
-            let text = "--ephemeral and --ports-file are for a broker that runs; streamd config only reads settings.";
+            let text = "--ephemeral and --ports-file are for a broker that runs.";
             return Err(Ended::Usage(text.to_owned()));
         }
         Ok(self.settings)

@@ -8,6 +8,7 @@
 //!   goes.
 //! - [`flush`] makes appends durable and checkpoints logs; [`manifest`] remembers the checkpoints.
 //! - [`dir`] owns the data directory, [`layout`] its names, [`health`] whether it may be written, [`room`] how much.
+//! - What is damaged is kept in `quarantine` until [`repair`] gives it up.
 
 pub mod checkpoint;
 pub mod dir;
@@ -24,6 +25,7 @@ mod pread;
 mod put;
 mod quarantine;
 mod recovery;
+pub mod repair;
 pub mod retention;
 pub mod room;
 mod scan;

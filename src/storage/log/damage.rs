@@ -14,7 +14,7 @@ use crate::storage::index::{IndexTail, OffsetEntry, TimeEntry, offset_entries};
 use crate::storage::layout::FileKind;
 use crate::storage::pread::Wait;
 use crate::storage::quarantine::{self, Bad, Quarantine, Span, locate};
-use crate::storage::segment::Segment;
+use crate::storage::segment::{Facts, Segment};
 use crate::storage::walk::Walk;
 use crate::types::offset::saturate_u32;
 use crate::types::time::NO_TIMESTAMP;
@@ -185,6 +185,13 @@ impl Log {
             }
             None => {}
         }
+    }
+
+    /// Makes the index files of a segment's new file, of `len` bytes.
+    pub(in crate::storage) fn index_anew(&self, base: i64, len: u64) -> io::Result<()> {
+        let facts = Facts::new(IndexTail::unloaded(), NO_TIMESTAMP);
+        let segment = Segment::new(base, 0, self.dir.clone(), len, facts);
+        self.write_index(&segment)
     }
 
     fn write_index(&self, segment: &Arc<Segment>) -> io::Result<()> {

@@ -28,6 +28,8 @@ pub(super) struct Listing {
     pub(super) snapshots: Vec<i64>,
     /// Offsets of our producer files.
     pub(super) producers: Vec<i64>,
+    /// Segments whose files were replaced by complete ones: what was known of the old ones is over.
+    pub(super) swapped: Vec<i64>,
     /// Whether files were renamed or unlinked.
     pub(super) changed: bool,
 }
@@ -47,9 +49,9 @@ impl Listing {
     pub(super) fn read(dir: &Path) -> io::Result<Self> {
         let mut changed = false;
         let mut names = read_names(dir, &mut changed)?;
-        changed |= finish_swaps(dir, &mut names)?;
-        changed |= drop_orphans(dir, &mut names);
-        let mut listing = Self { changed, ..Self::default() };
+        let swapped = finish_swaps(dir, &mut names)?;
+        changed |= !swapped.is_empty() | drop_orphans(dir, &mut names);
+        let mut listing = Self { changed, swapped, ..Self::default() };
         for name in names {
             match name.kind {
                 FileKind::Log => {
@@ -136,8 +138,8 @@ fn read_names(dir: &Path, changed: &mut bool) -> io::Result<Vec<SegmentFileName>
     Ok(names)
 }
 
-/// Gives complete outputs of a compaction their final names, in place of what they cover.
-fn finish_swaps(dir: &Path, names: &mut Vec<SegmentFileName>) -> io::Result<bool> {
+/// Gives complete outputs of a compaction or a repair their final names, in place of what they cover. Their bases.
+fn finish_swaps(dir: &Path, names: &mut Vec<SegmentFileName>) -> io::Result<Vec<i64>> {
     let swaps: Vec<_> = names.iter().copied().filter(|name| name.state == FileState::Swap).collect();
     for swap in swaps.iter().filter(|swap| swap.kind == FileKind::Log) {
         let Some(next) = next_offset(&swap.path_in(dir))? else { continue };
@@ -157,7 +159,7 @@ fn finish_swaps(dir: &Path, names: &mut Vec<SegmentFileName>) -> io::Result<bool
         names.retain(|name| name != swap && *name != live);
         names.push(live);
     }
-    Ok(!swaps.is_empty())
+    Ok(swaps.iter().map(|swap| swap.offset).collect())
 }
 
 /// The offset behind a file's last batch; `None` if it has no sound one.

@@ -149,6 +149,8 @@ impl<'a> Recovery<'a> {
             }
             Err(error) => return Err(self.fault(error)),
         };
+        let swapped = std::mem::take(&mut self.listing.swapped);
+        self.known_damage.retain(|base, _| !swapped.contains(base));
         self.check_owner()?;
         if self.listing.logs.is_empty() {
             if self.row.is_some() {

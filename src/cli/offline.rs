@@ -1,0 +1,159 @@
+//! A data directory without its broker: locked, its manifest and its catalog read. For the verbs that repair and import.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::exit::Ended;
+use crate::catalog::records::Record;
+use crate::catalog::state::Catalog;
+use crate::catalog::names::CLUSTER_METADATA;
+use crate::config::{Config, TopicSettings};
+use crate::coord::LogRecord;
+use crate::record::BatchView;
+use crate::storage::dir::{DataDir, DirSpec};
+use crate::storage::files::FileCache;
+use crate::storage::layout::{MetaProperties, partition_dir};
+use crate::storage::log::{self, OpenError, OpenSpec, Opened, Replay};
+use crate::storage::manifest::{Manifest, PartitionRow};
+use crate::types::{Clock, TopicId, TopicPartition};
+
+/// A locked data directory.
+#[derive(Debug)]
+pub(super) struct Offline {
+    pub(super) dir: DataDir,
+    pub(super) manifest: Arc<Manifest>,
+    pub(super) rows: HashMap<TopicPartition, Arc<PartitionRow>>,
+    /// What the catalog's log comes to.
+    pub(super) catalog: Catalog,
+    /// The catalog's log; in a fresh directory it is empty.
+    pub(super) catalog_log: Opened,
+    files: Arc<FileCache>,
+    clock: Clock,
+}
+
+impl Offline {
+    /// Locks a directory that a broker has used.
+    ///
+    /// # Errors
+    /// It is not there, not ours, in use, or its catalog cannot be read.
+    pub(super) fn open(config: &Config, clock: &Clock) -> anyhow::Result<Self> {
+        let path = &config.data_dir;
+        match MetaProperties::read(path) {
+            Ok(Some(meta)) if meta.streamd.is_some() => {
+                Self::lock(path, meta.node_id, None, clock)
+            }
+            // The directory's own words on what it is, without making one.
+            Ok(Some(_)) => Self::lock(path, config.node_id, None, clock),
+            Ok(None) | Err(_) => Err(Ended::Refused(format!(
+                "{} is no data directory of streamd. Say which one with --data-dir DIR or --config FILE.",
+                path.display()
+            ))
+            .into()),
+        }
+    }
+
+    /// Locks a directory, and makes it if need be.
+    ///
+    /// # Errors
+    /// As [`Offline::open`].
+    pub(super) fn lock(
+        path: &Path,
+        node_id: i32,
+        cluster_id: Option<&str>,
+        clock: &Clock,
+    ) -> anyhow::Result<Self> {
+        let mut random = [[0; 16]; 2];
+        for bytes in &mut random {
+            getrandom::fill(bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+        }
+        let dir = DataDir::open(&DirSpec { path, node_id, cluster_id, random, now: clock.now_ms() })?;
+        let (manifest, state) =
+            Manifest::open(path, Arc::clone(dir.health())).context("cannot read the manifest")?;
+        let files = FileCache::new(OPEN_FILES_MAX, 0);
+        let id = TopicPartition { topic: TopicId::METADATA, partition: 0 };
+        let spec = OpenSpec {
+            dir: path.join(partition_dir(CLUSTER_METADATA, 0)).into(),
+            id,
+            topic: CLUSTER_METADATA.into(),
+            settings: Arc::new(TopicSettings { delete: false, ..TopicSettings::default() }),
+            row: state.rows.get(&id).cloned(),
+            clean: false,
+            log_start: 0,
+            sync_on_open: true,
+            files: Arc::clone(&files),
+            health: Arc::clone(dir.health()),
+            clock: clock.clone(),
+        };
+        let catalog_log = log::open(spec, &mut |_| true).context("the catalog cannot be opened")?;
+        let catalog = replay(&catalog_log).context(
+            "the cluster's metadata cannot be read. Nothing was changed; restore __cluster_metadata-0 from a copy",
+        )?;
+        Ok(Self { dir, manifest, rows: state.rows, catalog, catalog_log, files, clock: clock.clone() })
+    }
+
+    /// Opens a partition's log, as the broker does after a crash.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub(super) fn open_log(
+        &self,
+        topic: &Arc<str>,
+        id: TopicPartition,
+        settings: TopicSettings,
+        row: Option<Arc<PartitionRow>>,
+        replay: &mut dyn FnMut(Replay<'_>) -> bool,
+    ) -> Result<Opened, OpenError> {
+        let spec = OpenSpec {
+            dir: self.dir.path().join(partition_dir(topic, id.partition)).into(),
+            id,
+            topic: Arc::clone(topic),
+            settings: Arc::new(settings),
+            row,
+            clean: false,
+            log_start: 0,
+            sync_on_open: true,
+            files: Arc::clone(&self.files),
+            health: Arc::clone(self.dir.health()),
+            clock: self.clock.clone(),
+        };
+        log::open(spec, replay)
+    }
+}
+
+fn replay(opened: &Opened) -> anyhow::Result<Catalog> {
+    let mut catalog = Catalog::default();
+    let mut fault = None;
+    opened.reader.for_each_batch(opened.reader.start(), opened.reader.end(), &mut |batch| {
+        let applied = each_record(batch, &mut |record| {
+            if let Some(record) = Record::decode(&record)? {
+                catalog.apply(&record);
+            }
+            Ok(())
+        });
+        fault = applied.err();
+        fault.is_none()
+    })?;
+    fault.map_or(Ok(catalog), Err)
+}
+
+/// Shows the records of a batch as a coordinator's log has them.
+pub(super) fn each_record(
+    batch: &BatchView<'_>,
+    each: &mut dyn FnMut(LogRecord) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let records = batch.records(BATCH_BYTES_MAX)?;
+    for record in &records {
+        let record = record?;
+        let copied = |bytes: Option<&[u8]>| bytes.map(bytes::Bytes::copy_from_slice);
+        each(LogRecord { key: copied(record.key), value: copied(record.value) })?;
+    }
+    Ok(())
+}
+
+/// Files that these verbs hold open at once.
+const OPEN_FILES_MAX: usize = 128;
+/// What a coordinator's batch may take once decompressed, in bytes.
+const BATCH_BYTES_MAX: usize = 256 << 20;
