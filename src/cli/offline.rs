@@ -7,9 +7,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::exit::Ended;
+use crate::catalog::names::CLUSTER_METADATA;
 use crate::catalog::records::Record;
 use crate::catalog::state::Catalog;
-use crate::catalog::names::CLUSTER_METADATA;
 use crate::config::{Config, TopicSettings};
 use crate::coord::LogRecord;
 use crate::record::BatchView;
@@ -28,8 +28,6 @@ pub(super) struct Offline {
     pub(super) rows: HashMap<TopicPartition, Arc<PartitionRow>>,
     /// What the catalog's log comes to.
     pub(super) catalog: Catalog,
-    /// The catalog's log; in a fresh directory it is empty.
-    pub(super) catalog_log: Opened,
     files: Arc<FileCache>,
     clock: Clock,
 }
@@ -42,9 +40,7 @@ impl Offline {
     pub(super) fn open(config: &Config, clock: &Clock) -> anyhow::Result<Self> {
         let path = &config.data_dir;
         match MetaProperties::read(path) {
-            Ok(Some(meta)) if meta.streamd.is_some() => {
-                Self::lock(path, meta.node_id, None, clock)
-            }
+            Ok(Some(meta)) if meta.streamd.is_some() => Self::lock(path, meta.node_id, None, clock),
             // The directory's own words on what it is, without making one.
             Ok(Some(_)) => Self::lock(path, config.node_id, None, clock),
             Ok(None) | Err(_) => Err(Ended::Refused(format!(
@@ -91,7 +87,7 @@ impl Offline {
         let catalog = replay(&catalog_log).context(
             "the cluster's metadata cannot be read. Nothing was changed; restore __cluster_metadata-0 from a copy",
         )?;
-        Ok(Self { dir, manifest, rows: state.rows, catalog, catalog_log, files, clock: clock.clone() })
+        Ok(Self { dir, manifest, rows: state.rows, catalog, files, clock: clock.clone() })
     }
 
     /// Opens a partition's log, as the broker does after a crash.

@@ -110,11 +110,12 @@ fn gone(
         }))?,
         Output::Text if yes => format!(
             "{}: gave up all of it, offsets {first} to {}, {bytes} bytes; it begins anew at offset {next}\n",
-            shown.name, next - 1
+            shown.name,
+            next - 1
         ),
-        Output::Text => format!(
-            "{}: its files are gone: offsets {first} to {}, {bytes} bytes\n", shown.name, next - 1
-        ),
+        Output::Text => {
+            format!("{}: its files are gone: offsets {first} to {}, {bytes} bytes\n", shown.name, next - 1)
+        }
     })?;
     if yes { Ok(()) } else { Err(shown.ask()) }
 }
@@ -174,12 +175,16 @@ impl Shown<'_> {
             Output::Text => {
                 let offsets: i64 = losses.iter().map(|loss| loss.damage.next - loss.damage.first).sum();
                 let bytes: u64 = losses.iter().map(|loss| loss.bytes).sum();
-                let mut text =
-                    format!("{}: gave up {offsets} offsets and {bytes} bytes; readers pass over them\n", self.name);
+                let mut text = format!(
+                    "{}: gave up {offsets} offsets and {bytes} bytes; readers pass over them\n",
+                    self.name
+                );
                 for loss in losses {
                     let _ = write!(text, "  {}", words(&loss.damage));
                     let _ = match &loss.aside {
-                        Some(path) => writeln!(text, "; its {} bytes are kept in {}", loss.bytes, path.display()),
+                        Some(path) => {
+                            writeln!(text, "; its {} bytes are kept in {}", loss.bytes, path.display())
+                        }
                         None => writeln!(text),
                     };
                 }

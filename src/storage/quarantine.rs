@@ -17,7 +17,7 @@ use super::text_file::TextFault;
 use super::index::OffsetEntry;
 use super::layout::QUARANTINE;
 use super::scan::{Rules, Scanned, scan};
-use crate::record::batch::{BatchHeader, HEADER_LEN};
+use crate::record::batch::{BatchHeader, HEADER_LEN, LENGTH_OVERHEAD};
 use crate::types::offset::NO_EPOCH;
 
 /// A stretch of a segment that is never served.
@@ -81,9 +81,10 @@ pub(super) struct Span {
 /// span proves to be whole.
 ///
 /// A flipped length leads a walk astray, so the damage may begin before the place where it was met; only checksums
-/// tell. Behind it any bytes could look like a batch, even some producer's value: batches count again from where an
-/// unbroken chain of them leads to a place that is known to be a boundary, which is one that the index names or the
-/// end of the span. `entries` are the index's; they are hints, and wrong ones cost only some more bytes.
+/// tell. Behind it any bytes could look like a batch, even some producer's value. So batches count again from where the
+/// damaged one's own length leads, if a whole one begins there; else from where an unbroken chain of them leads to a
+/// place that is known to be a boundary, which is one that the index names or the end of the span. `entries` are the
+/// index's; they are hints, and wrong ones cost only some more bytes.
 pub(super) fn locate(
     file: &File,
     entries: &[OffsetEntry],
@@ -93,7 +94,8 @@ pub(super) fn locate(
 ) -> io::Result<Option<Bad>> {
     let mut locator = Locator { file, span, buffer: Vec::new() };
     let inside = |entry: &OffsetEntry| (span.from.0..span.to.0).contains(&u64::from(entry.position));
-    let bounds: Vec<u64> = entries.iter().filter(|entry| inside(entry)).map(|e| u64::from(e.position)).collect();
+    let bounds: Vec<u64> =
+        entries.iter().filter(|entry| inside(entry)).map(|e| u64::from(e.position)).collect();
     let len = file.metadata()?.len();
     let sound = locator.sound_up_to(&bounds, met, len.min(span.to.0))?;
     if sound.end >= span.to.0 {
@@ -129,6 +131,11 @@ impl Locator<'_> {
 
     /// The first place behind `bad` from which whole batches lead to a boundary, and the offset there.
     fn resume(&mut self, bounds: &[u64], bad: u64, first: i64) -> io::Result<(u64, i64)> {
+        if let Some(end) = self.end_by_length(bad)?
+            && let Some(offset) = self.batch_at(end, first)?
+        {
+            return Ok((end, offset));
+        }
         let ends = bounds.iter().copied().filter(|bound| *bound > bad).chain([self.span.to.0]);
         let mut from = bad + 1;
         for end in ends {
@@ -143,6 +150,18 @@ impl Locator<'_> {
             }
         }
         Ok((self.span.to.0, self.span.to.1))
+    }
+
+    /// Where the batch at `bad` ends by its length field, whatever else is wrong with it.
+    fn end_by_length(&self, bad: u64) -> io::Result<Option<u64>> {
+        let mut head = [0; LENGTH_OVERHEAD];
+        if bad + head.len() as u64 > self.span.to.0 {
+            return Ok(None);
+        }
+        super::pread::read_full(self.file, bad, &mut head, super::pread::Wait::MayBlock)?;
+        let [.., a, b, c, d] = head;
+        let length = u64::try_from(i32::from_be_bytes([a, b, c, d])).unwrap_or(0);
+        Ok(Some(bad + head.len() as u64 + length).filter(|end| length > 0 && *end < self.span.to.0))
     }
 
     /// A batch between `from` and `end` from which whole batches lead exactly to `end`.
@@ -189,7 +208,8 @@ impl Locator<'_> {
     }
 
     fn scan(&mut self, from: u64, to: u64, next: i64) -> io::Result<Scanned> {
-        let rules = Rules { base: self.span.base, next, exact: false, epoch: NO_EPOCH, limit: self.span.to.1 };
+        let rules =
+            Rules { base: self.span.base, next, exact: false, epoch: NO_EPOCH, limit: self.span.to.1 };
         scan(self.file, from, to, rules, &mut self.buffer, &mut |_| {})
     }
 }
@@ -217,8 +237,13 @@ fn read_rows(path: &Path) -> Result<Option<Vec<(i64, Bad)>>, TextFault> {
     read(path, |fields| {
         let [base, from, to, first, next, ..] = fields else { return None };
         let to = if *to == "end" { u64::MAX } else { number(to)? };
-        let bad =
-            Bad { from: number(from)?, to, first: number(first)?, next: number(next)?, why: "it was found damaged before" };
+        let bad = Bad {
+            from: number(from)?,
+            to,
+            first: number(first)?,
+            next: number(next)?,
+            why: "it was found damaged before",
+        };
         (bad.from <= bad.to && bad.first <= bad.next).then_some((number(base)?, bad))
     })
 }

@@ -23,7 +23,10 @@ fn log_of(batches: i64, value_bytes: usize) -> (Vec<u8>, Vec<u64>) {
 }
 
 fn entry(nth: usize, starts: &[u64]) -> OffsetEntry {
-    OffsetEntry { relative: u32::try_from(2 * nth + 1).unwrap(), position: u32::try_from(starts[nth]).unwrap() }
+    OffsetEntry {
+        relative: u32::try_from(2 * nth + 1).unwrap(),
+        position: u32::try_from(starts[nth]).unwrap(),
+    }
 }
 
 fn located(bytes: &[u8], entries: &[OffsetEntry], to: (u64, i64), met: u64) -> Option<Bad> {
@@ -43,7 +46,8 @@ fn a_damaged_batch_is_lost_alone() {
     let end = (starts[10], 20);
     assert_eq!(located(&whole, &[], end, starts[4]), None, "nothing is wrong");
     // A record, the CRC, the magic, the length made larger and smaller: met where a walk or a checksum says.
-    for (at, value, met) in [(80, 0xff, 4), (17, 0, 4), (16, 7, 4), (11, 0xff, 5), (10, 0x7f, 10), (11, 1, 4)] {
+    for (at, value, met) in [(80, 0xff, 4), (17, 0, 4), (16, 7, 4), (11, 0xff, 5), (10, 0x7f, 10), (11, 1, 4)]
+    {
         let mut bytes = whole.clone();
         let at = usize::try_from(starts[4]).unwrap() + at;
         assert_ne!(bytes[at], value);
@@ -65,17 +69,26 @@ fn zeros_over_some_batches_lose_those() {
 }
 
 #[test]
-fn batches_between_two_damages_count_only_if_the_index_vouches_for_their_end() {
-    let (mut bytes, starts) = log_of(10, 100);
-    for nth in [2, 7] {
-        bytes[usize::try_from(starts[nth]).unwrap() + 90] ^= 1;
-    }
+fn batches_between_two_damages_count_only_if_something_vouches_for_where_they_begin() {
+    let (whole, starts) = log_of(10, 100);
     let end = (starts[10], 20);
+    let damaged = |at: u64, value: u8| {
+        let mut bytes = whole.clone();
+        bytes[usize::try_from(starts[2] + at).unwrap()] = value;
+        bytes[usize::try_from(starts[7]).unwrap() + 90] ^= 1;
+        bytes
+    };
+    // The damaged batch's own length leads to the next one.
+    for at in [16, 90] {
+        assert_eq!(lost(located(&damaged(at, 9), &[], end, starts[2])), (starts[2], starts[3], 4, 6));
+    }
+    // It does not: then the index has to, and a wrong one costs nothing.
+    let bytes = damaged(11, 1);
     assert_eq!(lost(located(&bytes, &[entry(5, &starts)], end, starts[2])), (starts[2], starts[3], 4, 6));
-    assert_eq!(lost(located(&bytes, &[], end, starts[2])), (starts[2], starts[8], 4, 16));
-    // A wrong index costs nothing.
     let wrong = OffsetEntry { relative: 9, position: u32::try_from(starts[4]).unwrap() + 11 };
-    assert_eq!(lost(located(&bytes, &[wrong], end, starts[2])), (starts[2], starts[8], 4, 16));
+    for entries in [&[][..], &[wrong]] {
+        assert_eq!(lost(located(&bytes, entries, end, starts[2])), (starts[2], starts[8], 4, 16));
+    }
 }
 
 #[test]
@@ -105,7 +118,8 @@ fn a_value_that_looks_like_a_batch_is_not_taken_for_one() {
     let file = tempfile::tempfile().unwrap();
     file.write_all_at(&bytes, 0).unwrap();
     let rules = Rules { base: 0, next: 4, exact: false, epoch: NO_EPOCH, limit: 8 };
-    let scanned = scan(&file, at as u64, (at + inner.len()) as u64, rules, &mut Vec::new(), &mut |_| {}).unwrap();
+    let scanned =
+        scan(&file, at as u64, (at + inner.len()) as u64, rules, &mut Vec::new(), &mut |_| {}).unwrap();
     assert_eq!(scanned.batches, 1);
 }
 
@@ -121,7 +135,9 @@ fn a_file_that_lost_its_end_is_lost_from_there_on() {
 fn stretches_that_touch_are_one() {
     let bad = |from, to, first, next| Bad { from, to, first, next, why: WHY };
     let mut all = Vec::new();
-    for one in [bad(300, 400, 30, 40), bad(100, 200, 10, 20), bad(200, 300, 20, 30), bad(900, u64::MAX, 90, 99)] {
+    for one in
+        [bad(300, 400, 30, 40), bad(100, 200, 10, 20), bad(200, 300, 20, 30), bad(900, u64::MAX, 90, 99)]
+    {
         add(&mut all, one);
     }
     assert_eq!(all, [bad(100, 400, 10, 40), bad(900, u64::MAX, 90, 99)]);
@@ -134,7 +150,13 @@ fn the_list_survives_its_file_and_a_bad_file_is_none() {
     let dir = tempfile::tempdir().unwrap();
     let why = "it was found damaged before";
     let all = Quarantine::from([
-        (0, vec![Bad { from: 10, to: 90, first: 2, next: 5, why }, Bad { from: 200, to: 300, first: 9, next: 11, why }]),
+        (
+            0,
+            vec![
+                Bad { from: 10, to: 90, first: 2, next: 5, why },
+                Bad { from: 200, to: 300, first: 9, next: 11, why },
+            ],
+        ),
         (70, vec![Bad { from: 0, to: u64::MAX, first: 70, next: 99, why }]),
     ]);
     assert_eq!(load(dir.path()), Quarantine::new());

@@ -176,7 +176,8 @@ impl Rewritten {
 
 /// Writes the segment anew without its damage, and puts it in place of the old one.
 fn rewrite(log: &Arc<Log>, segment: &Arc<Segment>) -> io::Result<Rewritten> {
-    let name = |state| SegmentFileName { offset: segment.base(), kind: FileKind::Log, state }.path_in(&log.dir);
+    let name =
+        |state| SegmentFileName { offset: segment.base(), kind: FileKind::Log, state }.path_in(&log.dir);
     let (cleaned, swap, live) = (name(FileState::Cleaned), name(FileState::Swap), name(FileState::Live));
     let sync_dir = || File::open(&log.dir)?.sync_all();
     let rewritten = write_without_damage(log, segment, &cleaned)?;
@@ -221,7 +222,9 @@ fn write_without_damage(log: &Log, segment: &Arc<Segment>, to: &Path) -> io::Res
 }
 
 fn copy(file: Option<&mut File>, from: u64, to: u64, out: &mut impl io::Write) -> io::Result<u64> {
-    let (Some(file), Some(bytes)) = (file, to.checked_sub(from).filter(|bytes| *bytes > 0)) else { return Ok(0) };
+    let (Some(file), Some(bytes)) = (file, to.checked_sub(from).filter(|bytes| *bytes > 0)) else {
+        return Ok(0);
+    };
     file.seek(SeekFrom::Start(from))?;
     let copied = io::copy(&mut file.take(bytes), out)?;
     if copied == bytes { Ok(copied) } else { Err(io::ErrorKind::UnexpectedEof.into()) }

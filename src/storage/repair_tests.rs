@@ -41,7 +41,10 @@ fn repair(rig: &mut Rig) -> Vec<Loss> {
 /// Everything but the lost offsets is there, and a reader passes over those.
 fn whole_but(rig: &Rig, whole: &[(i64, Vec<u8>)], lost: std::ops::Range<i64>) {
     let opened = rig.open();
-    assert_eq!((opened.report.damage.as_slice(), opened.report.scanned_bytes, opened.reader.end()), (&[][..], 0, 48));
+    assert_eq!(
+        (opened.report.damage.as_slice(), opened.report.scanned_bytes, opened.reader.end()),
+        (&[][..], 0, 48)
+    );
     let (kept, fillers): (Vec<_>, Vec<_>) =
         read_all(&opened.reader).into_iter().partition(|(_, bytes)| bytes.len() > HEADER_LEN);
     let expected: Vec<_> = whole.iter().filter(|(base, _)| !lost.contains(base)).cloned().collect();
@@ -51,13 +54,17 @@ fn whole_but(rig: &Rig, whole: &[(i64, Vec<u8>)], lost: std::ops::Range<i64>) {
     assert_eq!((filler.base_offset, filler.next_offset(), filler.records_count), (lost.start, lost.end, 0));
     let read = opened.reader.read_blocking(lost.start, None, 1, 48, true).unwrap();
     assert_eq!(read.next.offset(), lost.end);
-    let times = |offset: i64| opened.reader.offset_for_time(NOW + offset, 48).unwrap().map(|found| found.offset);
+    let times =
+        |offset: i64| opened.reader.offset_for_time(NOW + offset, 48).unwrap().map(|found| found.offset);
     assert_eq!(times(lost.start), Some(lost.end).filter(|end| *end < 48));
     // The same without the row: the files explain themselves.
     let mut image = rig.image();
     image.lose_manifest();
     let opened = image.open();
-    assert_eq!((opened.report.damage.as_slice(), opened.reader.end(), opened.report.set_aside.len()), (&[][..], 48, 0));
+    assert_eq!(
+        (opened.report.damage.as_slice(), opened.reader.end(), opened.report.set_aside.len()),
+        (&[][..], 48, 0)
+    );
 }
 
 #[test]
@@ -109,12 +116,11 @@ fn a_log_without_damage_stays_as_it_is() {
     let before = rig.files_on_disk();
     assert_eq!(repair(&mut rig), []);
     assert_eq!(rig.files_on_disk(), before);
-
 }
 
 #[test]
 fn a_crash_on_the_way_leaves_the_old_segment_or_the_new_one() {
-    let (mut rig, whole) = log_of();
+    let (mut rig, _) = log_of();
     rig.flip(32, 3 * BATCH + 100);
     // Known, as the broker found it.
     verify(&rig.open()).unwrap();
@@ -125,7 +131,8 @@ fn a_crash_on_the_way_leaves_the_old_segment_or_the_new_one() {
     let name = |image: &Rig, suffix: &str| image.dir.join(format!("{:020}.log{suffix}", 32));
     let served = |image: &Rig| {
         let opened = image.open();
-        let all: Vec<_> = (0..24).filter(|n| opened.reader.read_blocking(2 * n, None, 1, 48, true).is_ok()).collect();
+        let all: Vec<_> =
+            (0..24).filter(|n| opened.reader.read_blocking(2 * n, None, 1, 48, true).is_ok()).collect();
         (opened.reader.end(), opened.report.damage.len(), all.len())
     };
     // Half written, complete but not yet in place, in place with the list not yet shortened.
@@ -146,7 +153,6 @@ fn a_crash_on_the_way_leaves_the_old_segment_or_the_new_one() {
     let image = before.image();
     fs::write(name(&image, ""), &new).unwrap();
     assert_ne!(served(&image), (48, 0, 24));
-
 }
 
 #[test]

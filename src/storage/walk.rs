@@ -48,7 +48,17 @@ impl Step {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(file: &'a File, position: u64, limit: u64, wait: Wait) -> Self {
-        Self { file, wait, position, limit, buffer: [0; BUFFER], at: 0, filled: 0, last_len: u64::MAX, next: i64::MIN }
+        Self {
+            file,
+            wait,
+            position,
+            limit,
+            buffer: [0; BUFFER],
+            at: 0,
+            filled: 0,
+            last_len: u64::MAX,
+            next: i64::MIN,
+        }
     }
 
     /// The next batch; `None` at the limit.

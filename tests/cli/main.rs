@@ -11,6 +11,7 @@
 )]
 
 mod consume;
+mod damage;
 mod failures;
 mod groups;
 mod old_versions;

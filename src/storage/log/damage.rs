@@ -64,7 +64,8 @@ impl Log {
         let now = self.watch.clock.monotonic();
         let is_news = {
             let mut told = self.watch.told.lock();
-            let known = told.is_some_and(|(from, at)| from == bad.from && now.saturating_sub(at) < TELL_EVERY);
+            let known =
+                told.is_some_and(|(from, at)| from == bad.from && now.saturating_sub(at) < TELL_EVERY);
             if !known {
                 *told = Some((bad.from, now));
             }
@@ -152,7 +153,7 @@ impl Log {
         let behind = bads.iter().find(|bad| bad.from > position);
         let span = Span {
             base: segment.base(),
-            from: before.map_or((0, segment.base()), |bad| (bad.to, bad.next)),
+            from: before.map_or_else(|| (0, segment.base()), |bad| (bad.to, bad.next)),
             to: behind.map_or(to, |bad| (bad.from, bad.first)),
         };
         locate(file, &segment.offset_entries()?, span, position, why)
@@ -160,8 +161,11 @@ impl Log {
 
     fn write_down_damage(&self) {
         let segments = self.state.lock().segments.clone();
-        let all: Quarantine =
-            segments.iter().map(|segment| (segment.base(), segment.all_bad())).filter(|(_, bad)| !bad.is_empty()).collect();
+        let all: Quarantine = segments
+            .iter()
+            .map(|segment| (segment.base(), segment.all_bad()))
+            .filter(|(_, bad)| !bad.is_empty())
+            .collect();
         if let Some(Err(error)) = self.by_path(|| quarantine::save(&self.dir, &all)) {
             tracing::warn!(dir = %self.dir.display(), %error, "cannot write down what is damaged: a restart finds it again");
         }

@@ -326,7 +326,9 @@ impl Finder<'_> {
         match fault {
             WalkFault::Io(error) => self.io(error),
             WalkFault::Bad(..) if self.wait == Wait::Never => ReadError::NotResident,
-            WalkFault::Bad(position, why) => self.log.meet_damage(self.segment, self.file.log(), position, why),
+            WalkFault::Bad(position, why) => {
+                self.log.meet_damage(self.segment, self.file.log(), position, why)
+            }
         }
     }
 

@@ -109,8 +109,8 @@ impl LogReader {
         slice.read_into(0, buffer).map_err(|error| ReadError::Io { file: file(), error })?;
         let mut at = 0;
         while let Some(rest) = buffer.get(at..).filter(|rest| !rest.is_empty()) {
-            let batch = BatchView::parse(rest)
-                .map_err(|_| self.met_in(slice, at, "no batch where one has to be"))?;
+            let batch =
+                BatchView::parse(rest).map_err(|_| self.met_in(slice, at, "no batch where one has to be"))?;
             if !batch.crc_ok() {
                 return Err(self.met_in(slice, at, "the CRC of the batch does not match"));
             }
@@ -127,7 +127,9 @@ impl LogReader {
         let base = slice.file.base();
         let segment = self.log.state.lock().segments.iter().find(|segment| segment.base() == base).cloned();
         match segment {
-            Some(segment) => self.log.meet_damage(&segment, slice.file.log(), slice.position + at as u64, why),
+            Some(segment) => {
+                self.log.meet_damage(&segment, slice.file.log(), slice.position + at as u64, why)
+            }
             None => ReadError::Io {
                 file: segment_file_in(&self.log.dir, base, FileKind::Log),
                 error: std::io::Error::new(std::io::ErrorKind::InvalidData, why),

@@ -174,10 +174,12 @@ impl Recovery<'_> {
             let bad = match (scanned.stop, known) {
                 (None, None) => return Ok(scanned),
                 (None, Some(bad)) => bad,
-                (Some(why), _) => match self.damage_behind_which_all_is_valid(segment, file, &scanned, why)? {
-                    Some(bad) => bad,
-                    None => return Ok(scanned),
-                },
+                (Some(why), _) => {
+                    match self.damage_behind_which_all_is_valid(segment, file, &scanned, why)? {
+                        Some(bad) => bad,
+                        None => return Ok(scanned),
+                    }
+                }
             };
             if bad.to >= len {
                 return Ok(Scanned { end: len, next: bad.next, stop: None, ..scanned });
@@ -270,8 +272,13 @@ impl Recovery<'_> {
         let behind: Vec<_> = self.listing.logs.range(base + 1..).map(|(base, log)| (*base, *log)).collect();
         behind.into_iter().find_map(|(base, log)| {
             let file = File::open(segment_file_in(self.dir(), base, FileKind::Log)).ok()?;
-            let rules =
-                Rules { base, next: base, exact: false, epoch: self.epochs.last().unwrap_or(NO_EPOCH), limit: i64::MAX };
+            let rules = Rules {
+                base,
+                next: base,
+                exact: false,
+                epoch: self.epochs.last().unwrap_or(NO_EPOCH),
+                limit: i64::MAX,
+            };
             let scanned = scan(&file, 0, log.len, rules, &mut self.buffer, &mut |_| {}).ok()?;
             (scanned.batches > 0).then_some(base)
         })

@@ -239,8 +239,12 @@ impl<'a> Recovery<'a> {
             self.add_known_damage(&segment);
             segments.push((segment, self.checkpoint.position.min(len)));
         }
-        let ends: Vec<i64> =
-            segments.iter().map(|(segment, _)| segment.base()).skip(1).chain([self.checkpoint.offset]).collect();
+        let ends: Vec<i64> = segments
+            .iter()
+            .map(|(segment, _)| segment.base())
+            .skip(1)
+            .chain([self.checkpoint.offset])
+            .collect();
         for ((segment, size), next) in segments.into_iter().zip(ends) {
             if next > from && size > 0 && !segment.bad().is_some_and(|bad| bad.is_all()) {
                 self.walk_segment((&segment, size, next), from, each)?;
@@ -310,7 +314,7 @@ impl<'a> Recovery<'a> {
         };
         let bads = segment.all_bad();
         let before = bads.iter().rfind(|bad| bad.to <= met);
-        let from = before.map_or((0, segment.base()), |bad| (bad.to, bad.next));
+        let from = before.map_or_else(|| (0, segment.base()), |bad| (bad.to, bad.next));
         let span = Span { base: segment.base(), from, to: end };
         let found = locate(file, &entries, span, met, why)?;
         let rest = Bad { from: met, to: end.0, first: end.1, next: end.1, why };
@@ -335,7 +339,9 @@ impl<'a> Recovery<'a> {
             }
         }
         let places = |all: &Quarantine| -> Vec<_> {
-            all.iter().flat_map(|(base, bads)| bads.iter().map(move |bad| (*base, bad.from, bad.to))).collect()
+            all.iter()
+                .flat_map(|(base, bads)| bads.iter().map(move |bad| (*base, bad.from, bad.to)))
+                .collect()
         };
         if places(&all) != places(written)
             && let Err(error) = quarantine::save(self.dir(), &all)

@@ -103,7 +103,8 @@ impl Recovery<'_> {
             return Ok(None);
         }
         // Another length: only a compaction's output may have one, and that is sound and ends where a segment begins.
-        let rules = Rules { base: listed.base, next: listed.base, exact: false, epoch: i32::MIN, limit: i64::MAX };
+        let rules =
+            Rules { base: listed.base, next: listed.base, exact: false, epoch: i32::MIN, limit: i64::MAX };
         let log = File::open(segment.path(FileKind::Log))?;
         let mut max = -1;
         let scanned = scan(&log, 0, file.len, rules, &mut self.buffer, &mut |found| {

@@ -144,7 +144,10 @@ fn a_scan_that_checks_sums_quarantines_what_a_fetch_would_not_notice() {
     rig.flip(16, ends[3] + 120);
     assert!(opened.reader.read_blocking(22, None, 1, 56, true).is_ok(), "a fetch looks at no checksum");
     let error = opened.reader.for_each_batch(0, 56, &mut |_| true).unwrap_err();
-    assert!(matches!(error, ReadError::Damaged { .. }) && error.to_string().contains("offsets 22 to 23"), "{error}");
+    assert!(
+        matches!(error, ReadError::Damaged { .. }) && error.to_string().contains("offsets 22 to 23"),
+        "{error}"
+    );
     assert_eq!(first_lost(&opened, 22), 22);
 }
 
@@ -205,7 +208,10 @@ fn a_later_releases_files_are_left_alone() {
     fs::write(&path, text).unwrap();
     let before = rig.files_on_disk();
     let error = rig.try_open().unwrap_err();
-    assert!(matches!(error, OpenError::Newer { .. }) && error.to_string().contains("Nothing was changed"), "{error}");
+    assert!(
+        matches!(error, OpenError::Newer { .. }) && error.to_string().contains("Nothing was changed"),
+        "{error}"
+    );
     assert_eq!(rig.files_on_disk(), before);
     // Negative control: one that says nothing is made again, since the row tells whose it is.
     fs::write(&path, "version: x\n").unwrap();
@@ -233,5 +239,7 @@ fn strangers_in_the_directory_are_left_alone() {
     }
     let opened = rig.open();
     assert!(opened.report.damage.is_empty() && opened.report.set_aside.is_empty());
-    assert!(["notes.txt", "00000000000000000000.log.bak", "core"].iter().all(|name| rig.dir.join(name).exists()));
+    assert!(
+        ["notes.txt", "00000000000000000000.log.bak", "core"].iter().all(|name| rig.dir.join(name).exists())
+    );
 }
