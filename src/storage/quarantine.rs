@@ -13,10 +13,10 @@ use std::io;
 use std::path::Path;
 
 use super::checkpoint::{encode, number, read, replace};
-use super::text_file::TextFault;
 use super::index::OffsetEntry;
 use super::layout::QUARANTINE;
 use super::scan::{Rules, Scanned, scan};
+use super::text_file::TextFault;
 use crate::record::batch::{BatchHeader, HEADER_LEN, LENGTH_OVERHEAD};
 use crate::types::offset::NO_EPOCH;
 
