@@ -10,12 +10,14 @@ import sys
 import tempfile
 import time
 
+import beside
 import brokers
 import install
 import programs
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 JOBS = 2
+ROUNDS = 3
 
 
 def arguments():
@@ -24,17 +26,23 @@ def arguments():
     broker.add_argument("--broker", metavar="BINARY", help="the streamd binary; the last one that was built, if not given")
     broker.add_argument("--attach", metavar="HOST:PORT", help="a broker that runs already")
     broker.add_argument("--kafka", action="store_true", help="Apache Kafka, from the jars of java/pom.xml, to compare with")
+    parser.add_argument("--beside-kafka", action="store_true", help="only the clickstream, against streamd and Apache Kafka in turn; fails if commits are slower")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of --beside-kafka ({ROUNDS})")
     parser.add_argument("--only", metavar="NAME,...", help=f"some of: {', '.join(programs.NAMES)}")
     parser.add_argument("--jobs", type=int, default=JOBS, help=f"programs at a time ({JOBS}); the clickstream runs alone")
     parser.add_argument("--cache", type=pathlib.Path, default=ROOT / "target" / "clients", help="where clients are installed")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if asked.beside_kafka and (asked.attach or asked.kafka or asked.only or asked.rounds < 1):
+        parser.error("--beside-kafka goes with --broker, --cache and at least one of --rounds")
+    return asked
 
 
 def main():
     asked = arguments()
     # A stop by signal must still end the broker and the programs.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by a signal"))
-    chosen = programs.choose(asked.only, has_binary=not (asked.kafka or asked.attach))
+    only = "clickstream" if asked.beside_kafka else asked.only
+    chosen = programs.choose(only, has_binary=not (asked.kafka or asked.attach))
     logs = asked.cache / "logs"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
@@ -43,7 +51,11 @@ def main():
         # What a program that is killed leaves goes with the rest.
         os.environ["TMPDIR"] = data
         installers = install.Installers(asked.cache, logs)
-        installers.debian({need for program in chosen for need in program.commands} | ({"java", "mvn"} if asked.kafka else set()))
+        with_kafka = asked.kafka or asked.beside_kafka
+        needs = {need for program in chosen for need in program.commands}
+        installers.debian(needs | ({"java", "javac", "mvn"} if with_kafka else set()))
+        if asked.beside_kafka:
+            return beside.run(asked, ROOT, pathlib.Path(data), logs, installers)
         with brokers.start(asked, ROOT, pathlib.Path(data), logs, installers) as broker:
             print(f"{broker.name} at {broker.address}; {len(chosen)} clients; logs in {logs}", flush=True)
             results = run_all(chosen, installers, broker, logs, asked.jobs)
