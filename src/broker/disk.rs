@@ -135,7 +135,7 @@ impl Broker {
     /// Makes what space the settings allow: runs retention now, and unlinks what was waiting for its readers.
     fn tidy(&self, state: &mut State, now: Duration) {
         let began = self.clock.monotonic();
-        let again = self.retain(now);
+        let again = self.retain();
         self.unlinks.lock().unlink_all();
         let took = self.clock.monotonic().saturating_sub(began);
         state.tidy_at = if again { now } else { now + (took * 20).max(TIDY_PAUSE_MIN) };

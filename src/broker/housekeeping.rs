@@ -1,21 +1,22 @@
-//! What must be done from time to time: retention, expiry of producers, unlinking of files that left their logs, a look
-//! at the disk.
+//! What must be done from time to time: retention when it falls due, expiry of producers, unlinking of files that left
+//! their logs, a look at the disk.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Broker;
-use crate::partition::{OpenFault, Partition};
+use crate::partition::schedule::Schedule;
 use crate::storage::log::SegmentInfo;
 use crate::storage::manifest::PartitionRow;
-use crate::storage::retention;
 use crate::storage::room::Room;
 
 /// Removed segment files wait for their readers this many at most; more are unlinked at once.
 const UNLINK_MAX_FILES: usize = 100_000;
-/// How often due files are looked for.
+/// How often the data directory is looked at, and due files are looked for.
 const TICK: Duration = Duration::from_secs(1);
+/// The least time between two rounds.
+const WAIT_MIN: Duration = Duration::from_millis(20);
 /// The least time between two looks at a disk that gets tight.
 const PRESSED_PAUSE: Duration = Duration::from_millis(10);
 
@@ -25,45 +26,52 @@ pub(super) struct Unlinks(Vec<(Duration, PathBuf)>);
 
 /// Runs until the broker is gone.
 pub(super) async fn run(broker: Weak<Broker>) {
-    let (mut retained_at, mut expired_at) = (Duration::ZERO, Duration::ZERO);
+    let (mut ticked_at, mut expired_at) = (Duration::ZERO, Duration::ZERO);
     let Some(strong) = broker.upgrade() else { return };
+    let schedule = Arc::clone(&strong.partitions.environment().schedule);
     let health = Arc::clone(strong.data_dir.health());
     let first_look = tokio::task::spawn_blocking(move || strong.keep_disk(strong.clock.monotonic()));
     let mut is_read_only = first_look.await.unwrap_or(false);
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(TICK) => {}
+        let Some(wait) = broker.upgrade().map(|broker| broker.until_next(&schedule)) else { return };
+        let is_pressed = tokio::select! {
+            () = tokio::time::sleep(wait) => false,
+            // Not at once: what falls due together is looked at together.
+            () = sooner(&schedule) => false,
             // Who is refused already waits for the next tick as well.
-            () = pressed(health.room()), if !is_read_only => {}
-        }
+            () = pressed(health.room()), if !is_read_only => true,
+        };
         let Some(broker) = broker.upgrade() else { return };
-        if broker.is_lost() {
-            return;
-        }
         let now = broker.clock.monotonic();
-        let due_retention = now >= retained_at + broker.config.storage.retention_check_interval;
-        let due_expiry = now >= expired_at + broker.config.producers.id_expiration_check_interval;
-        if due_retention {
-            retained_at = now;
+        let due_tick = now >= ticked_at + TICK;
+        if due_tick {
+            ticked_at = now;
+            if broker.is_lost() {
+                return;
+            }
+            broker.relieve_descriptors();
         }
+        let due_expiry = now >= expired_at + broker.config.producers.id_expiration_check_interval;
         if due_expiry {
             expired_at = now;
         }
-        broker.relieve_descriptors();
         let round = tokio::task::spawn_blocking(move || {
-            let again = due_retention && broker.retain(now);
+            broker.keeper.lock().round(&broker);
             if due_expiry {
                 broker.expire_producers();
             }
             broker.unlinks.lock().unlink_due(now);
-            (again, broker.keep_disk(now))
+            (due_tick || is_pressed).then(|| broker.keep_disk(now))
         });
-        let Ok((again, short)) = round.await else { return };
-        is_read_only = short;
-        if again {
-            retained_at = Duration::ZERO;
-        }
+        let Ok(short) = round.await else { return };
+        is_read_only = short.unwrap_or(is_read_only);
     }
+}
+
+/// Returns when a log is to be looked at earlier than was known, at most fifty times a second.
+async fn sooner(schedule: &Schedule) {
+    schedule.sooner().await;
+    tokio::time::sleep(WAIT_MIN).await;
 }
 
 /// Returns when the disk gets tight, at most a hundred times a second.
@@ -86,81 +94,11 @@ impl Broker {
         health.is_lost()
     }
 
-    /// Drops the segments of every open partition that are too old or too many (S90). `true` if some are to follow as
-    /// soon as a checkpoint allows.
-    pub(super) fn retain(&self, now: Duration) -> bool {
-        let mut again = false;
-        self.open_what_is_due();
-        for partition in self.partitions.all() {
-            if !partition.settings().delete || partition.closed().is_some() {
-                continue;
-            }
-            let Some(retained) = self.partitions.unless_stopping(|| self.retain_partition(&partition, now))
-            else {
-                return false;
-            };
-            match retained {
-                Ok(more) => again |= more,
-                // Deleted meanwhile: its files go as a whole.
-                Err(_) if partition.closed().is_some() => {}
-                Err(error) => tracing::error!(
-                    topic = %partition.topic(),
-                    partition = partition.id().partition,
-                    error,
-                    "retention failed; it is tried again"
-                ),
-            }
-        }
-        again
-    }
-
-    /// Opens the partitions that nobody has touched since the start and that hold segments to be dropped.
-    fn open_what_is_due(&self) {
-        let image = self.image();
-        for row in self.partitions.unopened() {
-            let Some(topic) = image.topic_by_id(row.id.topic) else { continue };
-            let plan = retention::plan(
-                &segments(&row),
-                &topic.settings,
-                row.log_start,
-                self.clock.now_ms(),
-                row.checkpoint.offset,
-            );
-            if plan.drop_before.is_some()
-                && let Err(OpenFault::Storage(error)) = self.partition_blocking(topic, row.id.partition)
-            {
-                tracing::error!(topic = %topic.name, partition = row.id.partition, %error, "retention cannot open a partition");
-            }
-        }
-    }
-
-    fn retain_partition(&self, partition: &Arc<Partition>, now: Duration) -> Result<bool, String> {
-        let settings = partition.settings();
-        let plan = retention::plan(
-            &partition.reader().segments(),
-            &settings,
-            partition.log_start(),
-            self.clock.now_ms(),
-            partition.high_watermark().min(partition.reader().durable()),
-        );
-        let (Some(keep_from), Some(why)) = (plan.drop_before, plan.why) else { return Ok(false) };
-        if plan.roll {
-            // The new segment's name carries the next offset. The old ones go when a checkpoint has reached it.
-            partition.roll_segment().map_err(|error| error.to_string())?;
-        }
-        let files =
-            partition.drop_segments_below(keep_from, &self.manifest).map_err(|error| error.to_string())?;
-        tracing::info!(
-            topic = %partition.topic(),
-            partition = partition.id().partition,
-            log_start = keep_from,
-            files = files.len(),
-            reason = ?why,
-            "old segments removed"
-        );
-        let delay = u64::try_from(settings.file_delete_delay_ms).unwrap_or(0);
-        self.unlinks.lock().add(files, now + Duration::from_millis(delay));
-        Ok(plan.roll)
+    /// How long nothing is to be done.
+    fn until_next(&self, schedule: &Schedule) -> Duration {
+        let next = schedule.next().map(|next| next.saturating_sub(self.clock.now_ms()));
+        let next = next.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+        next.map_or(TICK, |next| next.clamp(WAIT_MIN, TICK))
     }
 
     /// Has everything synced when more descriptors stand open than should, because they hold unsynced bytes.
@@ -181,7 +119,7 @@ impl Broker {
 }
 
 /// The segments that a row knows, as retention looks at them.
-fn segments(row: &PartitionRow) -> Vec<SegmentInfo> {
+pub(super) fn segments(row: &PartitionRow) -> Vec<SegmentInfo> {
     let ends = row.segments.iter().skip(1).map(|segment| segment.base).chain([row.checkpoint.offset]);
     row.segments
         .iter()
@@ -197,7 +135,7 @@ fn segments(row: &PartitionRow) -> Vec<SegmentInfo> {
 }
 
 impl Unlinks {
-    fn add(&mut self, files: Vec<PathBuf>, due: Duration) {
+    pub(super) fn add(&mut self, files: Vec<PathBuf>, due: Duration) {
         self.0.extend(files.into_iter().map(|file| (due, file)));
         if self.0.len() > UNLINK_MAX_FILES {
             let extra = self.0.len() - UNLINK_MAX_FILES;

@@ -13,6 +13,7 @@ mod producer_ids;
 mod published;
 pub mod random;
 mod removal;
+mod retention;
 mod start;
 mod stop;
 mod sweep;
@@ -62,6 +63,8 @@ pub struct Broker {
     /// Segment files that left their logs and wait for their readers.
     unlinks: parking_lot::Mutex<housekeeping::Unlinks>,
     disk: disk::Disk,
+    /// Held while a round of retention goes on.
+    keeper: parking_lot::Mutex<retention::Keeper>,
     background: parking_lot::Mutex<Vec<tokio::task::JoinHandle<()>>>,
     /// Told when the data directory is gone.
     lost: tokio::sync::Notify,

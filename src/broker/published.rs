@@ -6,10 +6,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use super::group_shards::GroupShards;
-use crate::catalog::{CatalogImage, Effect, RemovedTopic};
+use crate::catalog::{CatalogImage, Effect, RemovedTopic, TopicImage};
 use crate::groups;
 use crate::partition::table::PartitionTable;
-use crate::types::TopicPartition;
+use crate::types::{Timestamp, TopicPartition};
 
 /// Deleted topics that may wait for their files to be removed. Losing one of them only means that its files go at the
 /// next start: the catalog keeps the removal until it hears of it.
@@ -45,7 +45,27 @@ impl Published {
                 self.groups.publish(&image);
                 self.image.store(image);
             }
+            Effect::Configured { topics, loaded } => {
+                topics.iter().for_each(|topic| self.configure(topic, loaded));
+            }
             Effect::Removed(topics) => self.remove(topics),
+        }
+    }
+
+    /// Puts a topic's settings in force in its partitions. One that is being opened now looks for newer settings itself,
+    /// and one that is not open is looked at, unless all are soon.
+    fn configure(&self, topic: &TopicImage, loaded: bool) {
+        for partition in 0..topic.partitions {
+            let id = TopicPartition { topic: topic.id, partition };
+            match self.partitions.get(id) {
+                Some(open) => {
+                    if open.settings().as_ref() != topic.settings.as_ref() {
+                        open.set_settings(Arc::clone(&topic.settings));
+                    }
+                }
+                None if loaded => {}
+                None => self.partitions.environment().schedule.at_latest(id, Timestamp::MIN),
+            }
         }
     }
 

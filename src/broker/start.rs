@@ -13,7 +13,7 @@ use super::coord_log::PartitionLog;
 use super::disk::Disk;
 use super::group_shards::GroupShards;
 use super::published::{Published, REMOVALS_MAX};
-use super::{Broker, ProducerIds, housekeeping, random, removal, sweep, topics};
+use super::{Broker, ProducerIds, housekeeping, random, removal, retention, sweep, topics};
 use crate::catalog::{CatalogMachine, CatalogWorld, Command, NewTopic, Reply};
 use crate::config::{Config, TopicSettings};
 use crate::coord::task::{LoadWhen, ShardHandle, ShardSpec, ShardStatus, spawn};
@@ -81,6 +81,7 @@ impl Broker {
         let published = Arc::new(Published::new(Arc::clone(&partitions), Arc::clone(&groups), removals));
         let catalog = start_catalog(&config, &clock, &partitions, &published).await?;
         let disk = Disk::new(config.disk, partitions.unopened().iter());
+        let keeper = retention::Keeper::new(&clock);
         let broker = Arc::new(Self {
             config,
             clock,
@@ -97,11 +98,13 @@ impl Broker {
             recovered: AtomicBool::new(clean),
             unlinks: Mutex::default(),
             disk,
+            keeper: Mutex::new(keeper),
             background: Mutex::default(),
             lost: Notify::new(),
         });
         broker.measure_disk_at_start();
         broker.make_declared_topics().await?;
+        broker.schedule_all();
         let tasks = vec![
             tokio::spawn(removal::run(removals_to_do, partitions, manifest, catalog)),
             tokio::spawn(housekeeping::run(Arc::downgrade(&broker))),
@@ -206,6 +209,7 @@ impl Parts {
             committer: Arc::clone(&committer),
             checkpointer: Arc::clone(&checkpointer),
             manifest: Arc::clone(&manifest),
+            schedule: Arc::default(),
             files: FileCache::new(usize::try_from(open_max / 2).unwrap_or(512), maps_max),
             health,
             clean,

@@ -32,6 +32,15 @@ impl Broker {
         self.partitions.get(id)
     }
 
+    /// Bytes of a partition's log, as far as they are known without opening it.
+    pub fn partition_bytes(&self, id: TopicPartition) -> u64 {
+        if let Some(open) = self.partitions.get(id) {
+            return open.reader().size_bytes();
+        }
+        let row = self.partitions.unopened_row(id);
+        row.map_or(0, |row| row.segments.iter().map(|segment| segment.bytes).sum())
+    }
+
     /// A partition of this topic, opened on this thread if it is not open. Blocks while it recovers.
     ///
     /// # Errors
@@ -51,7 +60,25 @@ impl Broker {
             leader_epoch: self.published.image().leader_epoch(topic),
         };
         // The topic may be deleted meanwhile: the table asks when it counts.
-        self.partitions.get_or_open(&wanted, &|id| self.whose(id))
+        let opened = self.partitions.get_or_open(&wanted, &|id| self.whose(id))?;
+        self.adopt_newest_settings(&opened);
+        Ok(opened)
+    }
+
+    /// The settings may have changed while the partition was opened with those that were known before. Whoever changes
+    /// them publishes first and then looks for open partitions, so one of the two sees the other; a change in between
+    /// is seen by looking again.
+    fn adopt_newest_settings(&self, partition: &Partition) {
+        loop {
+            let image = self.image();
+            let Some(topic) = image.topic_by_id(partition.id().topic) else { return };
+            if topic.settings.as_ref() != partition.settings().as_ref() {
+                partition.set_settings(Arc::clone(&topic.settings));
+            }
+            if self.image_version() == image.version {
+                return;
+            }
+        }
     }
 
     /// A partition of this topic, opened if it is not; waits for that off the runtime's workers.

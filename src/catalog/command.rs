@@ -39,6 +39,13 @@ pub enum Command {
         /// Do everything but grow.
         validate_only: bool,
     },
+    /// AlterConfigs and IncrementalAlterConfigs of topics (S96). Answered with [`Reply::Topics`], in the order asked.
+    AlterTopics {
+        /// The changes; each topic once.
+        topics: Vec<AlterTopic>,
+        /// Do everything but change them.
+        validate_only: bool,
+    },
     /// The next block of producer ids. Answered with [`Reply::ProducerIds`].
     AllocateProducerIds,
     /// The files of a deleted topic are gone. Internal; not answered.
@@ -85,6 +92,37 @@ pub struct MorePartitions {
     pub count: i32,
     /// The brokers of each new partition, or `None` for the broker's choice.
     pub assignments: Option<Vec<Vec<i32>>>,
+}
+
+/// A topic whose settings are to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlterTopic {
+    /// Its name.
+    pub name: String,
+    /// What is to change.
+    pub change: ConfigChange,
+}
+
+/// How a topic's own settings change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigChange {
+    /// These are all of them from here on (AlterConfigs).
+    Replace(Vec<(String, String)>),
+    /// Each of these changes as said, and the rest stay (IncrementalAlterConfigs). Each name once.
+    Each(Vec<(String, ConfigOp)>),
+}
+
+/// What happens to one setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigOp {
+    /// It gets this value.
+    Set(String),
+    /// It goes back to its default.
+    Delete,
+    /// These elements are added to its list, unless they are there.
+    Append(String),
+    /// These elements are taken out of its list.
+    Subtract(String),
 }
 
 /// A topic by name or, from DeleteTopics v6 on, by id.

@@ -10,7 +10,7 @@ use super::image::{CatalogImage, TopicImage};
 use super::records::Record;
 use super::shared_map::SharedMap;
 use super::state::{Catalog, TopicRow};
-use super::{CatalogWorld, Effect, names, producer_ids, topics};
+use super::{CatalogWorld, Effect, configs, names, producer_ids, topics};
 use crate::coord::{Context, CorruptRecord, Decision, Decoded, LogRecord, Release, StateMachine, Ticket};
 use crate::types::{ErrorCode, Timestamp, TopicId};
 
@@ -35,6 +35,8 @@ pub struct Soft {
 pub(super) struct Plan {
     pub(super) records: Vec<Record>,
     pub(super) put: Vec<Arc<TopicImage>>,
+    /// Those of them whose settings have changed.
+    pub(super) configured: Vec<Arc<TopicImage>>,
     pub(super) removed: Vec<TopicId>,
 }
 
@@ -81,6 +83,10 @@ impl StateMachine for CatalogMachine {
                 let (plan, outcomes) = topics::grow(hard, world, &topics);
                 (if validate_only { Plan::default() } else { plan }, outcomes)
             }
+            Command::AlterTopics { topics, validate_only } => {
+                let (plan, outcomes) = configs::alter(hard, world, &topics);
+                (if validate_only { Plan::default() } else { plan }, outcomes)
+            }
         };
         let effects = soft.adopt(hard, &plan);
         durable(plan.records, effects, ticket, Reply::Topics(reply))
@@ -99,10 +105,15 @@ impl StateMachine for CatalogMachine {
     }
 
     fn on_load(hard: &Catalog, context: &Context<'_, CatalogWorld>) -> (Soft, Vec<Effect>) {
-        let topics = hard.topics().map(|row| image_of(row, context.world));
-        let image = CatalogImage::new(hard.changes(), hard.start_epoch().unwrap_or(0), topics);
+        let topics: Vec<_> = hard.topics().map(|row| image_of(row, context.world)).collect();
+        let image =
+            CatalogImage::new(hard.changes(), hard.start_epoch().unwrap_or(0), topics.iter().cloned());
         let removed: Vec<_> = hard.removed().iter().map(|(_, removed)| removed.clone()).collect();
-        let effects = if removed.is_empty() { Vec::new() } else { vec![Effect::Removed(removed)] };
+        // Whoever was to tell of changed settings may have been lost with what was in memory.
+        let mut effects = vec![Effect::Configured { topics, loaded: true }];
+        if !removed.is_empty() {
+            effects.push(Effect::Removed(removed));
+        }
         (Soft { image, changed: true }, effects)
     }
 
@@ -149,7 +160,14 @@ impl Soft {
         for topic in &removed {
             self.image.drop_topic(topic.id);
         }
-        if removed.is_empty() { Vec::new() } else { vec![Effect::Removed(removed)] }
+        let mut effects = Vec::new();
+        if !plan.configured.is_empty() {
+            effects.push(Effect::Configured { topics: plan.configured.clone(), loaded: false });
+        }
+        if !removed.is_empty() {
+            effects.push(Effect::Removed(removed));
+        }
+        effects
     }
 }
 
@@ -196,6 +214,7 @@ fn room(command: &Command) -> u64 {
     const PARTITION: u64 = 128;
     match command {
         Command::CreateTopics { validate_only: true, .. }
+        | Command::AlterTopics { validate_only: true, .. }
         | Command::CreatePartitions { validate_only: true, .. } => 0,
         Command::CreateTopics { topics, .. } | Command::EnsureTopics(topics) => {
             let of_topic = |topic: &NewTopic| {
@@ -212,6 +231,7 @@ fn room(command: &Command) -> u64 {
             let count = topics.iter().map(|topic| u64::try_from(topic.count).unwrap_or(0));
             count.fold(0, |sum: u64, count| sum + count.min(topics::NEW_PARTITIONS_MAX) * PARTITION)
         }
+        Command::AlterTopics { topics, .. } => topics.iter().map(|topic| configs::room(topic, RECORD)).sum(),
         Command::DeleteTopics(topics) => topics.len() as u64 * RECORD,
         Command::EnsureInternalTopic { .. } => 64 * RECORD,
         Command::Start | Command::AllocateProducerIds | Command::FilesRemoved(_) => RECORD,

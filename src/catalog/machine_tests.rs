@@ -341,7 +341,10 @@ fn a_topics_trace_stays_until_its_files_are_gone() {
     assert_eq!(image.removed(old.id).unwrap().partitions, 2);
     // A start finds the work undone.
     let (_, effects) = CatalogMachine::on_load(&m.hard, &context(&m.world));
-    assert!(matches!(&effects[..], [Effect::Removed(removed)] if removed[0].id == old.id), "{effects:?}");
+    assert!(
+        matches!(&effects[..], [Effect::Configured { loaded: true, .. }, Effect::Removed(removed)] if removed[0].id == old.id),
+        "{effects:?}"
+    );
     let done = Command::FilesRemoved(old.id);
     let decision =
         CatalogMachine::decide(&m.hard, &mut m.soft, &context(&m.world), Ticket::NOBODY, done.clone());

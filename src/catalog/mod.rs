@@ -2,6 +2,7 @@
 //! one shard over `__cluster_metadata-0`; readers see immutable images of it.
 
 pub mod command;
+mod configs;
 pub mod image;
 mod machine;
 pub mod names;
@@ -18,8 +19,8 @@ use crate::config::{OffsetRules, TopicDefaults, TopicRules};
 use crate::types::TopicId;
 
 pub use command::{
-    Command, InternalTopic, MorePartitions, NewTopic, ProducerIdBlock, Reply, TopicError, TopicOutcome,
-    TopicRef,
+    AlterTopic, Command, ConfigChange, ConfigOp, InternalTopic, MorePartitions, NewTopic, ProducerIdBlock,
+    Reply, TopicError, TopicOutcome, TopicRef,
 };
 pub use image::{CatalogImage, TopicImage};
 pub use machine::CatalogMachine;
@@ -44,6 +45,13 @@ pub struct CatalogWorld {
 pub enum Effect {
     /// Swap this image in, and close the partitions that it no longer has. What follows relies on it.
     Publish(Arc<CatalogImage>),
+    /// These are the settings of these topics from here on: put them in force in partitions that are open.
+    Configured {
+        /// The topics.
+        topics: Vec<Arc<TopicImage>>,
+        /// They were read from the log: most of them, or all, have not changed.
+        loaded: bool,
+    },
     /// These topics are gone: forget their committed offsets and remove their files, then post
     /// [`Command::FilesRemoved`] for each. Comes again after a start that finds it undone.
     Removed(Vec<RemovedTopic>),

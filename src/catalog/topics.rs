@@ -18,7 +18,7 @@ use crate::types::{ErrorCode, TopicId, topic_name};
 /// Partitions that one request may make.
 pub const NEW_PARTITIONS_MAX: u64 = 10_000;
 /// The longest value of a setting, in UTF-16 units: what KRaft's records can hold.
-const CONFIG_VALUE_MAX_CHARS: usize = 32_767;
+pub(super) const CONFIG_VALUE_MAX_CHARS: usize = 32_767;
 
 type Outcome = Result<Arc<TopicImage>, TopicError>;
 
@@ -203,16 +203,25 @@ fn check_configs(world: &CatalogWorld, topic: &NewTopic) -> Result<BTreeMap<Stri
     }
     for (name, value) in &topic.configs {
         let value = value.clone().unwrap_or_default();
-        if value.encode_utf16().count() > CONFIG_VALUE_MAX_CHARS {
-            return Err(invalid(format!(
-                "The configuration value cannot be added because it exceeds the maximum value size of \
-                 {CONFIG_VALUE_MAX_CHARS} bytes."
-            )));
-        }
+        check_value_size(&value)?;
         overrides.insert(name.clone(), value);
     }
     world.defaults.validate(&overrides).map_err(invalid)?;
     Ok(overrides)
+}
+
+/// Whether KRaft's records can hold this value of a setting.
+pub(super) fn check_value_size(value: &str) -> Result<(), TopicError> {
+    if value.encode_utf16().count() <= CONFIG_VALUE_MAX_CHARS {
+        return Ok(());
+    }
+    Err(TopicError::new(
+        ErrorCode::InvalidConfig,
+        format!(
+            "The configuration value cannot be added because it exceeds the maximum value size of \
+             {CONFIG_VALUE_MAX_CHARS} bytes."
+        ),
+    ))
 }
 
 fn check_delete<'a>(

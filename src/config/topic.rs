@@ -27,6 +27,9 @@ pub struct TopicSettings {
     pub timestamp_after_max_ms: i64,
     /// `retention.ms`; negative is for ever.
     pub retention_ms: i64,
+    /// `log.retention.check.interval.ms`, a broker's setting: records that are old when they come stay at least this long,
+    /// or `retention.ms` if that is shorter.
+    pub retention_grace_ms: i64,
     /// `retention.bytes`, per partition; negative is unlimited.
     pub retention_bytes: i64,
     /// `segment.bytes`.
@@ -220,6 +223,7 @@ impl TopicSettings {
             timestamp_before_max_ms: timestamp("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: timestamp("message.timestamp.after.max.ms"),
             retention_ms: view.long("retention.ms"),
+            retention_grace_ms: defaults.broker.long("log.retention.check.interval.ms"),
             retention_bytes: view.long("retention.bytes"),
             segment_bytes: match view.overridden("internal.segment.bytes") {
                 Some(bytes) => bytes.parse().unwrap_or(i32::MAX),
@@ -289,6 +293,7 @@ impl Default for TopicSettings {
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 3_600_000,
             retention_ms: 604_800_000,
+            retention_grace_ms: 300_000,
             retention_bytes: -1,
             segment_bytes: 1 << 30,
             segment_ms: 604_800_000,

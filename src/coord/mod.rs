@@ -6,7 +6,6 @@
 //! groups run on it; transactions and share groups will.
 
 mod batches;
-pub mod deadlines;
 pub mod log;
 pub mod shard;
 pub mod task;

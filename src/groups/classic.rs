@@ -24,7 +24,7 @@ use super::members::{Member, Members};
 use super::reply::{GroupState, JoinReply, JoinedMember};
 use super::soft::Timer;
 use super::subscription::{self, CONSUMER};
-use crate::coord::deadlines::Deadlines;
+use crate::types::deadlines::Deadlines;
 use crate::types::{ErrorCode, Timestamp};
 
 /// What an id given out takes beside its own length, in bytes: timer, set entry, two counters each.

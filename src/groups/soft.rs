@@ -11,8 +11,8 @@ use super::hard::{Hard, Record};
 use super::reply::{JoinReply, Reply, SyncReply};
 use super::sweep::Sweep;
 use super::world::World;
-use crate::coord::deadlines::Deadlines;
 use crate::coord::{Context, Decision, Ticket};
+use crate::types::deadlines::Deadlines;
 use crate::types::{Timestamp, TopicId};
 
 /// Memory, in bytes, that ids given out but not yet joined with (KIP-394) may take in one shard. Past it a newcomer is

@@ -6,7 +6,6 @@
 //! the queue again after it has unlocked, so nothing that was pushed meanwhile is left behind.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,6 @@ use crate::record::batch::BatchHeader;
 use crate::record::check::CheckedBatch;
 use crate::storage::flush::When;
 use crate::storage::log::{AppendBatch, AppendError, LogWriter};
-use crate::storage::manifest::Manifest;
 use crate::types::Timestamp;
 
 /// The most that one drain writes before it publishes.
@@ -42,6 +40,8 @@ pub(super) struct Writer {
     pub(super) producers: Producers,
     /// Records appended since a sync was last asked for (`flush.messages`).
     pub(super) unflushed_records: i64,
+    /// Bytes that may be appended before `retention.bytes` asks for the oldest segment.
+    pub(super) room_bytes: u64,
 }
 
 /// Batches that a drain has given offsets and not written yet.
@@ -68,6 +68,7 @@ impl Partition {
         loop {
             {
                 let Some(mut writer) = self.writer.try_lock() else { return };
+                self.adopt_settings(&mut writer);
                 while let Some(pending) = self.take_queue() {
                     self.append_all(&mut writer, pending);
                 }
@@ -82,12 +83,25 @@ impl Partition {
     /// Runs `work` with the writer, then appends what was pushed meanwhile by those who found the lock taken: whoever
     /// holds the writer owes them that, whatever it holds it for.
     pub(super) fn with_writer<T>(&self, work: impl FnOnce(&mut Writer) -> T) -> T {
-        let outcome = work(&mut self.writer.lock());
+        let outcome = {
+            let mut writer = self.writer.lock();
+            self.adopt_settings(&mut writer);
+            work(&mut writer)
+        };
         let left_behind = !self.queue.lock().is_empty();
         if left_behind && let Some(this) = self.sync.partition.upgrade() {
             this.drain();
         }
         outcome
+    }
+
+    /// Has the writer use the settings that are in force.
+    fn adopt_settings(&self, writer: &mut Writer) {
+        let settings = self.settings();
+        if !Arc::ptr_eq(writer.log.settings(), &settings) {
+            writer.log.set_settings(Arc::clone(&settings));
+            self.reschedule(writer);
+        }
     }
 
     fn take_queue(&self) -> Option<Vec<Pending>> {
@@ -230,6 +244,7 @@ impl Partition {
             };
         }
         self.ask_for_sync(bytes as u64, when);
+        self.note_growth(writer, bytes as u64);
     }
 
     fn acknowledge(&self, end: i64, ack: Ack, at: Appended) {
@@ -245,7 +260,7 @@ impl Partition {
         self.fsync == Fsync::Always || self.settings().flush_messages == 1
     }
 
-    fn roll(self: &Arc<Self>, writer: &mut Writer, now: Timestamp) -> Result<(), AppendError> {
+    pub(super) fn roll(self: &Arc<Self>, writer: &mut Writer, now: Timestamp) -> Result<(), AppendError> {
         let snapshot = (!writer.producers.is_empty()).then(|| writer.producers.to_kafka_snapshot());
         let rolled = writer.log.roll(snapshot.as_deref(), now);
         match &rolled {
@@ -301,25 +316,6 @@ impl Partition {
     /// Begins a new segment, so that what lies before it can be dropped as a whole.
     pub fn roll_segment(self: &Arc<Self>) -> Result<(), AppendError> {
         self.with_writer(|writer| self.roll(writer, self.clock.now_ms()))
-    }
-
-    /// Drops whole segments that lie below `offset`; the row without them is durable before their files go.
-    pub fn drop_segments_below(&self, offset: i64, manifest: &Manifest) -> io::Result<Vec<PathBuf>> {
-        let removal = self.log.advance_start(offset);
-        if removal.is_empty() {
-            return Ok(Vec::new());
-        }
-        if let Some(row) = removal.row()? {
-            manifest.put(row);
-            if self.is_deleted() {
-                // The row came after the removal's word, or may have.
-                manifest.remove(self.id);
-                return Ok(Vec::new());
-            }
-            manifest.sync().map_err(io::Error::other)?;
-        }
-        self.log_start_moved();
-        Ok(removal.rename())
     }
 
     /// Ends writing for good: reserved space is freed and index files are completed.

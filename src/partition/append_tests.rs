@@ -23,7 +23,7 @@ fn segments_of(bytes: i32) -> TopicSettings {
 #[test]
 fn whoever_held_the_writer_appends_what_came_meanwhile() {
     type Holder = fn(&Rig, &std::sync::Arc<Partition>);
-    let holders: [(&str, Holder); 9] = [
+    let holders: [(&str, Holder); 8] = [
         ("a checkpoint", |_, partition| drop(partition.prepare())),
         ("the expiry of producers", |_, partition| assert_eq!(partition.expire_producers(0), 0)),
         ("a reservation", |_, partition| partition.reserve(1000).unwrap()),
@@ -31,7 +31,6 @@ fn whoever_held_the_writer_appends_what_came_meanwhile() {
             partition.append_own(&[headed(record(b"own"))]).unwrap();
         }),
         ("a roll", |_, partition| partition.roll_segment().unwrap()),
-        ("new settings", |rig, partition| partition.set_settings(rig.settings.clone().into())),
         ("the end of writing", |_, partition| partition.finish().unwrap()),
         ("a deletion", |rig, partition| rig.table.delete(partition.id())),
         ("a stop", |rig, _| rig.table.close_all().unwrap()),

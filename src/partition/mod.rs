@@ -11,7 +11,9 @@ mod durability;
 mod open;
 pub mod producers;
 mod read;
+pub mod schedule;
 pub mod table;
+mod upkeep;
 pub mod waiter;
 
 use std::collections::VecDeque;
@@ -25,15 +27,17 @@ use parking_lot::Mutex;
 use self::ack::{Ack, Appended};
 use self::append::{Pending, Writer};
 use self::durability::SyncSide;
+use self::schedule::Schedule;
 use self::waiter::{FetchWaiter, Watcher};
 use crate::config::{Fsync, TopicSettings};
 use crate::storage::flush::{Checkpointer, Committer, When};
 use crate::storage::log::{Log, LogReader};
-use crate::types::{Clock, TopicPartition};
+use crate::types::{Clock, Timestamp, TopicPartition};
 
 pub use self::ack::{AckSlot, AppendTicket, NotAppended};
 pub use self::open::{Environment, OpenFault, OpenPartition, Recovered, Whose, set_deleted_aside};
 pub use self::read::{Isolation, OffsetAt, PartitionRead, ReadRequest};
+pub use self::upkeep::Trimmed;
 
 /// Called when a partition is durable up to an asked-for end, or never will be.
 pub type DurableWake = Arc<dyn Fn() + Send + Sync>;
@@ -49,6 +53,7 @@ pub struct Partition {
     settings: ArcSwap<TopicSettings>,
     committer: Arc<Committer>,
     checkpointer: Arc<Checkpointer>,
+    schedule: Arc<Schedule>,
     queue: Mutex<Vec<Pending>>,
     writer: Mutex<Writer>,
     reader: LogReader,
@@ -119,10 +124,15 @@ impl Partition {
         self.settings.load()
     }
 
-    /// Puts other settings in force, for the next append on.
+    /// Puts other settings in force: the next append goes by them, and housekeeping looks at the log at once. Does not
+    /// wait for the writer.
     pub fn set_settings(&self, settings: Arc<TopicSettings>) {
-        self.settings.store(Arc::clone(&settings));
-        self.with_writer(|writer| writer.log.set_settings(settings));
+        self.settings.store(settings);
+        if !self.waits_for_disk() {
+            // With `flush.messages` 1 taken back, nobody else would show what is waiting.
+            self.advance(self.reader.end());
+        }
+        self.schedule.at_latest(self.id, Timestamp::MIN);
     }
 
     /// The log's read side: for descriptions and dumps.
@@ -342,3 +352,5 @@ mod deletion_tests;
 mod stop_tests;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod upkeep_tests;

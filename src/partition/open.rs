@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::append::Writer;
 use super::durability::SyncSide;
 use super::producers::Producers;
+use super::schedule::Schedule;
 use super::{Partition, Visible};
 use crate::config::{Fsync, TopicSettings};
 use crate::storage::files::FileCache;
@@ -40,6 +41,8 @@ pub struct Environment {
     pub health: Arc<DirHealth>,
     /// Rows of the partitions.
     pub manifest: Arc<Manifest>,
+    /// When partitions are to be looked at.
+    pub schedule: Arc<Schedule>,
     /// Whether the last stop was clean, so that the rows tell everything.
     pub clean: bool,
     /// Partition directories that stood there after an unclean stop.
@@ -152,6 +155,7 @@ impl Environment {
         report(wanted, &opened);
         let scanned_bytes = opened.report.scanned_bytes;
         let partition = self.assemble(wanted, opened, producers);
+        partition.schedule_look();
         if scanned_bytes > 0 {
             // What was read once need not be read again after the next crash.
             self.checkpointer.appended(&partition, scanned_bytes);
@@ -172,8 +176,14 @@ impl Environment {
             settings: ArcSwap::new(Arc::clone(&wanted.settings)),
             committer: Arc::clone(&self.committer),
             checkpointer: Arc::clone(&self.checkpointer),
+            schedule: Arc::clone(&self.schedule),
             queue: Mutex::new(Vec::new()),
-            writer: Mutex::new(Writer { log: opened.writer, producers, unflushed_records: 0 }),
+            writer: Mutex::new(Writer {
+                log: opened.writer,
+                producers,
+                unflushed_records: 0,
+                room_bytes: u64::MAX,
+            }),
             reader: opened.reader,
             sync: Arc::new(SyncSide { log: Arc::clone(&opened.log), partition: partition.clone() }),
             log: opened.log,

@@ -150,6 +150,7 @@ impl PartitionTable {
     /// Takes a partition of a deleted topic out and closes it; what waits on it is told that it does not exist.
     pub fn delete(&self, id: TopicPartition) {
         self.environment.rows.lock().remove(&id);
+        self.environment.schedule.cancel(id);
         let taken = self.open.write().take(id);
         if let Some(partition) = taken {
             partition.delete();
@@ -159,6 +160,11 @@ impl PartitionTable {
     /// The manifest's rows of partitions that nobody has opened yet.
     pub fn unopened(&self) -> Vec<Arc<PartitionRow>> {
         self.environment.rows.lock().values().cloned().collect()
+    }
+
+    /// The manifest's row of a partition that nobody has opened yet.
+    pub fn unopened_row(&self, id: TopicPartition) -> Option<Arc<PartitionRow>> {
+        self.environment.rows.lock().get(&id).cloned()
     }
 
     /// Whether a partition that is not open may have files: opening it may then take long.

@@ -70,6 +70,7 @@ impl Rig {
             files,
             health,
             manifest,
+            schedule: Arc::default(),
             clean: false,
             found: HashSet::new(),
             recovered: Recovered::default(),

@@ -3,6 +3,7 @@
 //! Rule: values only. Nothing here does I/O or knows tokio, except [`time`], the one place that reads the clock.
 
 pub mod codec;
+pub mod deadlines;
 pub mod error_code;
 pub mod ids;
 pub mod offset;

@@ -20,7 +20,13 @@ pub struct Clock(Source);
 #[derive(Clone)]
 enum Source {
     System(Instant),
-    Manual(Arc<AtomicI64>),
+    Manual(Arc<Manual>),
+}
+
+/// The two sides of a clock that tests move.
+struct Manual {
+    wall: AtomicI64,
+    steady: AtomicI64,
 }
 
 impl Clock {
@@ -32,14 +38,23 @@ impl Clock {
 
     /// A clock that stands at `now_ms` until it is moved.
     pub fn manual(now_ms: Timestamp) -> Self {
-        Self(Source::Manual(Arc::new(AtomicI64::new(now_ms))))
+        let (wall, steady) = (AtomicI64::new(now_ms), AtomicI64::new(now_ms));
+        Self(Source::Manual(Arc::new(Manual { wall, steady })))
     }
 
     /// Moves a manual clock on. A system clock does not listen.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(now) = &self.0 {
             let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-            now.fetch_add(by, Ordering::SeqCst);
+            now.wall.fetch_add(by, Ordering::SeqCst);
+            now.steady.fetch_add(by, Ordering::SeqCst);
+        }
+    }
+
+    /// Sets a manual clock's wall side forward, or back, as an operator or a time server does: the monotonic side stays.
+    pub fn jump(&self, by_ms: i64) {
+        if let Source::Manual(now) = &self.0 {
+            now.wall.fetch_add(by_ms, Ordering::SeqCst);
         }
     }
 
@@ -51,7 +66,7 @@ impl Clock {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
                 i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
             }
-            Source::Manual(now) => now.load(Ordering::SeqCst),
+            Source::Manual(now) => now.wall.load(Ordering::SeqCst),
         }
     }
 
@@ -61,7 +76,7 @@ impl Clock {
         match &self.0 {
             Source::System(start) => Instant::now().saturating_duration_since(*start),
             Source::Manual(now) => {
-                Duration::from_millis(u64::try_from(now.load(Ordering::SeqCst)).unwrap_or(0))
+                Duration::from_millis(u64::try_from(now.steady.load(Ordering::SeqCst)).unwrap_or(0))
             }
         }
     }
@@ -71,7 +86,7 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Source::System(_) => f.write_str("Clock::system"),
-            Source::Manual(now) => write!(f, "Clock::manual({})", now.load(Ordering::SeqCst)),
+            Source::Manual(now) => write!(f, "Clock::manual({})", now.wall.load(Ordering::SeqCst)),
         }
     }
 }

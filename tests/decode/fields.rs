@@ -386,6 +386,65 @@ fn describe_configs() {
 }
 
 #[test]
+fn alter_configs() {
+    use admin::alter_configs::{Request, SPEC};
+    check(SPEC, Request::decode, |_, ours, theirs: &theirs::AlterConfigsRequest| {
+        assert_eq!(ours.validate_only, theirs.validate_only);
+        each(&ours.resources, &theirs.resources, |ours, theirs| {
+            assert_eq!(
+                (ours.resource_type, &ours.resource_name),
+                (theirs.resource_type, &theirs.resource_name)
+            );
+            each(&ours.configs, &theirs.configs, |ours, theirs| {
+                assert_eq!((&ours.name, &ours.value), (&theirs.name, &theirs.value));
+            });
+        });
+    });
+}
+
+#[test]
+fn incremental_alter_configs() {
+    use admin::incremental_alter_configs::{Request, SPEC};
+    check(SPEC, Request::decode, |_, ours, theirs: &theirs::IncrementalAlterConfigsRequest| {
+        assert_eq!(ours.validate_only, theirs.validate_only);
+        each(&ours.resources, &theirs.resources, |ours, theirs| {
+            assert_eq!(
+                (ours.resource_type, &ours.resource_name),
+                (theirs.resource_type, &theirs.resource_name)
+            );
+            each(&ours.configs, &theirs.configs, |ours, theirs| {
+                assert_eq!((&ours.name, &ours.value), (&theirs.name, &theirs.value));
+                assert_eq!(ours.config_operation, theirs.config_operation);
+            });
+        });
+    });
+}
+
+#[test]
+fn describe_log_dirs() {
+    use admin::log_dirs::{Request, SPEC};
+    check(SPEC, Request::decode, |_, ours, theirs: &theirs::DescribeLogDirsRequest| {
+        each_if_any(ours.topics.as_ref(), theirs.topics.as_ref(), |ours, theirs| {
+            assert_eq!((&ours.name, &ours.partitions), (text(&theirs.topic), &theirs.partitions));
+        });
+    });
+}
+
+#[test]
+fn delete_records() {
+    use data::delete_records::{Request, SPEC};
+    check(SPEC, Request::decode, |_, ours, theirs: &theirs::DeleteRecordsRequest| {
+        assert_eq!(ours.timeout_ms, theirs.timeout_ms);
+        each(&ours.topics, &theirs.topics, |ours, theirs| {
+            assert_eq!(&ours.name, text(&theirs.name));
+            each(&ours.partitions, &theirs.partitions, |ours, theirs| {
+                assert_eq!((ours.index, ours.offset), (theirs.partition_index, theirs.offset));
+            });
+        });
+    });
+}
+
+#[test]
 fn names_and_records_are_slices_of_the_frame() {
     let frame = Bytes::from(
         b"\xff\xff\x00\x01\x00\x00\x00\x05\0\0\0\x01\0\x02ab\0\0\0\x01\0\0\0\x07\0\0\0\x03xyz".to_vec(),

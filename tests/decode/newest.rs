@@ -1,6 +1,7 @@
 //! The versions that the protocol crate lacks, against bytes laid out by Kafka 4.3's schemas.
 
 use bytes::Bytes;
+use streamd::api::admin::log_dirs;
 use streamd::api::data::list_offsets;
 use streamd::api::group::{offset_commit, offset_fetch};
 use streamd::types::TopicId;
@@ -96,5 +97,15 @@ fn list_offsets_v11_reads_as_v10() {
         let written = list_offsets::Request::decode(&mut Reader::generating(&generator, true), 11).unwrap();
         let body = generator.into_bytes();
         assert_eq!(list_offsets::Request::decode(&mut Reader::new(&body, true), 10), Ok(written));
+    }
+}
+
+#[test]
+fn describe_log_dirs_v5_reads_as_v4() {
+    for seed in 0..100 {
+        let generator = Generator::new(seed);
+        let written = log_dirs::Request::decode(&mut Reader::generating(&generator, true), 5).unwrap();
+        let body = generator.into_bytes();
+        assert_eq!(log_dirs::Request::decode(&mut Reader::new(&body, true), 4), Ok(written));
     }
 }

@@ -2,8 +2,11 @@
 //! those of the newest versions are as Kafka 4.3's schemas lay them out.
 
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::messages::{ListOffsetsResponse, OffsetCommitResponse, OffsetFetchResponse};
+use kafka_protocol::messages::{
+    DescribeLogDirsResponse, ListOffsetsResponse, OffsetCommitResponse, OffsetFetchResponse,
+};
 use kafka_protocol::protocol::{Decodable, Encodable, Message};
+use streamd::api::admin::log_dirs;
 use streamd::api::data::list_offsets;
 use streamd::api::group::{offset_commit, offset_fetch};
 use streamd::types::{ErrorCode, TopicId};
@@ -155,4 +158,41 @@ fn list_offsets_responses_are_what_the_crate_reads() {
     });
     let [v10, v11] = [10, 11].map(|version| written(list_offsets::SPEC, version, write));
     assert_eq!(v11, v10);
+}
+
+fn log_dirs_response() -> log_dirs::Response {
+    log_dirs::Response {
+        throttle_time_ms: 9,
+        error: ErrorCode::None,
+        log_dir: "/d".to_owned(),
+        topics: [("t".to_owned(), vec![(0, 7), (4, 1 << 40)])].into(),
+        total_bytes: 100,
+        usable_bytes: 50,
+    }
+}
+
+#[test]
+fn describe_log_dirs_responses_are_what_the_crate_reads() {
+    let response = log_dirs_response();
+    let write = |w: &mut Writer<'_>, version: i16| response.write(w, version);
+    read_by_crate(log_dirs::SPEC, write, |version, read: DescribeLogDirsResponse| {
+        assert_eq!((read.throttle_time_ms, read.error_code), (9, 0));
+        let dir = &read.results[0];
+        assert_eq!((dir.error_code, dir.log_dir.as_str(), dir.topics[0].name.as_str()), (0, "/d", "t"));
+        let sizes: Vec<_> =
+            dir.topics[0].partitions.iter().map(|p| (p.partition_index, p.partition_size)).collect();
+        assert_eq!(sizes, [(0, 7), (4, 1 << 40)]);
+        let space = if version >= 4 { (100, 50) } else { (-1, -1) };
+        assert_eq!((dir.total_bytes, dir.usable_bytes), space);
+    });
+}
+
+#[test]
+fn describe_log_dirs_v5_response_tells_that_the_directory_takes_partitions() {
+    let mut response = log_dirs_response();
+    response.topics.clear();
+    let body = written(log_dirs::SPEC, 5, |w, version| response.write(w, version));
+    let expected =
+        [&b"\0\0\0\x09\0\0\x02\0\0\x03/d\x01"[..], &100_i64.to_be_bytes(), &50_i64.to_be_bytes(), b"\0\0\0"];
+    assert_eq!(body, expected.concat());
 }

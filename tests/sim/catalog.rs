@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use streamd::catalog::{
-    CatalogImage, CatalogMachine, CatalogWorld, Command, Effect, InternalTopic, MorePartitions, NewTopic,
-    Reply, TopicRef,
+    AlterTopic, CatalogImage, CatalogMachine, CatalogWorld, Command, ConfigChange, ConfigOp, Effect,
+    InternalTopic, MorePartitions, NewTopic, Reply, TopicRef,
 };
-use streamd::config::{Config, TopicRules};
+use streamd::config::{Config, TopicRules, TopicSettings};
 use streamd::coord::shard::{Now, Output, Shard, replay};
 use streamd::coord::{CoordLog, Ticket};
 use streamd::types::TopicId;
@@ -36,6 +36,8 @@ struct Broker {
     last_start: i32,
     /// Removals reported and not yet carried out.
     removals: BTreeSet<TopicId>,
+    /// Settings as open partitions have them: those of the topics when they were made, and what they were told since.
+    in_force: BTreeMap<TopicId, Arc<TopicSettings>>,
     /// Whether the log is replayed after every step.
     thorough: bool,
 }
@@ -71,6 +73,7 @@ impl Broker {
             next_producer_id: 0,
             last_start: -1,
             removals: BTreeSet::new(),
+            in_force: BTreeMap::new(),
             thorough: true,
         };
         broker.release();
@@ -145,6 +148,16 @@ impl Broker {
                         self.removals.insert(topic.id);
                     }
                 }
+                Output::Effect(Effect::Configured { topics, .. }) => {
+                    for topic in topics {
+                        let Some(shown) = self.image.topic_by_id(topic.id) else { continue };
+                        assert!(
+                            published || self.image.version > 0,
+                            "settings in force before anybody sees them"
+                        );
+                        self.in_force.insert(topic.id, Arc::clone(&shown.settings));
+                    }
+                }
                 Output::Reply(ticket, reply) => self.hear(ticket, reply),
             }
         }
@@ -167,6 +180,7 @@ impl Broker {
                 let validate_only = matches!(
                     command,
                     Command::CreateTopics { validate_only: true, .. }
+                        | Command::AlterTopics { validate_only: true, .. }
                         | Command::CreatePartitions { validate_only: true, .. }
                 );
                 let deleted = matches!(command, Command::DeleteTopics(_));
@@ -200,6 +214,12 @@ impl Broker {
             let topic = self.image.topic_by_id(*id).expect("by name and by id");
             assert_eq!(topic.partitions, *partitions);
             assert!(self.image.leader_epoch(topic) >= 0);
+            let in_force = self.in_force.entry(*id).or_insert_with(|| Arc::clone(&topic.settings));
+            assert_eq!(
+                **in_force, *topic.settings,
+                "{}: an open partition goes by other settings",
+                topic.name
+            );
         }
         if published {
             // An image from after the fault: what it shows is how it came out.
@@ -217,6 +237,7 @@ fn names(command: &Command) -> Vec<String> {
             topics.iter().map(|topic| topic.name.clone()).collect()
         }
         Command::CreatePartitions { topics, .. } => topics.iter().map(|topic| topic.name.clone()).collect(),
+        Command::AlterTopics { topics, .. } => topics.iter().map(|topic| topic.name.clone()).collect(),
         Command::DeleteTopics(_) | Command::EnsureInternalTopic { .. } => all(),
         Command::Start | Command::AllocateProducerIds | Command::FilesRemoved(_) => Vec::new(),
     }
@@ -232,9 +253,28 @@ fn new_topic(random: &mut Random) -> NewTopic {
     topic
 }
 
+fn changed_topic(random: &mut Random) -> AlterTopic {
+    let name = (*random.pick(&["a", "b.c", "d", "__consumer_offsets"])).to_owned();
+    let set = |random: &mut Random| ("retention.ms".to_owned(), random.below(1_000).to_string());
+    let change = match random.below(4) {
+        0 => ConfigChange::Replace(Vec::new()),
+        1 => ConfigChange::Replace(vec![set(random)]),
+        2 => {
+            let (key, value) = set(random);
+            ConfigChange::Each(vec![(key, ConfigOp::Set(value))])
+        }
+        _ => ConfigChange::Each(vec![
+            ("retention.ms".to_owned(), ConfigOp::Delete),
+            ("cleanup.policy".to_owned(), ConfigOp::Append("compact".to_owned())),
+        ]),
+    };
+    AlterTopic { name, change }
+}
+
 fn random_command(broker: &Broker, random: &mut Random) -> Command {
     let validate_only = random.one_in(5);
-    match random.below(12) {
+    match random.below(14) {
+        12..=13 => Command::AlterTopics { topics: vec![changed_topic(random)], validate_only },
         0..=2 => {
             let topics = (0..random.below(4)).map(|_| new_topic(random)).collect();
             Command::CreateTopics { topics, validate_only }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use streamd::coord::deadlines::Deadlines;
 use streamd::coord::{Context, CorruptRecord, Decision, Decoded, LogRecord, Release, StateMachine, Ticket};
+use streamd::types::deadlines::Deadlines;
 use streamd::types::{ErrorCode, Timestamp};
 
 /// Sums by key.

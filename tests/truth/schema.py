@@ -12,7 +12,7 @@ import re
 import sys
 import zipfile
 
-KEYS = [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 22, 23, 32, 37, 42, 47, 60, 75]
+KEYS = [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 42, 44, 47, 60, 75]
 
 HEADER = """\
 # Made by schema.py from the message definitions in kafka-clients-4.3.1.jar; not edited by hand.

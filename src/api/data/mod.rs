@@ -1,5 +1,6 @@
 //! APIs of the data plane: records in, records out, and where they are.
 
+pub mod delete_records;
 pub mod fetch;
 pub(crate) mod fetch_session;
 pub mod leader_epoch;

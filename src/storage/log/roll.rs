@@ -49,6 +49,28 @@ impl LogWriter {
         }
     }
 
+    /// When the active segment is to be closed though nothing is appended, so that what lies in it can be compacted, or
+    /// dropped by size: `segment.ms` after it began. `None` while it is empty.
+    ///
+    /// It began when its file was made, by the broker's clock: the time of the data would close it at once where old
+    /// records are copied in. Of a segment that was found at the start the first record tells, if it is not from the
+    /// future.
+    pub fn idle_roll_at(&self) -> Option<Timestamp> {
+        let active = self.active.as_ref().filter(|active| active.position > 0)?;
+        let (first, created_at) = {
+            let facts = active.segment.facts();
+            (facts.first_timestamp, facts.created_at)
+        };
+        let base = active.segment.base();
+        let began = if self.found_active == Some(base) {
+            let first = first.or_else(|| self.read_first_timestamp(active));
+            first.filter(|first| *first >= 0).map_or(created_at, |first| first.min(created_at))
+        } else {
+            created_at
+        };
+        Some(began.saturating_add(self.segment_ms(base)).saturating_add(1))
+    }
+
     /// A segment that was opened from the manifest has not been looked at yet.
     fn read_first_timestamp(&self, active: &Active) -> Option<Timestamp> {
         if active.position < HEADER_LEN as u64 {

@@ -27,6 +27,8 @@ pub struct LogWriter {
     pub(super) end: i64,
     last_epoch: i32,
     pub(super) active: Option<Active>,
+    /// The base of the segment that grew when the log was opened.
+    pub(super) found_active: Option<i64>,
     closed: bool,
 }
 
@@ -50,12 +52,24 @@ impl LogWriter {
         last_epoch: Option<i32>,
         active: Option<Active>,
     ) -> Self {
-        Self { log, settings, end, last_epoch: last_epoch.unwrap_or(NO_EPOCH), active, closed: false }
+        let found_active = active.as_ref().map(|active| active.segment.base());
+        let last_epoch = last_epoch.unwrap_or(NO_EPOCH);
+        Self { log, settings, end, last_epoch, active, found_active, closed: false }
     }
 
     /// The next offset.
     pub fn end(&self) -> i64 {
         self.end
+    }
+
+    /// The settings in use.
+    pub fn settings(&self) -> &Arc<TopicSettings> {
+        &self.settings
+    }
+
+    /// Bytes in the segment that grows.
+    pub fn active_bytes(&self) -> u64 {
+        self.active.as_ref().map_or(0, |active| active.position)
     }
 
     /// Takes other settings from here on.

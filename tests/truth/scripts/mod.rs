@@ -1,9 +1,11 @@
 //! The scripts, one family a module.
 
+mod alter_configs;
 mod ask;
 mod commits;
 mod configs;
 mod connection;
+mod delete_records;
 mod fetch;
 mod group_admin;
 mod groups;
@@ -40,6 +42,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Script> {
         commits::SCRIPTS,
         group_admin::SCRIPTS,
         configs::SCRIPTS,
+        alter_configs::SCRIPTS,
+        delete_records::SCRIPTS,
     ];
     families.into_iter().flatten()
 }

@@ -1,10 +1,10 @@
-//! Timers by key for soft state: set, moved, cancelled, and taken out in the order they fall due. Nothing fires by
-//! itself; the machine asks.
+//! Timers by key: set, moved, cancelled, and taken out in the order they fall due. Nothing fires by itself; who owns them
+//! asks.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
-use crate::types::Timestamp;
+use super::time::Timestamp;
 
 /// At most one deadline per key.
 #[derive(Debug, Clone)]
