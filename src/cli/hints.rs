@@ -38,7 +38,7 @@ fn tip(word: &str, line: &[String]) -> Option<String> {
         _ => None,
     };
     match (bare, noun) {
-        ("create" | "list" | "describe" | "delete", Some(noun)) if is_flag => {
+        ("create" | "list" | "describe" | "delete" | "alter", Some(noun)) if is_flag => {
             Some(format!("write it without dashes: 'streamd {noun} {bare}'"))
         }
         ("create" | "delete", None) => Some(format!("write what first: 'streamd topic {bare} NAME'")),
@@ -51,7 +51,7 @@ fn tip(word: &str, line: &[String]) -> Option<String> {
         }
         ("check" | "show" | "reference", None) => Some(format!("'streamd config {bare}'")),
         ("version", None) | ("-v", _) => Some("'streamd --version'".to_owned()),
-        ("alter" | "config" | "grow" | "add-partitions" | "trim" | "empty", Some("topic"))
+        ("grow" | "add-partitions", Some("topic"))
         | ("seek" | "delete" | "lag" | "reset-offsets", Some("group"))
         | ("health" | "doctor" | "reload" | "bench" | "user" | "acl" | "dump" | "backup" | "restore", None) => {
             Some(format!("this version of streamd has no '{bare}'; 'streamd --help' shows what there is"))
@@ -88,7 +88,7 @@ mod tests {
             ("start", "'streamd' alone starts a broker"),
             ("check", "'streamd config check'"),
             ("version", "'streamd --version'"),
-            ("topic alter t", "has no 'alter'"),
+            ("topic grow t", "has no 'grow'"),
             ("health", "has no 'health'"),
             ("--bootstrap-server a:1 topic list", "'streamd topic list --bootstrap-server HOST:PORT'"),
             ("--topic t", "'streamd topic list'"),

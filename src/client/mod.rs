@@ -2,10 +2,11 @@
 //!
 //! [`Client`] keeps one connection per broker and purpose and agrees with each broker on the version of every API. On
 //! it stand the [`producer`], the [`consumer`] with its optional [`membership`] of a group, and the questions of
-//! administration ([`topics`], [`groups`], [`offsets`]). What brokers answer is decoded by the protocol crate: they
+//! administration ([`topics`], [`alter`], [`groups`], [`offsets`], [`sizes`]). What brokers answer is decoded by the protocol crate: they
 //! are brokers that the user chose. Frames are bounded all the same, and memory follows the bytes received.
 
 mod address;
+pub mod alter;
 mod assignor;
 mod batching;
 mod cluster;
@@ -23,6 +24,7 @@ pub mod offsets;
 mod partitioner;
 pub mod producer;
 mod retry;
+pub mod sizes;
 pub mod topics;
 mod versions;
 

@@ -75,12 +75,38 @@ pub(super) async fn list_once(
     place: Place,
     isolation: Isolation,
 ) -> Result<BTreeMap<i32, i64>, Error> {
-    let mut found = by_timestamp(client, topic, partitions, place.timestamp(), isolation).await?;
+    let offset = |(index, found): (i32, Found)| (index, found.offset);
+    let rows = by_timestamp(client, topic, partitions, place.timestamp(), isolation).await?;
+    let mut found: BTreeMap<i32, i64> = rows.into_iter().map(offset).collect();
     let late: Vec<i32> = found.iter().filter(|(_, offset)| **offset < 0).map(|(index, _)| *index).collect();
     if !late.is_empty() {
-        found.extend(by_timestamp(client, topic, &late, Place::End.timestamp(), isolation).await?);
+        let ends = by_timestamp(client, topic, &late, Place::End.timestamp(), isolation).await?;
+        found.extend(ends.into_iter().map(offset));
     }
     Ok(found)
+}
+
+/// The time of the first record that has one, in each of these partitions that has such a record.
+///
+/// # Errors
+/// As [`list`].
+pub async fn first_times(
+    client: &Client,
+    topic: &str,
+    partitions: &[i32],
+) -> Result<BTreeMap<i32, Timestamp>, Error> {
+    let found =
+        retry(client, async || by_timestamp(client, topic, partitions, 0, Isolation::ReadUncommitted).await)
+            .await?;
+    let timed = found.into_iter().filter(|(_, found)| found.offset >= 0 && found.timestamp >= 0);
+    Ok(timed.map(|(index, found)| (index, found.timestamp)).collect())
+}
+
+/// What ListOffsets tells of one partition.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    offset: i64,
+    timestamp: Timestamp,
 }
 
 async fn by_timestamp(
@@ -89,7 +115,7 @@ async fn by_timestamp(
     partitions: &[i32],
     timestamp: Timestamp,
     isolation: Isolation,
-) -> Result<BTreeMap<i32, i64>, Error> {
+) -> Result<BTreeMap<i32, Found>, Error> {
     let mut found = BTreeMap::new();
     for (leader, partitions) in by_leader(client, topic, partitions).await? {
         let timeout = millis(client.options().timeout);
@@ -101,14 +127,14 @@ async fn by_timestamp(
                 row.error_code,
                 None,
             )?;
-            found.insert(row.partition_index, row.offset);
+            found.insert(row.partition_index, Found { offset: row.offset, timestamp: row.timestamp });
         }
     }
     Ok(found)
 }
 
 /// Partitions under the brokers that lead them.
-async fn by_leader(
+pub(super) async fn by_leader(
     client: &Client,
     topic: &str,
     partitions: &[i32],

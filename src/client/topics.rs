@@ -20,7 +20,7 @@ use super::{Client, Error, Topic, Wanted};
 use crate::types::{ErrorCode, TopicId};
 
 /// The resource type of topics in DescribeConfigs.
-const RESOURCE_TOPIC: i8 = 2;
+pub(super) const RESOURCE_TOPIC: i8 = 2;
 /// "As the broker has it" for partitions and replication factor (KIP-464).
 const BROKERS_CHOICE: i32 = -1;
 /// The first CreateTopics that knows [`BROKERS_CHOICE`].

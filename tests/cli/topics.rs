@@ -19,8 +19,7 @@ fn topics_are_created_listed_described_and_deleted() {
     let described = scene.ok(&["topic", "describe", &name]);
     let described = cells(&described);
     assert!(described.contains(&vec!["retention.ms", "604800000", "topic"]), "{described:?}");
-    let partitions: Vec<_> = described.iter().skip_while(|row| row.first() != Some(&"PARTITION")).collect();
-    assert_eq!(partitions.len(), 4, "{partitions:?}");
+    let partitions: Vec<_> = described.iter().skip_while(|row| row.get(1) != Some(&"LEADER")).collect();
     assert_eq!(partitions[3][0], "2");
     assert_eq!(partitions[3][5..], ["0", "0"], "start and end");
 
@@ -126,6 +125,88 @@ fn programs_get_json() {
     assert_eq!(described[0]["partitions"][1]["end"], 0);
     let settings = described[0]["settings"].as_array().expect("settings");
     assert!(settings.iter().any(|row| row["name"] == "cleanup.policy" && row["set_by"] == "default"));
+}
+
+#[test]
+fn settings_are_changed_and_taken_back() {
+    let scene = Scene::new();
+    let name = scene.topic("orders", 1);
+    let changed = scene.ok(&["topic", "config", &name, "-c", "retention.ms=7d", "-c", "flush.ms=1s"]);
+    assert_eq!(changed, format!("changed {name}: retention.ms=604800000, flush.ms=1000\n"));
+    let own = |scene: &Scene| {
+        let described = scene.ok(&["topic", "describe", &name]);
+        let own = cells(&described).into_iter().filter(|row| row.get(2) == Some(&"topic"));
+        own.map(|row| format!("{}={}", row[0], row[1])).collect::<Vec<_>>()
+    };
+    assert_eq!(own(&scene), ["flush.ms=1000", "retention.ms=604800000"]);
+    scene.ok(&["topic", "alter", &name, "--delete-config", "flush.ms", "--append", "cleanup.policy=compact"]);
+    assert_eq!(own(&scene), ["cleanup.policy=delete,compact", "retention.ms=604800000"]);
+    scene.ok(&["topic", "config", "-t", &name, "--subtract", "cleanup.policy=delete", "-q"]);
+    assert_eq!(own(&scene), ["cleanup.policy=compact", "retention.ms=604800000"]);
+
+    let error = scene.fails(1, &["topic", "config", &name, "-c", "retention=7d"]);
+    assert!(error.ends_with("Did you mean \"retention.ms\"?\n"), "{error}");
+    let error = scene.fails(1, &["topic", "config", &name, "-c", "retention.ms=-7"]);
+    assert!(error.contains("at least -1"), "{error}");
+    let error =
+        scene.fails(2, &["topic", "config", &name, "-c", "flush.ms=1", "--delete-config", "flush.ms"]);
+    assert_eq!(error, "flush.ms is named twice. Say once what it is to be.\n");
+    assert!(scene.fails(2, &["topic", "config", &name]).contains("--config"));
+    let missing = scene.name("missing");
+    let error = scene.fails(1, &["topic", "config", &missing, "-c", "flush.ms=1"]);
+    assert!(error.starts_with(&format!("topic {missing} does not exist")), "{error}");
+}
+
+#[test]
+fn records_are_deleted_up_to_a_place_and_altogether() {
+    let scene = Scene::new();
+    let name = scene.topic("orders", 2);
+    scene.feed(&["produce", &name, "-p", "0"], b"a\nb\nc\nd\n");
+    scene.feed(&["produce", &name, "-p", "1"], b"e\nf\n");
+    let trimmed = scene.ok(&["topic", "trim", &name, "-o", "3", "-p", "0"]);
+    assert_eq!(cells(&trimmed)[1..], [[name.as_str(), "0", "0", "3"]]);
+    let trimmed = scene.ok(&["topic", "trim", &name, "-o", "-1", "-O", "json"]);
+    let trimmed: Value = serde_json::from_str(&trimmed).expect("JSON");
+    assert_eq!((&trimmed[0]["begins_at"], &trimmed[1]["begins_at"]), (&3.into(), &1.into()));
+    assert_eq!(scene.ok(&["consume", &name, "-p", "1", "-e"]), "f\n");
+    let error = scene.fails(1, &["topic", "trim", &name, "-o", "9", "-p", "1"]);
+    assert_eq!(
+        error,
+        format!(
+            "partition 1 of {name} ends at 2, before 9: nothing was deleted. -o end deletes all there is.\n"
+        )
+    );
+    let emptied = scene.ok(&["topic", "empty", &name]);
+    assert_eq!(cells(&emptied)[1..], [[name.as_str(), "0", "3", "4"], [name.as_str(), "1", "1", "2"]]);
+    assert_eq!(scene.ok(&["consume", &name, "-e"]), "");
+    let compacted = scene.name("compacted");
+    scene.ok(&["topic", "create", &compacted, "-c", "cleanup.policy=compact"]);
+    let error = scene.fails(1, &["topic", "empty", &compacted]);
+    assert!(error.contains("-c cleanup.policy=compact,delete"), "{error}");
+}
+
+#[test]
+fn a_description_says_what_becomes_of_the_records() {
+    let scene = Scene::new();
+    let name = scene.name("orders");
+    scene.ok(&["topic", "create", &name, "-p", "2", "-c", "retention.ms=1h", "-c", "retention.bytes=1 GiB"]);
+    scene.feed(&["produce", &name, "-p", "1"], b"a\nb\n");
+    let described = scene.ok(&["topic", "describe", &name]);
+    let rows = cells(&described);
+    let outlook: Vec<_> = rows.iter().skip_while(|row| row.get(1) != Some(&"SIZE")).collect();
+    assert_eq!(outlook[0][..], ["PARTITION", "SIZE", "OLDEST RECORD", "DELETED NEXT"]);
+    assert_eq!(outlook[1][0], "0");
+    assert_eq!(outlook[1].last(), Some(&"nothing: it is empty"));
+    assert!(outlook[2][2].ends_with("s old"), "{outlook:?}");
+    assert!(outlook[2][3].starts_with("oldest segment in 59m "), "{outlook:?}");
+    assert!(outlook[2][3].ends_with("retention.ms=1h, or beyond retention.bytes=1 GiB"), "{outlook:?}");
+    let told: Value =
+        serde_json::from_str(&scene.ok(&["topic", "describe", &name, "-o", "json"])).expect("JSON");
+    let partition = &told[0]["partitions"][1];
+    assert!(partition["size_bytes"].as_i64().is_some_and(|bytes| bytes > 0), "{partition}");
+    let oldest = partition["oldest_timestamp"].as_i64().expect("a time");
+    assert_eq!(partition["deleted_next"]["not_before"], oldest + 3_600_000);
+    assert_eq!(partition["deleted_next"]["why"][1], "retention.bytes");
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod filter;
 mod positions;
 mod session;
 mod sink;
-mod start;
+pub(super) mod start;
 
 use super::brokers::BrokerArgs;
 use super::exit::Ended;

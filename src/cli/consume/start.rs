@@ -16,7 +16,7 @@ const SECONDS_BELOW: i64 = 100_000_000_000;
 
 /// What `-o` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum BeginText {
+pub(in crate::cli) enum BeginText {
     /// A place that does not depend on the time.
     Place(Begin),
     /// So many milliseconds ago.
@@ -25,7 +25,7 @@ pub(super) enum BeginText {
 
 /// Where to begin in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Begin {
+pub(in crate::cli) enum Begin {
     /// The first record.
     Start,
     /// Behind the last record.
@@ -96,7 +96,7 @@ fn at_time(text: &str) -> Result<BeginText, String> {
 
 impl BeginText {
     /// What is meant at this moment.
-    pub(super) fn meant(&self, now: Timestamp) -> Begin {
+    pub(in crate::cli) fn meant(&self, now: Timestamp) -> Begin {
         match *self {
             Self::Place(start) => start,
             Self::Ago(millis) => Begin::Time(now.saturating_sub(millis).max(0)),
@@ -106,29 +106,29 @@ impl BeginText {
 
 /// Where reading begins in some partitions.
 #[derive(Debug, Default)]
-pub(super) struct Beginnings {
+pub(in crate::cli) struct Beginnings {
     /// The offset in each.
-    pub(super) offsets: BTreeMap<i32, i64>,
+    pub(in crate::cli) offsets: BTreeMap<i32, i64>,
     /// Those whose end comes before the offset that was asked for; they begin at their end.
-    pub(super) past_end: Vec<PastEnd>,
+    pub(in crate::cli) past_end: Vec<PastEnd>,
     /// The time that was asked for, if no partition has a record at or after it; they begin at their ends.
-    pub(super) none_since: Option<Timestamp>,
+    pub(in crate::cli) none_since: Option<Timestamp>,
 }
 
 /// An offset that was asked for and is not there yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PastEnd {
+pub(in crate::cli) struct PastEnd {
     /// The partition.
-    pub(super) partition: i32,
+    pub(in crate::cli) partition: i32,
     /// What was asked for.
-    pub(super) wanted: i64,
+    pub(in crate::cli) wanted: i64,
     /// The partition's end.
-    pub(super) end: i64,
+    pub(in crate::cli) end: i64,
 }
 
 impl Begin {
     /// The offset in each of these partitions.
-    pub(super) async fn offsets(
+    pub(in crate::cli) async fn offsets(
         self,
         client: &Client,
         topic: &str,

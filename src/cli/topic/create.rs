@@ -9,11 +9,11 @@ use super::super::exit::Ended;
 use super::super::failure::{ended, ended_on_topic};
 use super::super::output::print;
 use super::super::table::{self, Shape};
-use super::Names;
+use super::{Names, unknown_settings};
 use crate::client::topics::{Created, NewTopic, create};
 use crate::client::{Client, Error, Wanted};
 use crate::config::keys::{self, Scope};
-use crate::config::topic::{nearest_name, plain_value};
+use crate::config::topic::plain_value;
 use crate::types::ErrorCode;
 
 /// Create topics
@@ -127,24 +127,17 @@ async fn refusal(client: &Client, topic: &NewTopic, error: Error) -> Ended {
                 "replication factor {factor} needs {factor} brokers, {up} {are} up. Use {most}, or omit it."
             ))
         }
-        Some(ErrorCode::InvalidConfig) => {
-            let unknown = topic.config.keys().filter(|key| keys::find(Scope::Topic, key).is_none());
-            let near: Vec<_> =
-                unknown.filter_map(|key| nearest_name(key)).map(|near| format!("\"{near}\"")).collect();
-            match ended_on_topic(name, error) {
-                Ended::Refused(text) if !near.is_empty() => {
-                    Ended::Refused(format!("{text} Did you mean {}?", near.join(", ")))
-                }
-                other => other,
-            }
-        }
+        Some(ErrorCode::InvalidConfig) => match ended_on_topic(name, error) {
+            Ended::Refused(text) => unknown_settings(text, topic.config.keys().map(String::as_str)),
+            other => other,
+        },
         _ => ended_on_topic(name, error),
     }
 }
 
 /// Reads `key=value`. Times and sizes may have units, which brokers do not know: they get plain numbers. What is no
 /// number where every broker wants one is refused here; names and ranges are the broker's to know.
-fn setting(text: &str) -> Result<(String, String), String> {
+pub(super) fn setting(text: &str) -> Result<(String, String), String> {
     let form = "must be KEY=VALUE, as in retention.ms=7d";
     let (key, value) = text.split_once('=').ok_or(form)?;
     let (key, value) = (key.trim(), value.trim());

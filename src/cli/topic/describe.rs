@@ -10,11 +10,13 @@ use super::super::output::print;
 use super::super::table::{self, Shape, Table};
 use super::Names;
 use super::list::replicas;
+use super::outlook::{Facts, Rules, rounded, size};
 use crate::client::offsets::{self, Isolation, Place};
 use crate::client::topics::{self, Setting, Source};
-use crate::client::{Client, Error, Topic};
+use crate::client::{Client, Error, Topic, sizes};
+use crate::types::{Clock, Timestamp};
 
-/// Show a topic's settings and partitions
+/// Show a topic's settings and partitions, and what becomes of its records
 #[derive(Debug, clap::Args)]
 #[command(visible_alias = "desc")]
 pub(super) struct Args {
@@ -46,6 +48,11 @@ struct Described {
     settings: Vec<Setting>,
     starts: BTreeMap<i32, i64>,
     ends: BTreeMap<i32, i64>,
+    /// The time of each partition's oldest record.
+    oldest: BTreeMap<i32, Timestamp>,
+    /// Bytes of each partition, where brokers tell.
+    sizes: BTreeMap<i32, i64>,
+    now: Timestamp,
 }
 
 impl Described {
@@ -54,7 +61,19 @@ impl Described {
         let indexes: Vec<i32> = topic.partitions.iter().map(|partition| partition.index).collect();
         let at = async |place| offsets::list(client, name, &indexes, place, Isolation::ReadUncommitted).await;
         let (starts, ends) = (at(Place::Start).await?, at(Place::End).await?);
-        Ok(Self { settings: topics::settings(client, name).await?, topic, starts, ends })
+        let oldest = offsets::first_times(client, name, &indexes).await?;
+        let sizes = Box::pin(sizes::of_topic(client, &topic)).await?;
+        let settings = topics::settings(client, name).await?;
+        Ok(Self { settings, topic, starts, ends, oldest, sizes, now: Clock::system().now_ms() })
+    }
+
+    fn facts(&self, partition: i32) -> Facts {
+        let at = |offsets: &BTreeMap<i32, i64>| offsets.get(&partition).copied().unwrap_or(0);
+        Facts {
+            span: at(&self.ends).saturating_sub(at(&self.starts)).max(0),
+            bytes: self.sizes.get(&partition).copied(),
+            oldest: self.oldest.get(&partition).copied(),
+        }
     }
 
     fn text(&self, all_settings: bool) -> String {
@@ -77,7 +96,25 @@ impl Described {
             parts.push(settings.text());
         }
         parts.push(self.partitions());
+        parts.push(self.outlook());
         parts.join("\n")
+    }
+
+    /// How old the oldest records are, and what is deleted next.
+    fn outlook(&self) -> String {
+        let rules = Rules::of(&self.settings);
+        let mut table = Table::new(&["PARTITION", "SIZE", "OLDEST RECORD", "DELETED NEXT"]);
+        for partition in &self.topic.partitions {
+            let facts = self.facts(partition.index);
+            let age = |oldest: Timestamp| format!("{} old", rounded(self.now.saturating_sub(oldest).max(0)));
+            table.row(vec![
+                partition.index.to_string(),
+                table::or_dash(facts.bytes.map(size)),
+                table::or_dash(facts.oldest.map(age)),
+                rules.next(facts).text(self.now),
+            ]);
+        }
+        table.text()
     }
 
     fn partitions(&self) -> String {
@@ -97,6 +134,7 @@ impl Described {
     }
 
     fn json(&self) -> Value {
+        let rules = Rules::of(&self.settings);
         let partition = |partition: &crate::client::Partition| {
             json!({
                 "partition": partition.index,
@@ -106,6 +144,9 @@ impl Described {
                 "in_sync": partition.in_sync,
                 "start": self.starts.get(&partition.index),
                 "end": self.ends.get(&partition.index),
+                "size_bytes": self.sizes.get(&partition.index),
+                "oldest_timestamp": self.oldest.get(&partition.index),
+                "deleted_next": rules.next(self.facts(partition.index)).json(),
             })
         };
         let setting = |setting: &Setting| json!({ "name": setting.name, "value": setting.value, "set_by": said_by(setting.source) });

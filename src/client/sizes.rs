@@ -1,0 +1,48 @@
+//! How much room partitions take on their leaders' disks (DescribeLogDirs, KIP-113).
+
+use std::collections::BTreeMap;
+
+use kafka_protocol::messages::DescribeLogDirsRequest;
+use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
+
+use super::cluster::{At, Lane};
+use super::metadata::topic_name;
+use super::{Client, Error, Topic};
+use crate::types::ErrorCode;
+
+/// Bytes of each partition of a topic on its leader. A broker that does not tell, because it is too old or must not, is
+/// passed over.
+///
+/// # Errors
+/// A broker does not answer.
+pub async fn of_topic(client: &Client, topic: &Topic) -> Result<BTreeMap<i32, i64>, Error> {
+    let mut led: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for partition in &topic.partitions {
+        if let Some(leader) = partition.leader {
+            led.entry(leader).or_default().push(partition.index);
+        }
+    }
+    let mut sizes = BTreeMap::new();
+    for (leader, partitions) in led {
+        let make = |_| request(&topic.name, &partitions);
+        let answer = match client.call(At::Broker(leader), Lane::Questions, make).await {
+            Ok(answer) if answer.error_code == ErrorCode::None.code() => answer,
+            Ok(_) | Err(Error::Unsupported { .. } | Error::Refused(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        let topics = answer.results.iter().flat_map(|dir| &dir.topics);
+        for row in topics.filter(|row| row.name.as_str() == topic.name).flat_map(|row| &row.partitions) {
+            // A replica that moves between directories is in both; the one that serves counts.
+            if !row.is_future_key && partitions.contains(&row.partition_index) {
+                sizes.insert(row.partition_index, row.partition_size);
+            }
+        }
+    }
+    Ok(sizes)
+}
+
+fn request(topic: &str, partitions: &[i32]) -> DescribeLogDirsRequest {
+    let topic =
+        DescribableLogDirTopic::default().with_topic(topic_name(topic)).with_partitions(partitions.to_vec());
+    DescribeLogDirsRequest::default().with_topics(Some(vec![topic]))
+}
