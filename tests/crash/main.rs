@@ -23,6 +23,7 @@ mod rig;
 mod stops;
 #[path = "../support/mod.rs"]
 mod support;
+mod trims;
 
 /// Kills the broker again and again at random moments under load, with acks=all and `fsync = "batch"`.
 #[test]

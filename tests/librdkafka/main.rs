@@ -14,6 +14,7 @@ mod groups;
 mod produce_consume;
 mod restarts;
 mod retention;
+mod settings;
 #[path = "../support/mod.rs"]
 mod support;
 mod topics;

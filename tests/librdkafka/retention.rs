@@ -12,7 +12,7 @@ const EAGER: &str =
     "[kafka]\n\"log.retention.check.interval.ms\" = 1000\n\"log.segment.delete.delay.ms\" = 100\n";
 
 /// Waits until the partition's first offset is past `at`.
-fn wait_for_start(broker: &Broker, topic: &str, at: i64) -> i64 {
+pub(crate) fn wait_for_start(broker: &Broker, topic: &str, at: i64) -> i64 {
     let consumer = consumer(broker, &[]);
     let began = Instant::now();
     loop {
@@ -25,7 +25,7 @@ fn wait_for_start(broker: &Broker, topic: &str, at: i64) -> i64 {
     }
 }
 
-fn segment_files(broker: &Broker, topic: &str) -> usize {
+pub(crate) fn segment_files(broker: &Broker, topic: &str) -> usize {
     let files =
         std::fs::read_dir(broker.data().join(format!("{topic}-0"))).expect("the partition's directory");
     files.flatten().filter(|file| file.file_name().to_string_lossy().contains(".log")).count()

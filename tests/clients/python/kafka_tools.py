@@ -1,5 +1,9 @@
 """Apache Kafka's own command-line tools against a broker: kafka-topics, kafka-console-producer, kafka-console-consumer,
-kafka-get-offsets and kafka-consumer-groups, each as the process that Kafka's scripts start."""
+kafka-get-offsets, kafka-consumer-groups, kafka-configs, kafka-delete-records and kafka-log-dirs, each as the process that
+Kafka's scripts start."""
+
+import json
+import tempfile
 
 import check
 import process
@@ -11,6 +15,9 @@ PRODUCER = "ConsoleProducer"
 CONSUMER = "consumer.ConsoleConsumer"
 GROUPS = "consumer.group.ConsumerGroupCommand"
 OFFSETS = "GetOffsetShell"
+CONFIGS = "kafka.admin.ConfigCommand"
+DELETE_RECORDS = "DeleteRecordsCommand"
+LOG_DIRS = "LogDirsCommand"
 
 
 def command(name, broker, *arguments):
@@ -92,6 +99,8 @@ def run(broker):
     expect("lines of kafka-get-offsets", want, sorted(tool(OFFSETS, broker, "--topic", topic).split()))
     inspect(broker, topic, group, ends)
     reset(broker, topic, group, ends)
+    configure(broker, topic)
+    trim(broker, topic, ends)
     step("delete the group and the topic")
     tool(GROUPS, broker, "--delete", "--group", group)
     expect("deleted group still listed", False, group in tool(GROUPS, broker, "--list").splitlines())
@@ -118,6 +127,40 @@ def reset(broker, topic, group, ends):
     want = {p: ("0", str(end), str(end)) for p, end in ends.items()}
     expect("offsets and lag after the reset", want, {p: row for p, row in rows.items() if p in ends})
     expect("offsets read after the reset", ends, check_lines(consume(broker, topic, group, TOTAL)))
+
+
+def configure(broker, topic):
+    step("kafka-configs: change settings and take them back")
+    entity = ["--entity-type", "topics", "--entity-name", topic]
+    tool(CONFIGS, broker, "--alter", *entity, "--add-config", "retention.ms=123456789,cleanup.policy=[compact,delete]")
+    check.settle()
+    described = tool(CONFIGS, broker, "--describe", *entity)
+    for words in ("retention.ms=123456789", "cleanup.policy=compact,delete"):
+        expect_true(f"settings must have {words!r}", words in described, described)
+    tool(CONFIGS, broker, "--alter", *entity, "--delete-config", "retention.ms,cleanup.policy")
+    check.settle()
+    described = tool(CONFIGS, broker, "--describe", *entity)
+    expect_true("settings must be back at their defaults", "cleanup.policy" not in described, described)
+    refused = process.run(command(CONFIGS, broker, "--alter", *entity, "--add-config", "retention.ms=soon"))
+    expect_true("a bad value must be refused", "Not a number" in refused.stdout + refused.stderr, refused.stdout + refused.stderr)
+
+
+def trim(broker, topic, ends):
+    step("kafka-delete-records and kafka-log-dirs")
+    partition, end = max(ends.items(), key=lambda one: one[1])
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as wanted:
+        row = {"topic": topic, "partition": partition, "offset": end - 1}
+        json.dump({"version": 1, "partitions": [row]}, wanted)
+        wanted.flush()
+        said = tool(DELETE_RECORDS, broker, "--offset-json-file", wanted.name)
+    expect_true("the new start must be told", f"low_watermark: {end - 1}" in said, said)
+    starts = tool(OFFSETS, broker, "--topic", topic, "--time", "earliest").split()
+    expect_true("the new start must be seen", f"{topic}:{partition}:{end - 1}" in starts, starts)
+    said = tool(LOG_DIRS, broker, "--describe", "--topic-list", topic)
+    rows = json.loads(next(line for line in said.splitlines() if line.startswith("{")))["brokers"][0]["logDirs"][0]["partitions"]
+    sizes = {row["partition"]: row["size"] for row in rows}
+    expect("partitions with a size", check.PARTITIONS, len(sizes))
+    expect_true("a partition with records must take room", sizes[f"{topic}-{partition}"] > 0, sizes)
 
 
 if __name__ == "__main__":

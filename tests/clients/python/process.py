@@ -33,7 +33,9 @@ def kafka_tool(name, *arguments):
     names the folder with Kafka's jars, KAFKA_LOG4J its logging configuration."""
     jars, log4j = os.environ["KAFKA_JARS"], os.environ["KAFKA_LOG4J"]
     java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={log4j}"]
-    return [*java, "-cp", f"{jars}/*", f"org.apache.kafka.tools.{name}", *arguments]
+    # The oldest tools are not where the others are.
+    main = name if name.startswith("kafka.") else f"org.apache.kafka.tools.{name}"
+    return [*java, "-cp", f"{jars}/*", main, *arguments]
 
 
 def kafka_version():
