@@ -103,7 +103,11 @@ fn s5_requests_that_are_none_close_the_connection() {
     let broker = Broker::start();
     refused(&broker, &header(999, 0), "API key 999 version 0");
     refused(&broker, &header(-5, 0), "API key -5");
-    refused(&broker, &header(33, 1), "asked AlterConfigs v1 (API key 33), which this broker does not have");
+    refused(
+        &broker,
+        &header(34, 1),
+        "asked AlterReplicaLogDirs v1 (API key 34), which this broker does not have",
+    );
     refused(&broker, &header(3, 99), "asked Metadata v99; served: v0 to v13.");
     refused(&broker, &header(3, -1), "Metadata v-1");
     let old = "client \"x\" from {peer} asked Produce v2; served: v3 to v13. Last Kafka to serve it: 3.9.";

@@ -58,8 +58,8 @@ rows! { pub(super) LOG: Broker;
     "log.retention.bytes": Long = "-1", in Any, Cluster, Effective;
         "How many bytes a partition keeps, for topics without their own retention.bytes; -1 is unlimited."
     "log.retention.check.interval.ms": Long = "300000", in AtLeast(1), ReadOnly, Effective;
-        "Segments are checked for expiry at least this often; a segment whose time is known is dropped when \
-         it is due."
+        "Segments are dropped when they are due; besides, every log is checked this often. Records that are \
+         older than retention.ms when they come stay this long (or for retention.ms, if that is shorter)."
     "log.cleanup.policy": List = "delete", in OneOf(&["compact", "delete"]), Cluster, Effective;
         "What happens to old segments, for topics without their own cleanup.policy."
     "log.index.size.max.bytes": Int = "10485760", in AtLeast(4), Cluster, Effective;

@@ -106,7 +106,7 @@ rows! { pub(super) TOPIC: Topic;
          roll at once."
     "segment.ms": Long = "604800000", in AtLeast(1), Cluster, Effective,
         from ["log.roll.ms", "log.roll.hours"];
-        "A segment is closed at the latest after this long, even if it is not full."
+        "A segment is closed at the latest after this long, even if it is not full and nobody writes."
     "unclean.leader.election.enable": Boolean = "false", in Any, Cluster, Reported,
         from ["unclean.leader.election.enable"];
         "Whether a replica that lags may lead. One broker has one replica."
