@@ -260,3 +260,23 @@ pub(in crate::storage) fn checkpoint(
 
 /// The broker's clock in these tests.
 pub(in crate::storage) const NOW: Timestamp = 1_700_000_000_000;
+
+/// Runs the named test in a process of its own that may open few files. `true`: this is that process.
+pub(in crate::storage) fn is_short_of_descriptors(module: &str, test: &str) -> bool {
+    const SHORT: &str = "STREAMD_TEST_SHORT_OF_DESCRIPTORS";
+    if std::env::var_os(SHORT).is_some() {
+        return true;
+    }
+    let path = format!("{}::{test}", module.split_once("::").unwrap().1);
+    let mut child = std::process::Command::new("sh");
+    child.args(["-c", "ulimit -n 64; exec \"$0\" --exact \"$1\""]);
+    let done = child.arg(std::env::current_exe().unwrap()).arg(&path).env(SHORT, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && said.contains("1 passed"), "{path}: {said}");
+    false
+}
+
+/// All descriptors that the system gives.
+pub(in crate::storage) fn all_descriptors() -> Vec<fs::File> {
+    std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect()
+}

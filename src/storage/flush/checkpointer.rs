@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::syncer::SyncSet;
+use super::syncer::{SyncFault, SyncSet};
 use super::{CheckpointNote, CheckpointTarget, Committer};
 use crate::storage::manifest::Manifest;
 use crate::types::Clock;
@@ -261,19 +261,28 @@ impl Shared {
             }
         }
         match self.sync(set, &prepared) {
-            Ok(()) => self.put(prepared),
+            Ok(true) => self.put(prepared),
+            Ok(false) => prepared.into_iter().for_each(|Prepared { target, bytes, .. }| {
+                self.put_back(target, bytes);
+            }),
             // The directory has failed, and everybody else is told by the committer.
             Err(error) => tracing::error!(%error, "checkpoints end here"),
         }
     }
 
-    /// Puts everything on disk that the rows speak for.
-    fn sync(&self, set: SyncSet, prepared: &[Prepared<'_>]) -> Result<(), Arc<io::Error>> {
-        let health = self.committer.health();
-        self.committer.syncer().sync(set, 0).map_err(|error| health.fail(error))?;
+    /// Puts everything on disk that the rows speak for. `false` if there are no descriptors for it now.
+    fn sync(&self, set: SyncSet, prepared: &[Prepared<'_>]) -> Result<bool, Arc<io::Error>> {
+        match self.committer.syncer().sync(set, 0) {
+            Ok(()) => {}
+            Err(SyncFault::Failed(error)) => return Err(self.committer.health().fail(error)),
+            Err(SyncFault::Short { error, .. }) => {
+                tracing::warn!(%error, "checkpoints cannot be synced yet; recovery after a crash would take longer");
+                return Ok(false);
+            }
+        }
         let is_behind = |prepared: &&Prepared<'_>| prepared.target.durable() < prepared.row.checkpoint.offset;
         let logs: Vec<_> = prepared.iter().filter(is_behind).map(|p| p.target.sync_target()).collect();
-        self.committer.sync(&logs)
+        self.committer.sync(&logs).map(|()| true)
     }
 
     fn put(&self, prepared: Vec<Prepared<'_>>) {

@@ -5,11 +5,12 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::queue::{Batch, Queue};
-use super::syncer::{SyncSet, Syncer};
+use super::syncer::{SyncFault, SyncSet, Syncer};
 use super::{SyncTarget, Unsynced, When};
 use crate::storage::health::DirHealth;
 use crate::types::Clock;
@@ -247,7 +248,7 @@ impl Shared {
             }
         }
         let bytes = set.bytes;
-        if let Err(error) = self.syncer.sync(set, self.unsynced.bytes()) {
+        if let Err(error) = self.sync_set(set) {
             self.health.fail(error);
         } else if self.syncer.is_removed() {
             self.health.lose("it was removed");
@@ -261,6 +262,33 @@ impl Shared {
             }
         }
         self.unsynced.sub(bytes);
+    }
+
+    /// Syncs a set, however long it takes to get the descriptors for it: those who wait for it go on waiting.
+    ///
+    /// # Errors
+    /// A sync failed; or the broker stops and there is still no descriptor.
+    fn sync_set(&self, set: SyncSet) -> io::Result<()> {
+        let mut result = self.syncer.sync(set, self.unsynced.bytes());
+        let mut tries = 0;
+        while let Err(SyncFault::Short { left, error }) = result {
+            if tries % TRIES_A_REPORT == 0 {
+                tracing::warn!(%error, "what was written cannot be opened to be synced; acknowledgements wait for it");
+            }
+            tries += 1;
+            let state = self.state.lock();
+            if self.health.is_failed() || (state.stopping && tries > STOP_TRIES_MAX) {
+                return Err(error);
+            }
+            drop(state);
+            // Nobody tells when the system has descriptors again.
+            std::thread::sleep(SHORTAGE_PAUSE);
+            result = self.syncer.sync(left, 0);
+        }
+        match result {
+            Err(SyncFault::Failed(error) | SyncFault::Short { error, .. }) => Err(error),
+            Ok(()) => Ok(()),
+        }
     }
 
     fn fail(&self, targets: &[Arc<dyn SyncTarget>], error: &Arc<io::Error>) {
@@ -295,6 +323,12 @@ impl Drop for LastWords<'_> {
     }
 }
 
+/// The time until what could not be opened is tried again.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(20);
+/// A shortage is reported about every five seconds.
+const TRIES_A_REPORT: u32 = 250;
+/// How often a committer that is to stop tries; about five seconds.
+const STOP_TRIES_MAX: u32 = 250;
 /// A background target that holds this much is synced without waiting for its deadline.
 const HURRY_BYTES: u64 = 32 << 20;
 

@@ -12,6 +12,7 @@ use crate::storage::flush::{SyncMark, SyncNote};
 struct FakeLog {
     mark: SyncMark,
     file: Mutex<Arc<File>>,
+    paths: Mutex<Vec<Arc<std::path::Path>>>,
     end: AtomicI64,
     dirty: AtomicBool,
     /// The end of the note that is in flight; -1 for none.
@@ -29,6 +30,7 @@ impl FakeLog {
         Arc::new(Self {
             mark: SyncMark::default(),
             file: Mutex::new(Arc::new(tempfile::tempfile().unwrap())),
+            paths: Mutex::default(),
             end: AtomicI64::new(0),
             dirty: AtomicBool::new(false),
             noted: AtomicI64::new(-1),
@@ -79,7 +81,7 @@ impl SyncTarget for FakeLog {
         let end = self.end();
         let before = self.noted.swap(end, Ordering::SeqCst);
         assert_eq!(before, -1, "noted again before the last note's round ended");
-        Some(SyncNote { files: vec![self.file.lock().clone()], paths: vec![], end })
+        Some(SyncNote { files: vec![self.file.lock().clone()], paths: self.paths.lock().clone(), end })
     }
 
     fn synced(&self, end: i64) {
@@ -236,6 +238,29 @@ fn a_failed_sync_publishes_nothing_and_is_final() {
     assert_eq!(good.durable(), 0);
     assert_eq!(good.rounds.load(Ordering::SeqCst), rounds, "never synced again as proof");
     assert!(!committer.unsynced().is_full(), "and holds no socket back");
+}
+
+#[test]
+fn want_of_descriptors_delays_a_round_and_fails_nothing() {
+    use crate::storage::testing::{all_descriptors, is_short_of_descriptors};
+    if !is_short_of_descriptors(module_path!(), "want_of_descriptors_delays_a_round_and_fails_nothing") {
+        return;
+    }
+    let committer = committer();
+    let log = FakeLog::new();
+    log.paths.lock().push(std::path::Path::new("/tmp").into());
+    committer.syncer().drop_spare();
+    let all = all_descriptors();
+    log.append(&committer, 5, When::Now);
+    std::thread::sleep(3 * SHORTAGE_PAUSE);
+    assert_eq!((log.durable(), log.rounds.load(Ordering::SeqCst)), (0, 1), "the round goes on");
+    assert_eq!(committer.unsynced().bytes(), 5);
+    assert!(!committer.health().is_failed());
+    drop(all);
+    committer.sync(&as_targets(std::slice::from_ref(&log))).unwrap();
+    assert_eq!(log.durable(), 1);
+    eventually("counted", || committer.unsynced().bytes() == 0);
+    assert_eq!(log.failures.load(Ordering::SeqCst), 0);
 }
 
 #[test]

@@ -36,6 +36,21 @@ impl SyncSet {
     }
 }
 
+/// Why a set is not on disk.
+#[derive(Debug)]
+pub(super) enum SyncFault {
+    /// The system has no descriptor or no memory left to open these with. No sync was tried, so nothing is lost: they are
+    /// to be synced later, and all else of the set is on disk.
+    Short {
+        /// What is left to do.
+        left: SyncSet,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A sync failed. Final: what it left behind is unknown, and a second one proves nothing.
+    Failed(io::Error),
+}
+
 /// One thing to sync.
 #[derive(Debug)]
 enum Job {
@@ -43,17 +58,60 @@ enum Job {
     Path(Arc<Path>),
 }
 
+/// What became of it, if it is not on disk.
+enum JobFault {
+    Short(Arc<Path>, io::Error),
+    Failed(io::Error),
+}
+
 impl Job {
-    fn run(&self) -> io::Result<()> {
+    fn run(&self, spare: &Spare) -> Result<(), JobFault> {
         match self {
-            Self::File(file) => file.sync_data(),
-            Self::Path(path) => match File::open(path) {
-                Ok(file) => file.sync_all(),
+            Self::File(file) => file.sync_data().map_err(JobFault::Failed),
+            Self::Path(path) => match spare.with_open(path, |file| file.sync_all()) {
+                Ok(synced) => synced.map_err(JobFault::Failed),
                 // The topic was deleted meanwhile and its directory renamed: nobody is promised what is in it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                Err(error) => Err(error),
+                Err(error) if is_shortage(&error) => Err(JobFault::Short(path.clone(), error)),
+                Err(error) => Err(JobFault::Failed(error)),
             },
         }
+    }
+}
+
+/// Whether the system had nothing left to open a file with; another time it may.
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
+    error.raw_os_error().is_some_and(|code| short.iter().any(|errno| errno.raw_os_error() == code))
+}
+
+/// A descriptor that is held back for the time when there are no others: what is synced through its path then goes
+/// through this one, one after the other.
+#[derive(Debug)]
+struct Spare {
+    fs: Arc<File>,
+    held: Mutex<Option<File>>,
+}
+
+impl Spare {
+    fn new(fs: Arc<File>) -> Self {
+        let held = fs.try_clone().ok();
+        Self { fs, held: Mutex::new(held) }
+    }
+
+    /// # Errors
+    /// The file cannot be opened.
+    fn with_open<T>(&self, path: &Path, work: impl FnOnce(&File) -> T) -> io::Result<T> {
+        match File::open(path) {
+            Err(error) if is_shortage(&error) => {}
+            opened => return opened.map(|file| work(&file)),
+        }
+        let mut held = self.held.lock();
+        *held = None;
+        let done = File::open(path).map(|file| work(&file));
+        *held = self.fs.try_clone().ok();
+        done
     }
 }
 
@@ -63,21 +121,23 @@ pub(super) struct Syncer {
     /// The data directory, opened before anything was written: syncfs reports errors only since its descriptor was made.
     fs: Arc<File>,
     syncfs: AtomicBool,
+    spare: Arc<Spare>,
     pool: Pool,
 }
 
 impl Syncer {
     /// `syncfs` says whether the directory has a file system of its own, on a kernel whose syncfs reports errors.
     pub(super) fn new(fs: Arc<File>, syncfs: bool) -> Self {
-        Self { fs, syncfs: AtomicBool::new(syncfs), pool: Pool::default() }
+        let spare = Arc::new(Spare::new(fs.clone()));
+        Self { fs, syncfs: AtomicBool::new(syncfs), spare, pool: Pool::default() }
     }
 
     /// Returns when all of the set is on disk. `unsynced_bytes` is what the whole broker holds unsynced: syncfs writes
     /// all of it, so it pays only for a set that holds most of it.
     ///
     /// # Errors
-    /// The first failure. It is final: what a failed sync left behind is unknown, and a second one proves nothing.
-    pub(super) fn sync(&self, set: SyncSet, unsynced_bytes: u64) -> io::Result<()> {
+    /// The first failure.
+    pub(super) fn sync(&self, set: SyncSet, unsynced_bytes: u64) -> Result<(), SyncFault> {
         let holds_most = set.bytes.saturating_mul(2) >= unsynced_bytes;
         let jobs = set.jobs();
         if jobs.len() > FEW && holds_most && self.syncfs.load(Ordering::Relaxed) {
@@ -90,12 +150,18 @@ impl Syncer {
                 }
             }
         }
-        self.pool.run(jobs)
+        self.pool.run(jobs, &self.spare)
     }
 
     /// Whether the data directory was removed: syncs succeed on files without a name, and nobody will find them.
     pub(super) fn is_removed(&self) -> bool {
         rustix::fs::fstat(&*self.fs).is_ok_and(|found| found.st_nlink == 0)
+    }
+
+    /// Gives the descriptor away that is kept for a shortage.
+    #[cfg(test)]
+    pub(super) fn drop_spare(&self) {
+        *self.spare.held.lock() = None;
     }
 
     /// Ends the pool's threads.
@@ -125,9 +191,9 @@ struct PoolState {
 }
 
 impl Pool {
-    fn run(&self, jobs: Vec<Job>) -> io::Result<()> {
+    fn run(&self, jobs: Vec<Job>, spare: &Arc<Spare>) -> Result<(), SyncFault> {
         let helpers = jobs.len().saturating_sub(1).min(POOL_THREADS_MAX);
-        let run = Arc::new(Run::new(jobs));
+        let run = Arc::new(Run::new(jobs, spare.clone()));
         if helpers > 0 {
             self.hire(helpers);
             let mut state = self.shared.state.lock();
@@ -195,6 +261,7 @@ impl PoolShared {
 #[derive(Debug)]
 struct Run {
     jobs: Vec<Job>,
+    spare: Arc<Spare>,
     next: AtomicUsize,
     state: Mutex<RunState>,
     done: Condvar,
@@ -203,22 +270,32 @@ struct Run {
 #[derive(Debug)]
 struct RunState {
     unfinished: usize,
-    error: Option<io::Error>,
+    /// What could not be opened, and why the last of it could not.
+    left: Vec<Arc<Path>>,
+    shortage: Option<io::Error>,
+    failure: Option<io::Error>,
 }
 
 impl Run {
-    fn new(jobs: Vec<Job>) -> Self {
-        let state = Mutex::new(RunState { unfinished: jobs.len(), error: None });
-        Self { jobs, next: AtomicUsize::new(0), state, done: Condvar::new() }
+    fn new(jobs: Vec<Job>, spare: Arc<Spare>) -> Self {
+        let state = RunState { unfinished: jobs.len(), left: Vec::new(), shortage: None, failure: None };
+        Self { jobs, spare, next: AtomicUsize::new(0), state: Mutex::new(state), done: Condvar::new() }
     }
 
     fn work(&self) {
         while let Some(job) = self.jobs.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            let result = job.run();
+            let result = job.run(&self.spare);
             let mut state = self.state.lock();
             state.unfinished -= 1;
-            if let Err(error) = result {
-                state.error.get_or_insert(error);
+            match result {
+                Ok(()) => {}
+                Err(JobFault::Failed(error)) => {
+                    state.failure.get_or_insert(error);
+                }
+                Err(JobFault::Short(path, error)) => {
+                    state.left.push(path);
+                    state.shortage = Some(error);
+                }
             }
             if state.unfinished == 0 {
                 self.done.notify_all();
@@ -226,12 +303,17 @@ impl Run {
         }
     }
 
-    fn wait(&self) -> io::Result<()> {
+    fn wait(&self) -> Result<(), SyncFault> {
         let mut state = self.state.lock();
         while state.unfinished > 0 {
             self.done.wait(&mut state);
         }
-        state.error.take().map_or(Ok(()), Err)
+        if let Some(error) = state.failure.take() {
+            return Err(SyncFault::Failed(error));
+        }
+        let Some(error) = state.shortage.take() else { return Ok(()) };
+        let left = SyncSet { paths: std::mem::take(&mut state.left), ..SyncSet::default() };
+        Err(SyncFault::Short { left, error })
     }
 }
 
@@ -242,79 +324,5 @@ const POOL_THREADS_MAX: usize = 7;
 const STACK_BYTES: usize = 128 * 1024;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write as _;
-
-    fn file_in(dir: &Path, name: &str) -> Arc<File> {
-        let mut file = File::create(dir.join(name)).unwrap();
-        file.write_all(b"bytes").unwrap();
-        Arc::new(file)
-    }
-
-    fn syncer(dir: &Path, syncfs: bool) -> Syncer {
-        Syncer::new(Arc::new(File::open(dir).unwrap()), syncfs)
-    }
-
-    fn set_of(dir: &Path, files: usize, bad: bool) -> SyncSet {
-        let mut set = SyncSet::default();
-        for n in 0..files {
-            set.add(vec![file_in(dir, &n.to_string())], vec![dir.into()]);
-        }
-        if bad {
-            // A device that cannot be synced stands for a disk that fails.
-            set.add(vec![Arc::new(File::open("/dev/null").unwrap())], vec![]);
-        }
-        set
-    }
-
-    #[test]
-    fn one_and_many_files_are_synced_either_way() {
-        let dir = tempfile::tempdir().unwrap();
-        for syncfs in [false, true] {
-            let syncer = syncer(dir.path(), syncfs);
-            for files in [0, 1, 2, 40] {
-                syncer.sync(set_of(dir.path(), files, false), 0).unwrap();
-            }
-            syncer.stop();
-        }
-    }
-
-    #[test]
-    fn one_failing_file_among_many_fails_the_set() {
-        let dir = tempfile::tempdir().unwrap();
-        let syncer = syncer(dir.path(), false);
-        for files in [0, 1, 30] {
-            assert!(syncer.sync(set_of(dir.path(), files, true), 0).is_err(), "{files} good files beside it");
-        }
-        syncer.sync(set_of(dir.path(), 30, false), 0).unwrap();
-    }
-
-    #[test]
-    fn files_and_directories_are_synced_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = file_in(dir.path(), "a");
-        let mut set = SyncSet::default();
-        set.add(vec![file.clone(), file.clone()], vec![dir.path().into(), dir.path().into()]);
-        assert_eq!(set.jobs().len(), 2);
-    }
-
-    #[test]
-    fn a_directory_that_is_gone_needs_no_sync() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut set = SyncSet::default();
-        set.add(vec![], vec![dir.path().join("gone").into()]);
-        syncer(dir.path(), false).sync(set, 0).unwrap();
-    }
-
-    #[test]
-    fn when_syncfs_fails_each_file_decides() {
-        let dir = tempfile::tempdir().unwrap();
-        // A descriptor opened with O_PATH cannot be synced: syncfs fails, the files do not.
-        let flags = rustix::fs::OFlags::PATH;
-        let fd = rustix::fs::open(dir.path(), flags, rustix::fs::Mode::empty()).unwrap();
-        let syncer = Syncer::new(Arc::new(File::from(fd)), true);
-        syncer.sync(set_of(dir.path(), 30, false), 0).unwrap();
-        assert!(syncer.sync(set_of(dir.path(), 30, true), 0).is_err());
-    }
-}
+#[path = "syncer_tests.rs"]
+mod tests;

@@ -216,6 +216,8 @@ impl ManifestFile {
 pub(super) fn write_new(dir: &Path, rows: &Rows) -> Result<ManifestFile, WriteFault> {
     let path = dir.join(MANIFEST);
     let temp = temp_path(&path);
+    // Opened before anything is changed: without a descriptor for it the old file has to do.
+    let dir = File::open(dir).map_err(WriteFault::Later)?;
     let written = write_temp(&temp, rows);
     if written.is_err() {
         // It may hold space that somebody needs; that it cannot be removed makes nothing worse.
@@ -223,7 +225,7 @@ pub(super) fn write_new(dir: &Path, rows: &Rows) -> Result<ManifestFile, WriteFa
     }
     let new = written?;
     fs::rename(&temp, &path).map_err(WriteFault::of_write)?;
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(WriteFault::Final)?;
+    dir.sync_all().map_err(WriteFault::Final)?;
     Ok(new)
 }
 
