@@ -35,6 +35,7 @@ pub use limits::{
     StorageRules, TopicRules,
 };
 pub use listen::{Advertise, HostPort, Listener};
+pub(crate) use names::nearest;
 pub use raw::{Origin, Problem};
 pub use settings::{Chosen, Settings};
 pub use topic::{TopicDefaults, TopicSettings};

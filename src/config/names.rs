@@ -135,7 +135,7 @@ pub(super) fn unknown(name: &str, near: Option<&str>) -> String {
 }
 
 /// The name that is fewest edits away, if it is near enough to be what was meant.
-pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let length = name.chars().count();
     let enough = (length / 3).clamp(1, 5);
     names

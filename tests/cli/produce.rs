@@ -180,7 +180,7 @@ fn a_fault_in_the_input_is_told_with_its_place_and_loses_nothing_before_it() {
     );
     assert_eq!(content(&scene, &topic, "%k=%v"), ["a=1", "b=2"]);
     let outcome = scene.run(&["produce", &topic, "-f", "json"], b"{\"value\": 1}\n\nnonsense\n");
-    assert!(outcome.err.contains("record 2 of the input no record in JSON"), "{outcome:?}");
+    assert!(outcome.err.contains("record 2 of the input is not valid JSON"), "{outcome:?}");
 }
 
 #[test]

@@ -78,7 +78,10 @@ impl Input {
         let now = self.clock.now_ms();
         loop {
             let number = self.count + 1;
-            let fault = |why: &str| Ended::Refused(format!("record {number} of the input {why}."));
+            let fault = |why: &str| {
+                let stop = if why.ends_with('?') { "" } else { "." };
+                Ended::Refused(format!("record {number} of the input {why}{stop}"))
+            };
             let bytes = self.bytes.next().map_err(|error| fault(&format!("is {error}")))?;
             let Some(bytes) = bytes else { return Ok(()) };
             let parsed = self.layout.read(bytes).map_err(|why| fault(&why))?;

@@ -18,10 +18,16 @@ use crate::types::{Clock, Codec, ErrorCode};
 use input::Input;
 use source::Source;
 
+/// What a record looks like with `-f json`.
+const JSON_HELP: &str = r#"In JSON a record is an object on one line; every field may be left out, and unknown ones are errors:
+  {"key": "k", "value": "v", "headers": [{"key": "h", "value": "1"}], "timestamp": 1700000000000}
+A key or value that is no string is taken as the JSON that it is. Bytes that are no text stand in base64 as key_base64
+and value_base64, in headers too. topic, partition and offset, which consume -f json prints, are passed over."#;
+
 /// Write records to a topic: by default a line of standard input is the value of one
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("The format of -f: json, or text with {TOKENS}; \\n, \\t, \\xNN. A producer reads %k, %v, \
-    %h, %T and %p. In JSON a record is an object with key, value, headers and timestamp."))]
+    %h, %T and %p. A timestamp is in milliseconds since 1970.\n\n{JSON_HELP}"))]
 pub(super) struct Args {
     /// The topic
     #[arg(value_name = "TOPIC", required_unless_present = "topic")]
@@ -43,7 +49,8 @@ pub(super) struct Args {
     /// How batches are compressed
     #[arg(short = 'z', long, value_enum, default_value_t = CodecName::None)]
     compression: CodecName,
-    /// The partition; without this the key decides, and records without keys are spread
+    /// The partition; without this the key decides, and records without keys go to one partition until a batch is full,
+    /// then to another
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
     /// How records stand in the input; see below

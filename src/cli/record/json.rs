@@ -1,13 +1,17 @@
 //! Records as JSON, one a line. Bytes that are no UTF-8 stand in base64 under another name, so that nothing is lost:
 //! what `consume -f json` prints, `produce -f json` takes back.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
 
 use super::read::{Header, Parsed};
+use crate::config::nearest;
 use crate::record::{HeaderView, RecordView};
 use crate::types::Timestamp;
 use crate::types::time::NO_TIMESTAMP;
@@ -64,63 +68,147 @@ fn put_bytes<M: serde::ser::SerializeMap>(
     }
 }
 
-/// A line as it is read. Where a record was (topic, partition, offset) says nothing about where it goes.
-#[derive(Deserialize)]
-struct Line<'a> {
-    #[serde(borrow, default)]
-    key: Option<&'a RawValue>,
-    key_base64: Option<String>,
-    #[serde(borrow, default)]
-    value: Option<&'a RawValue>,
-    value_base64: Option<String>,
-    #[serde(borrow, default)]
-    headers: Option<Vec<LineHeader<'a>>>,
-    timestamp: Option<Timestamp>,
-}
+/// What a record may say of itself. Where it was says nothing about where it goes: that is taken and passed over, since
+/// `consume` prints it.
+const RECORD_FIELDS: &[&str] =
+    &["key", "key_base64", "value", "value_base64", "headers", "timestamp", "topic", "partition", "offset"];
+/// Characters of an unknown name that an error shows.
+const NAME_SHOWN_MAX_CHARS: usize = 60;
+const HEADER_FIELDS: &[&str] = &["key", "key_base64", "value", "value_base64"];
 
-#[derive(Deserialize)]
-struct LineHeader<'a> {
-    #[serde(borrow, default)]
-    key: Option<&'a RawValue>,
-    key_base64: Option<String>,
-    #[serde(borrow, default)]
-    value: Option<&'a RawValue>,
-    value_base64: Option<String>,
-}
+/// The fields of a JSON object, in order, each with its text.
+struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-/// Reads a line. A key or value that is a string is taken as its text, anything else as the JSON that it is.
-pub(super) fn read(line: &[u8]) -> Result<Parsed<'_>, String> {
-    let line: Line<'_> =
-        serde_json::from_slice(line).map_err(|error| format!("no record in JSON: {error}"))?;
-    let mut headers = Vec::new();
-    for header in line.headers.unwrap_or_default() {
-        let key = bytes(header.key, header.key_base64)?.ok_or("a header without a key")?;
-        headers.push(Header {
-            key: key.into(),
-            value: bytes(header.value, header.value_base64)?.map(Into::into),
-        });
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut fields = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    fields.push((name, value));
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Object)
     }
+}
+
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Fields<'a> {
+    /// Refuses names that are not among these, and names that come twice: a value under a mistyped name would be lost.
+    fn check(&self, known: &'static [&'static str], whose: &str) -> Result<(), String> {
+        for (at, (name, _)) in self.0.iter().enumerate() {
+            if !known.contains(&&**name) {
+                return Err(unknown(name, known, whose));
+            }
+            if self.0.iter().take(at).any(|(earlier, _)| earlier == name) {
+                return Err(format!("has the field \"{name}\"{whose} twice"));
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0
+            .iter()
+            .find(|(field, _)| field == name)
+            .map(|(_, value)| *value)
+            .filter(|value| value.get() != "null")
+    }
+
+    /// The bytes under a name as text or JSON, or under its other name in base64.
+    fn bytes(&self, name: &str, in_base64: &str) -> Result<Option<Vec<u8>>, String> {
+        match (self.get(name), self.get(in_base64)) {
+            (Some(_), Some(_)) => Err(format!("has both {name} and {in_base64}: write one of them")),
+            (Some(json), None) => text(name, json).map(Some),
+            (None, Some(json)) => from_base64(in_base64, json).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+/// The sentence about a name that means nothing.
+fn unknown(name: &str, known: &[&'static str], whose: &str) -> String {
+    let lower = name.to_lowercase();
+    let near = nearest(&lower, known.iter().copied());
+    let hint = match known.iter().find(|field| **field == lower).copied().or(near) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("there are {}", known.join(", ")),
+    };
+    let shown: String = name.chars().take(NAME_SHOWN_MAX_CHARS).collect();
+    format!("has an unknown field \"{}\"{whose}; {hint}", shown.escape_debug())
+}
+
+/// A string is taken as its text, anything else as the JSON that it is.
+fn text(name: &str, json: &RawValue) -> Result<Vec<u8>, String> {
+    let json = json.get();
+    if !json.starts_with('"') {
+        return Ok(json.as_bytes().to_vec());
+    }
+    let text = serde_json::from_str::<String>(json);
+    text.map(String::into_bytes).map_err(|_| format!("has a {name} whose string is not valid Unicode"))
+}
+
+fn from_base64(name: &str, json: &RawValue) -> Result<Vec<u8>, String> {
+    let text = serde_json::from_str::<Cow<'_, str>>(json.get()).ok();
+    let bytes = text.and_then(|text| STANDARD.decode(&*text).ok());
+    bytes.ok_or_else(|| format!("has a {name} that is no base64"))
+}
+
+/// Reads a line. `Err` follows "record N of the input".
+pub(super) fn read(line: &[u8]) -> Result<Parsed<'_>, String> {
+    let fields: Fields<'_> = serde_json::from_slice(line).map_err(|error| no_record(&error))?;
+    fields.check(RECORD_FIELDS, "")?;
+    let timestamp = match fields.get("timestamp").map(|json| json.get().parse::<Timestamp>()) {
+        None => None,
+        Some(Ok(timestamp)) => Some(timestamp),
+        Some(Err(_)) => {
+            return Err("has a timestamp that is no whole number of milliseconds since 1970".to_owned());
+        }
+    };
     Ok(Parsed {
-        key: bytes(line.key, line.key_base64)?.map(Into::into),
-        value: bytes(line.value, line.value_base64)?.map(Into::into),
-        headers,
-        timestamp: line.timestamp,
+        key: fields.bytes("key", "key_base64")?.map(Into::into),
+        value: fields.bytes("value", "value_base64")?.map(Into::into),
+        headers: fields.get("headers").map_or(Ok(Vec::new()), headers)?,
+        timestamp,
         partition: None,
     })
 }
 
-fn bytes(json: Option<&RawValue>, base64: Option<String>) -> Result<Option<Vec<u8>>, String> {
-    if let Some(text) = base64 {
-        return STANDARD.decode(text).map(Some).map_err(|error| format!("no base64: {error}"));
+/// Why a line is no object, without the words of the parser's own types.
+fn no_record(error: &serde_json::Error) -> String {
+    let form = "a record is {\"key\": \"k\", \"value\": \"v\"} on one line";
+    match error.classify() {
+        serde_json::error::Category::Data => format!("is no JSON object; {form}"),
+        serde_json::error::Category::Eof => {
+            format!("is JSON that ends too early, at column {}; {form}", error.column())
+        }
+        _ => format!("is not valid JSON at column {}; {form}", error.column()),
     }
-    let Some(json) = json.map(RawValue::get) else { return Ok(None) };
-    match json.as_bytes().first() {
-        Some(b'"') => serde_json::from_str::<String>(json)
-            .map(|text| Some(text.into_bytes()))
-            .map_err(|error| format!("no string: {error}")),
-        Some(b'n') => Ok(None),
-        _ => Ok(Some(json.as_bytes().to_vec())),
+}
+
+fn headers(json: &RawValue) -> Result<Vec<Header<'static>>, String> {
+    let listed: Vec<Fields<'_>> = serde_json::from_str(json.get())
+        .map_err(|_| "has headers that are no list like [{\"key\": \"k\", \"value\": \"v\"}]".to_owned())?;
+    let mut headers = Vec::with_capacity(listed.len());
+    for fields in listed {
+        fields.check(HEADER_FIELDS, " in a header")?;
+        headers.push(Header {
+            key: fields.bytes("key", "key_base64")?.ok_or("has a header without a key")?.into(),
+            value: fields.bytes("value", "value_base64")?.map(Into::into),
+        });
     }
+    Ok(headers)
 }
 
 #[cfg(test)]
@@ -174,7 +262,7 @@ mod tests {
     #[test]
     fn values_may_be_any_json_and_keep_their_text() {
         let line =
-            br#"{"key": 42, "value": {"b": 1.0, "a": [12345678901234567890123]}, "offset": 3, "other": 1}"#;
+            br#"{"key": 42, "value": {"b": 1.0, "a": [12345678901234567890123]}, "offset": 3, "topic": "t"}"#;
         let parsed = read(line).unwrap();
         assert_eq!(parsed.key.as_deref(), Some(&b"42"[..]));
         assert_eq!(parsed.value.as_deref(), Some(&br#"{"b": 1.0, "a": [12345678901234567890123]}"#[..]));
@@ -182,10 +270,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_refused() {
-        for line in [&b"plain text"[..], b"[1]", b"{\"value_base64\":\"??\"}", b"{\"headers\":[{}]}", b"\xff"]
-        {
-            assert!(read(line).is_err(), "{}", String::from_utf8_lossy(line));
+    fn what_is_no_record_is_refused_in_plain_words() {
+        for (line, why) in [
+            (&b"plain text"[..], "is not valid JSON at column 1; a record is"),
+            (b"{\"value\": \"x", "ends too early"),
+            (b"[1]", "is no JSON object; a record is"),
+            (b"\xff", "is not valid JSON"),
+            (b"{\"value_base64\":\"??\"}", "has a value_base64 that is no base64"),
+            (b"{\"key_base64\":1}", "has a key_base64 that is no base64"),
+            (b"{\"key\":1,\"key_base64\":\"YQ==\"}", "has both key and key_base64"),
+            (b"{\"headers\":[{}]}", "has a header without a key"),
+            (b"{\"headers\":{\"a\":\"b\"}}", "has headers that are no list like"),
+            (b"{\"headers\":[{\"kye\":\"b\"}]}", "unknown field \"kye\" in a header; did you mean \"key\"?"),
+            (b"{\"timestamp\":\"now\"}", "no whole number of milliseconds"),
+            (b"{\"value\":1,\"value\":2}", "has the field \"value\" twice"),
+            (b"{\"Value\":1}", "has an unknown field \"Value\"; did you mean \"value\"?"),
+            (b"{\"vlaue\":1}", "has an unknown field \"vlaue\"; did you mean \"value\"?"),
+            (b"{\"payload\":1}", "has an unknown field \"payload\"; there are key, key_base64, value,"),
+        ] {
+            let told = read(line).unwrap_err();
+            assert!(told.contains(why), "{}: {told}", String::from_utf8_lossy(line));
+            assert!(!told.contains("struct") && !told.contains("expected"), "{told}");
         }
     }
 }
