@@ -22,8 +22,8 @@ pub(super) struct BrokerArgs {
     /// A client property: brokers, client.id, request.timeout.ms or metadata.max.age.ms; may be given more than once
     #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = property, global = true)]
     properties: Vec<Property>,
-    /// How long to wait for a broker, tries that fail included [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = duration, global = true)]
+    /// How long to wait for a broker, tries that fail included; in seconds unless it has a unit [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = timeout, global = true)]
     timeout: Option<Duration>,
     /// Say nothing on standard error unless it is an error; lists print names only
     #[arg(short, long, global = true)]
@@ -110,7 +110,17 @@ fn millis(value: &str) -> Result<Duration, String> {
 fn duration(text: &str) -> Result<Duration, String> {
     let millis =
         units::millis(text).and_then(|millis| u64::try_from(millis).ok()).filter(|millis| *millis > 0);
-    millis.map(Duration::from_millis).ok_or_else(|| "must be a time such as 500ms, 10s or 1m".to_owned())
+    millis
+        .map(Duration::from_millis)
+        .ok_or_else(|| "must be a time such as 500ms, 10s or 1m; a plain number counts seconds".to_owned())
+}
+
+/// A plain number counts seconds, as curl and most others have it.
+fn timeout(text: &str) -> Result<Duration, String> {
+    match text.trim().parse::<u32>() {
+        Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds.into())),
+        _ => duration(text),
+    }
 }
 
 #[cfg(test)]
@@ -148,9 +158,10 @@ mod tests {
     #[test]
     fn times_have_units_or_are_milliseconds_of_kafka() {
         assert_eq!(options("x --timeout 2s", None).unwrap().timeout, Duration::from_secs(2));
+        assert_eq!(options("x --timeout 5", None).unwrap().timeout, Duration::from_secs(5));
         let property = options("x -X request.timeout.ms=1500", None).unwrap();
         assert_eq!(property.timeout, Duration::from_millis(1_500));
-        assert!(options("x --timeout 0s", None).is_err());
+        assert!(options("x --timeout 0s", None).is_err() && options("x --timeout 0", None).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::exit::Ended;
 use crate::client::{Error, Trouble};
-use crate::types::ErrorCode;
+use crate::types::{ErrorCode, topic_name};
 
 /// The way a command ends after this error.
 pub(super) fn ended(error: Error) -> Ended {
@@ -69,8 +69,22 @@ pub(super) fn ended_on_topic(topic: &str, error: Error) -> Ended {
         Some(ErrorCode::UnknownTopicOrPartition) => {
             Ended::Refused(format!("topic {topic} does not exist. Create it: streamd topic create {topic}"))
         }
-        Some(ErrorCode::InvalidTopicException) => Ended::Refused(format!(
+        Some(ErrorCode::InvalidTopicException) => invalid_topic(topic, error),
+        _ => ended(error),
+    }
+}
+
+/// A name that no topic can have; or one that is well formed and refused for a reason that the broker may give.
+fn invalid_topic(topic: &str, error: Error) -> Ended {
+    if topic_name::check(topic).is_err() {
+        return Ended::Refused(format!(
             "\"{topic}\" is no topic name: use letters, digits, '.', '_' and '-', at most 249 of them."
+        ));
+    }
+    match &error {
+        Error::Refused(refusal) if refusal.message.is_none() => Ended::Refused(format!(
+            "{error}. The broker keeps this name for itself, or has a topic whose name differs only in '.' and '_': \
+             streamd topic list shows those that there are."
         )),
         _ => ended(error),
     }
@@ -81,6 +95,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::client::Refusal;
 
     fn unreachable(trouble: Trouble, advertised_by: Option<&str>) -> Error {
         let tried = vec![("localhost:9092".to_owned(), trouble)];
@@ -100,6 +115,27 @@ mod tests {
         assert!(
             told.contains("(10.0.0.1:9092 gave this address)") && told.contains("advertised.listeners"),
             "{told}"
+        );
+    }
+
+    #[test]
+    fn a_topic_name_is_called_bad_only_if_it_is() {
+        let refused = |doing: &str, message: Option<&str>| {
+            Error::Refused(Refusal {
+                doing: doing.to_owned(),
+                code: ErrorCode::InvalidTopicException,
+                message: message.map(ToOwned::to_owned),
+            })
+        };
+        let bad = ended_on_topic("a b", refused("use topic a b", None)).to_string();
+        assert!(bad.starts_with("\"a b\" is no topic name"), "{bad}");
+        let words = "Topic 'a_b' collides with existing topic: a.b";
+        let told = ended_on_topic("a_b", refused("create topic a_b", Some(words))).to_string();
+        assert_eq!(told, format!("cannot create topic a_b: {words} (INVALID_TOPIC_EXCEPTION)."));
+        let silent = ended_on_topic("a_b", refused("use topic a_b", None)).to_string();
+        assert!(
+            silent.contains("keeps this name for itself") && !silent.contains("is no topic name"),
+            "{silent}"
         );
     }
 

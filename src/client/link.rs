@@ -206,7 +206,8 @@ impl Reading {
         let foreign = |what| Error::Foreign { address: self.peer.to_string(), what };
         match self.answers {
             0 => foreign(
-                "closed the connection without an answer. Does that port want TLS? This client speaks PLAINTEXT only",
+                "closed the connection without an answer. Does that port want TLS (this client speaks PLAINTEXT only), or are \
+                 there as many connections as the broker takes (max.connections, max.connections.per.ip)? Its log may say",
             ),
             1 => foreign(
                 "closed the connection after the first answer. Does that port want SASL? This client speaks PLAINTEXT only",

@@ -94,7 +94,7 @@ fn what_is_no_kafka_broker_is_told_by_what_it_does() {
     for (bytes, words) in [
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "answers HTTP: that is no Kafka port."),
         (&[0x15, 3, 3, 0, 2, 2, 70][..], "answers TLS, and this client speaks PLAINTEXT only."),
-        (&b""[..], "closed the connection without an answer. Does that port want TLS?"),
+        (&b""[..], "closed the connection without an answer. Does that port want TLS"),
     ] {
         let address = answering(bytes);
         let (code, text) = fails(&address, &["topic", "list"]);

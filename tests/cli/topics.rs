@@ -88,6 +88,12 @@ fn what_the_broker_refuses_is_said_with_what_to_do() {
     );
     let error = scene.fails(1, &["topic", "create", "no/name"]);
     assert!(error.contains("is no topic name"), "{error}");
+    let (dotted, underscored) = (scene.name("a.b"), scene.name("a_b"));
+    scene.ok(&["topic", "create", &dotted]);
+    let error = scene.fails(1, &["topic", "create", &underscored]);
+    assert!(error.contains("collides with existing topic") && !error.contains("is no topic name"), "{error}");
+    let outcome = scene.run(&["produce", &underscored], b"v\n");
+    assert!(outcome.code == 1 && outcome.err.contains("differs only in '.' and '_'"), "{outcome:?}");
     let missing = scene.name("missing");
     assert_eq!(
         scene.fails(1, &["topic", "describe", &missing]),

@@ -202,9 +202,10 @@ impl<'a> Session<'a> {
         let exists = |index: &i32| topic.partitions.iter().any(|partition| partition.index == *index);
         match self.plan.partitions.iter().find(|index| !exists(index)) {
             Some(missing) => Err(Ended::Usage(format!(
-                "topic {} has {} partitions, and none with the number {missing}.",
+                "topic {} has {} partition{}, and none with the number {missing}.",
                 topic.name,
-                topic.partitions.len()
+                topic.partitions.len(),
+                if topic.partitions.len() == 1 { "" } else { "s" }
             ))),
             None if self.plan.partitions.is_empty() => {
                 Ok(topic.partitions.iter().map(|partition| partition.index).collect())

@@ -71,6 +71,7 @@ struct Row {
 }
 
 impl Row {
+    /// `None` without a commit, where the reader's `auto.offset.reset` decides, and for a partition that is gone.
     fn lag(&self) -> Option<i64> {
         Some((self.end? - self.committed?).max(0))
     }
@@ -98,9 +99,10 @@ impl View {
         Ok(Self { group, rows })
     }
 
-    /// The group's lag: that of all partitions for which it has committed.
-    fn lag(&self) -> i64 {
-        self.rows.iter().filter_map(Row::lag).sum()
+    /// The group's lag; `None` when that of a partition is not known, since the rest would understate it. Partitions
+    /// that are gone have nothing left to read.
+    fn lag(&self) -> Option<i64> {
+        self.rows.iter().filter(|row| row.end.is_some()).map(Row::lag).sum()
     }
 
     fn member(&self, row: &Row) -> Option<&Member> {
@@ -114,7 +116,7 @@ impl View {
             self.group.state.clone(),
             or_dash(Some(&self.group.assignor).filter(|name| !name.is_empty())),
             self.group.members.len().to_string(),
-            self.lag().to_string(),
+            or_dash(self.lag()),
             self.group.coordinator.to_string(),
         ]);
         let mut parts = vec![head.text()];
@@ -206,4 +208,31 @@ async fn ends(
         ends.extend(found.into_iter().map(|(index, end)| ((topic.to_owned(), index), end)));
     }
     Ok(ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lag(rows: &[(Option<i64>, Option<i64>)]) -> Option<i64> {
+        let group = Described {
+            group: "g".to_owned(),
+            state: "Stable".to_owned(),
+            assignor: "range".to_owned(),
+            coordinator: 1,
+            members: Vec::new(),
+            committed: BTreeMap::new(),
+        };
+        let row =
+            |&(committed, end)| Row { topic: "t".to_owned(), partition: 0, committed, end, member: None };
+        View { group, rows: rows.iter().map(row).collect() }.lag()
+    }
+
+    #[test]
+    fn a_groups_lag_is_unknown_rather_than_understated() {
+        assert_eq!(lag(&[(Some(1), Some(4)), (Some(2), Some(2))]), Some(3));
+        assert_eq!(lag(&[(Some(1), Some(4)), (None, Some(100))]), None, "one partition has no commit");
+        assert_eq!(lag(&[(Some(1), Some(4)), (Some(7), None)]), Some(3), "one topic is gone");
+        assert_eq!(lag(&[]), Some(0));
+    }
 }

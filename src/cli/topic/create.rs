@@ -16,6 +16,9 @@ use crate::config::keys::{self, Scope};
 use crate::config::topic::plain_value;
 use crate::types::ErrorCode;
 
+/// Partitions that brokers make for one request, at most: Kafka's limit and ours.
+const CREATED_MAX_PARTITIONS: i32 = 10_000;
+
 /// Create topics
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -125,6 +128,12 @@ async fn refusal(client: &Client, topic: &NewTopic, error: Error) -> Ended {
             let most = if up == 1 { "-r 1".to_owned() } else { format!("-r {up} or less") };
             Ended::Refused(format!(
                 "replication factor {factor} needs {factor} brokers, {up} {are} up. Use {most}, or omit it."
+            ))
+        }
+        Some(ErrorCode::PolicyViolation) if topic.partitions.is_some_and(|n| n > CREATED_MAX_PARTITIONS) => {
+            Ended::Refused(format!(
+                "{error}. One request makes at most {CREATED_MAX_PARTITIONS} partitions: say -p {CREATED_MAX_PARTITIONS} \
+                 or less."
             ))
         }
         Some(ErrorCode::InvalidConfig) => match ended_on_topic(name, error) {
