@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{DirError, DirSpec};
 use crate::storage::checkpoint::replace;
-use crate::storage::layout::{DirKind, META_PROPERTIES, MetaProperties, WrittenBy, parse_dir};
+use crate::storage::layout::{DirKind, MANIFEST, META_PROPERTIES, MetaProperties, WrittenBy, parse_dir};
 use crate::types::TopicId;
 
 /// The newest format of a data directory that this release reads and writes.
@@ -48,6 +48,41 @@ pub(super) fn inspect(dir: &Path) -> Result<Found, DirError> {
             topics => Err(DirError::NoIdentity { path: dir.to_owned(), topics }),
         },
     }
+}
+
+/// Says in the log what stands in a directory that nobody has used for this before: a mistyped `data_dir` may be
+/// somebody's home.
+pub(super) fn warn_of_strangers(dir: &Path) {
+    let strangers = strangers(dir);
+    if let Some(shown) =
+        strangers.get(..strangers.len().min(STRANGERS_SHOWN_MAX)).filter(|shown| !shown.is_empty())
+    {
+        let more = match strangers.len() - shown.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        tracing::warn!(
+            "data_dir {} is new to streamd and not empty: it holds {}{more}. streamd leaves that alone and keeps its own \
+             files beside it; if that is not meant, stop it and name an empty directory: --data-dir DIR",
+            dir.display(),
+            shown.join(", ")
+        );
+    }
+}
+
+/// What is not ours, by name. Hidden files and what file systems have in their root are nobody's.
+fn strangers(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let is_known = |name: &String| {
+        name.starts_with('.')
+            || name == "lost+found"
+            || name.starts_with(MANIFEST)
+            || name.starts_with(META_PROPERTIES)
+    };
+    let mut names: Vec<String> = names.filter(|name| !is_known(name)).collect();
+    names.sort_unstable();
+    names
 }
 
 /// Checks what was found against the settings, and makes what is missing.
@@ -143,4 +178,23 @@ pub fn holds_a_partition(dir: &Path) -> bool {
 }
 
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
+/// Names that a warning shows.
+const STRANGERS_SHOWN_MAX: usize = 3;
 const CLUSTER_ID_LEN_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_neither_ours_nor_hidden_is_a_stranger() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [".lock", "lost+found", "streamd.manifest", "meta.properties.tmp"] {
+            fs::write(dir.path().join(name), b"").unwrap();
+        }
+        assert_eq!(strangers(dir.path()), Vec::<String>::new());
+        fs::create_dir(dir.path().join("photos")).unwrap();
+        fs::write(dir.path().join("letter.txt"), b"").unwrap();
+        assert_eq!(strangers(dir.path()), ["letter.txt", "photos"]);
+    }
+}

@@ -69,6 +69,9 @@ impl DataDir {
         // Looked at again: before the lock somebody else may have been at it.
         let found = identity::inspect(spec.path)?;
         let is_new = matches!(found, Found::New);
+        if is_new {
+            identity::warn_of_strangers(spec.path);
+        }
         let meta = identity::establish(spec, found)?;
         let capabilities = probe::probe(spec.path).map_err(|error| refused(spec.path, "try out", error))?;
         Ok(Self {

@@ -65,7 +65,12 @@ impl MetaProperties {
     fn decode(text: &str) -> Result<Self, String> {
         let pairs = pairs(text);
         let get = |key: &str| pairs.iter().rfind(|(k, _)| k == key).map(|(_, value)| value.trim());
-        let version = get("version").unwrap_or("0");
+        // Kafka takes a missing version for 0; a file that has neither that nor version 0's key is none of its own.
+        let version = match get("version") {
+            Some(version) => version,
+            None if get("broker.id").is_some() => "0",
+            None => return Err("version is missing".into()),
+        };
         // Version 0 is what Kafka with ZooKeeper wrote: known, so that it is recognised.
         let node_key = match version {
             "0" => "broker.id",
@@ -205,7 +210,9 @@ mod tests {
             ("version=1\nnode.id=x\ncluster.id=a\n", "node.id is \"x\""),
             ("version=2\nnode.id=1\n", "version is 2"),
             ("version=1\nnode.id=1\ncluster.id=a\nstreamd.format=new\n", "streamd.format"),
-            ("", "broker.id is missing"),
+            ("node.id=abc\n", "version is missing"),
+            ("version=0\n", "broker.id is missing"),
+            ("", "version is missing"),
         ] {
             let why = MetaProperties::decode(text).unwrap_err();
             assert!(why.contains(expected), "{why}");
