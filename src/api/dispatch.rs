@@ -79,7 +79,7 @@ impl Service for KafkaService {
 enum Refusal {
     #[error("sent a frame of {0} bytes, which is shorter than a request header")]
     Short(usize),
-    #[error("asked {}, which this broker does not have", api(*key, *version))]
+    #[error("asked {}, which this broker does not have.{}", api(*key, *version), instead_of(*key))]
     UnknownKey { key: i16, version: i16 },
     #[error("asked {} v{version}; served: v{} to v{}.{}", spec.name, spec.min, spec.max, last_to_serve(spec, *version))]
     UnknownVersion { spec: &'static ApiSpec, version: i16 },
@@ -92,6 +92,17 @@ fn api(key: i16, version: i16) -> String {
     match ApiKey::try_from(key) {
         Ok(known) => format!("{known:?} v{version} (API key {key})"),
         Err(()) => format!("API key {key} version {version}"),
+    }
+}
+
+/// What its user is to set instead, with a space before it: the client itself often only stays silent.
+fn instead_of(key: i16) -> &'static str {
+    const CONSUMER_GROUP_HEARTBEAT: i16 = ApiKey::ConsumerGroupHeartbeat as i16;
+    match key {
+        CONSUMER_GROUP_HEARTBEAT => {
+            " Its consumer is set to group.protocol=consumer (KIP-848): set group.protocol=classic."
+        }
+        _ => "",
     }
 }
 
@@ -126,5 +137,18 @@ impl KafkaService {
         let correlation_id = start.correlation_id;
         let responder = Responder { spec, version, correlation_id, client: session.peer.address };
         (row.start)(&mut Call { api: &self.0, session, version, body, responder }).map_err(undecodable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_consumer_of_the_new_protocol_is_told_what_to_set() {
+        let told = |key| Refusal::UnknownKey { key, version: 0 }.to_string();
+        assert!(told(68).starts_with("asked ConsumerGroupHeartbeat v0 (API key 68)"), "{}", told(68));
+        assert!(told(68).ends_with("set group.protocol=classic."), "{}", told(68));
+        assert!(!told(69).contains("group.protocol"), "{}", told(69));
     }
 }
