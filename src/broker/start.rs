@@ -118,6 +118,11 @@ impl Broker {
     async fn make_declared_topics(&self) -> Result<(), StartError> {
         let declared = &self.config.declared_topics;
         let image = self.image();
+        for (topic, found) in declared.iter().filter_map(|topic| Some((topic, image.topic(&topic.name)?))) {
+            for line in topics::differences(topic, found) {
+                tracing::warn!("{line}");
+            }
+        }
         let missing: Vec<NewTopic> = declared
             .iter()
             .filter(|topic| image.topic(&topic.name).is_none())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::group_shards::CONSUMER_OFFSETS;
 use super::{Broker, random};
 use crate::catalog::{CatalogImage, Command, InternalTopic, NewTopic, Reply, TopicError, TopicImage};
+use crate::config::DeclaredTopic;
 use crate::coord::task::{LoadWhen, ShardHandle};
 use crate::groups::Groups;
 use crate::partition::{OpenFault, OpenPartition, Partition, Whose};
@@ -14,6 +15,38 @@ use crate::types::{ErrorCode, TopicId, TopicPartition};
 /// Says in the log that a topic was made, and how it came to that.
 pub fn tell_created(topic: &TopicImage, how: &str) {
     tracing::info!(topic = %topic.name, partitions = topic.partitions, id = %topic.id, "topic created {how}");
+}
+
+/// What the settings ask of a topic and a topic of that name does not have: it stays as it is, and these lines say so.
+pub(super) fn differences(asked: &DeclaredTopic, found: &TopicImage) -> Vec<String> {
+    let name = &found.name;
+    let mut lines = Vec::new();
+    if let Some(wanted) = asked.partitions.filter(|wanted| *wanted != found.partitions) {
+        let advice = if wanted > found.partitions {
+            format!(
+                "To add partitions: kafka-topics.sh --alter --topic {name} --partitions {wanted}, or any client's \
+                 CreatePartitions"
+            )
+        } else {
+            "Partitions cannot be taken away: correct the settings, or delete the topic, and the next start makes it"
+                .to_owned()
+        };
+        lines.push(format!(
+            "the settings ask for topic {name} with partitions = {wanted}; it exists with {}, and stays so. {advice}",
+            found.partitions
+        ));
+    }
+    for (setting, wanted) in &asked.config {
+        let is = found.overrides.get(setting);
+        if is != Some(wanted) {
+            let is = is.map_or_else(|| "without it".to_owned(), |is| format!("with {is}"));
+            lines.push(format!(
+                "the settings ask for topic {name} with {setting} = {wanted}; it exists {is}, and stays so. \
+                 Correct the settings, or delete the topic, and the next start makes it"
+            ));
+        }
+    }
+    lines
 }
 
 impl Broker {
@@ -201,5 +234,39 @@ impl Broker {
                 Err(ErrorCode::CoordinatorNotAvailable)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::TopicSettings;
+
+    #[test]
+    fn a_topic_that_is_not_as_the_settings_ask_is_told_with_what_to_do() {
+        let found = TopicImage {
+            id: TopicId::METADATA,
+            name: "orders".into(),
+            partitions: 3,
+            internal: false,
+            epoch_base: 0,
+            overrides: Arc::new(BTreeMap::from([("retention.ms".to_owned(), "5".to_owned())])),
+            settings: Arc::new(TopicSettings::default()),
+        };
+        let asked = |partitions, config: &[(&str, &str)]| {
+            let config = config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            differences(&DeclaredTopic { name: "orders".to_owned(), partitions, config }, &found)
+        };
+        assert_eq!(asked(Some(3), &[("retention.ms", "5")]), Vec::<String>::new());
+        assert_eq!(asked(None, &[]), Vec::<String>::new());
+        let grown = asked(Some(6), &[]);
+        assert!(grown[0].contains("orders with partitions = 6; it exists with 3"), "{grown:?}");
+        assert!(grown[0].contains("--partitions 6"), "{grown:?}");
+        assert!(asked(Some(2), &[])[0].contains("cannot be taken away"));
+        let other = asked(None, &[("retention.ms", "7"), ("segment.ms", "9")]);
+        assert!(other[0].contains("retention.ms = 7; it exists with 5"), "{other:?}");
+        assert!(other[1].contains("segment.ms = 9; it exists without it"), "{other:?}");
     }
 }

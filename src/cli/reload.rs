@@ -42,9 +42,17 @@ impl Reload {
             self.level.clone_from(level);
         }
         let waiting = needing_restart(running, &loaded.config);
+        let topics_differ = running.declared_topics != loaded.config.declared_topics;
         if !waiting.is_empty() {
             tracing::warn!("SIGHUP: changed, and in force after a restart: {}", waiting.join(", "));
-        } else if !is_new {
+        }
+        if topics_differ {
+            tracing::warn!(
+                "SIGHUP: [[topics]] have changed: the next start makes those that are missing, and leaves those that \
+                 exist as they are"
+            );
+        }
+        if waiting.is_empty() && !topics_differ && !is_new {
             tracing::info!("SIGHUP: the settings are as they were");
         }
     }
@@ -54,8 +62,5 @@ impl Reload {
 fn needing_restart(running: &Config, read: &Config) -> Vec<&'static str> {
     let mut names = running.settings.differing(&read.settings);
     names.retain(|name| *name != LOG_LEVEL);
-    if running.declared_topics != read.declared_topics {
-        names.push("topics");
-    }
     names
 }
