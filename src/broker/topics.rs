@@ -42,7 +42,7 @@ pub(super) fn differences(asked: &DeclaredTopic, found: &TopicImage) -> Vec<Stri
             let is = is.map_or_else(|| "without it".to_owned(), |is| format!("with {is}"));
             lines.push(format!(
                 "the settings ask for topic {name} with {setting} = {wanted}; it exists {is}, and stays so. \
-                 Correct the settings, or delete the topic, and the next start makes it"
+                 To change it: streamd topic config {name} -c {setting}={wanted}; or correct the settings"
             ));
         }
     }

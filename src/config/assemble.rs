@@ -16,6 +16,8 @@ use super::{
 const BACKLOG: u32 = 1024;
 /// The least and the most that `network.in_flight_total` is by itself.
 const IN_FLIGHT_TOTAL_BYTES: std::ops::RangeInclusive<u64> = (16 << 20)..=(1 << 30);
+/// No broker works in less; a number below it lacks its unit.
+const MEMORY_LIMIT_MIN_BYTES: u64 = 16 << 20;
 /// `offsets.retention.minutes` that stands for ever.
 const NEVER_MINUTES: i64 = i32::MAX as i64;
 
@@ -30,7 +32,7 @@ pub(super) fn config(
     let listeners = listeners(&s, problems);
     let topic_defaults = TopicDefaults::new(Arc::clone(&s));
     check_rules(&s, &topic_defaults, problems);
-    let memory_limit_bytes = bytes(&s, "memory.limit").unwrap_or(machine_memory_bytes);
+    let memory_limit_bytes = memory_limit(&s, problems).unwrap_or(machine_memory_bytes);
     Config {
         profile: s.profile(),
         data_dir: data_dir(&s, problems).into(),
@@ -78,6 +80,16 @@ pub(super) fn wanted(s: &Settings) -> Wanted<'_> {
         internal: s.text("listen.advertise.internal"),
         external: s.text("listen.advertise.external"),
     }
+}
+
+/// `None` for `auto`.
+fn memory_limit(s: &Settings, problems: &mut Vec<Problem>) -> Option<u64> {
+    let limit = bytes(s, "memory.limit")?;
+    if limit < MEMORY_LIMIT_MIN_BYTES {
+        let least = units::show_bytes(i64::try_from(MEMORY_LIMIT_MIN_BYTES).unwrap_or(i64::MAX));
+        problems.push(s.problem("memory.limit", format!("must be at least {least}, or auto")));
+    }
+    Some(limit)
 }
 
 fn listeners(s: &Settings, problems: &mut Vec<Problem>) -> Vec<Listener> {

@@ -5,7 +5,7 @@ use std::fmt;
 use super::Profile;
 use super::keys::Key;
 use super::raw::{Layer, Origin, Problem, Written};
-use super::settings::{self, Settings};
+use super::settings::{self, Settings, WithoutEffect};
 use super::{Config, assemble, env, properties, toml};
 
 /// Everything that settings may come from.
@@ -109,7 +109,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
     let written = file.settings.into_iter().chain(from_env.said.settings).chain(flags).collect();
     let default_profile = if sources.file.is_some() { Profile::Prod } else { Profile::Dev };
     let mut settings = Settings::new(default_profile);
-    let idle = settings.choose(written, &mut problems);
+    let WithoutEffect { idle, unknown } = settings.choose(written, &mut problems);
     match settings.chosen("profile").map(|chosen| chosen.text.as_str()) {
         Some("dev") => settings.set_profile(Profile::Dev),
         Some(_) => settings.set_profile(Profile::Prod),
@@ -127,7 +127,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
         problems.sort_by_key(|problem| place(&problem.origin));
         return Err(LoadError { problems });
     }
-    let mut warnings = Vec::new();
+    let mut warnings = unknown;
     if !idle.is_empty() {
         warnings.push(format!("accepted without effect: {}", idle.join(", ")));
     }

@@ -300,8 +300,36 @@ mod property_files {
     }
 
     #[test]
+    fn what_a_property_file_says_to_others_warns_and_names_the_key() {
+        let loaded = load(&properties("my.company.plugin=1\nport=9093\nlog.retention.hour=2\n")).unwrap();
+        assert_eq!(
+            loaded.warnings,
+            [
+                "server.properties:1:1: unknown key \"my.company.plugin\". It is ignored, as Kafka does.",
+                "server.properties:2:1: \"port\" is gone since Kafka 3.0 to 4.0. Use listeners. It is ignored, as Kafka does.",
+                "server.properties:3:1: unknown key \"log.retention.hour\". Did you mean \"log.retention.hours\"? \
+                 It is ignored, as Kafka does.",
+            ]
+        );
+        let told = error(&toml_file("[kafka]\n\"my.company.plugin\" = 1"));
+        assert!(told.contains("unknown key \"my.company.plugin\""), "{told}");
+        let told = error(&properties("num.partitions=3 # for tests\n"));
+        assert!(told.contains("put comments on their own lines"), "{told}");
+    }
+
+    #[test]
+    fn values_that_cannot_be_meant_are_refused() {
+        let told = error(&toml_file("data_dir = 5"));
+        assert_eq!(told, "broker.toml:1:1: data_dir = 5: must be the path of a directory, in quotes.");
+        let told = error(&toml_file("[memory]\nlimit = \"1 KiB\""));
+        assert!(told.contains("must be at least 16 MiB"), "{told}");
+        let told = error(&toml_file("[listen]\nkafka = 127.0.0.1:9092"));
+        assert_eq!(told, "broker.toml:2:14: text stands in quotes: write kafka = \"127.0.0.1:9092\"");
+        assert!(!error(&toml_file("a b = 3")).contains("quotes"));
+    }
+
+    #[test]
     fn what_would_be_dangerous_to_ignore_stops_the_start() {
-        assert_eq!(error(&properties("a.b=1\n")), "server.properties:1:1: unknown key \"a.b\".");
         assert!(
             error(&properties("authorizer.class.name=x.Y\n")).contains("is not possible. There are no ACLs")
         );
@@ -316,10 +344,6 @@ mod property_files {
             "server.properties:2:1: controller.quorum.voters: names other nodes than 1, and this version of streamd runs alone."
         );
         assert!(error(&properties("log.dirs=/a,/b\n")).contains("everything in one directory"));
-        assert_eq!(
-            error(&properties("port=9092\n")),
-            "server.properties:1:1: \"port\" is gone since Kafka 3.0 to 4.0. Use listeners."
-        );
     }
 
     #[test]

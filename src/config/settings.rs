@@ -22,6 +22,15 @@ pub struct Settings {
     chosen: BTreeMap<&'static str, Chosen>,
 }
 
+/// What was written and does nothing.
+#[derive(Debug, Default)]
+pub(super) struct WithoutEffect {
+    /// Names that are known, and accepted.
+    pub(super) idle: Vec<String>,
+    /// Sentences about names that are not, each with its place.
+    pub(super) unknown: Vec<String>,
+}
+
 /// One setting that somebody set.
 #[derive(Clone)]
 pub struct Chosen {
@@ -101,9 +110,9 @@ impl Settings {
     }
 
     /// Takes in what was written: the highest layer counts. An empty value of a setting that has no default is no
-    /// value. Gives back the names that were accepted without effect.
-    pub(super) fn choose(&mut self, written: Vec<Written>, problems: &mut Vec<Problem>) -> Vec<String> {
-        let mut idle = Vec::new();
+    /// value.
+    pub(super) fn choose(&mut self, written: Vec<Written>, problems: &mut Vec<Problem>) -> WithoutEffect {
+        let mut without = WithoutEffect::default();
         for written in written {
             let place = match (&written.origin, written.layer) {
                 (Origin::File { file, .. }, Layer::File) if is_properties(file) => Place::Properties,
@@ -111,17 +120,24 @@ impl Settings {
                 _ => Place::Anywhere,
             };
             match names::resolve(&written.name, place) {
-                Ok(Meaning::Foreign) => idle.push(written.name),
+                Ok(Meaning::Foreign) => without.idle.push(written.name),
                 Ok(Meaning::Setting(key)) => {
-                    if let Err(text) = self.choose_one(key, &written, &mut idle) {
+                    if let Err(mut text) = self.choose_one(key, &written, &mut without.idle) {
+                        if place == Place::Properties && written.text.contains(" #") {
+                            text += " In this format a # behind a value is part of it: put comments on their own lines.";
+                        }
                         problems.push(Problem::new(&written.origin, text));
                     }
+                }
+                // Kafka hands unknown properties on to plugins: a file that it takes must not stop us.
+                Err(text) if place == Place::Properties => {
+                    without.unknown.push(format!("{}: {text} It is ignored, as Kafka does.", written.origin));
                 }
                 Err(text) => problems.push(Problem::new(&written.origin, text)),
             }
         }
         self.drop_overruled_synonyms();
-        idle
+        without
     }
 
     fn choose_one(

@@ -32,13 +32,29 @@ pub(super) fn read(file: &str, text: &str) -> Result<Said, Vec<Problem>> {
         }
         Err(error) => {
             let mut first_line = error.message().lines().next().unwrap_or("not TOML").to_owned();
+            let at = error.span().unwrap_or(0..0);
+            if let Some(quoted) = quoted(text, at.start) {
+                first_line = format!("text stands in quotes: write {quoted}");
+            }
             if !file.ends_with(".toml") {
                 first_line += ". It was read as TOML; Kafka's property format is told by a name that ends in .properties";
             }
-            reader.problem(error.span().unwrap_or(0..0), first_line);
+            reader.problem(at, first_line);
         }
     }
     if reader.problems.is_empty() { Ok(said) } else { Err(reader.problems) }
+}
+
+/// The line with its value in quotes, where that is what it lacks: a host, a path or a word stands there as it is.
+fn quoted(text: &str, at: usize) -> Option<String> {
+    let before = text.get(..at)?;
+    let begin = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text.get(begin..)?.lines().next()?;
+    let (name, value) = line.split_once('=')?;
+    let value = value.split(" #").next().unwrap_or_default().trim();
+    let is_bare = !value.is_empty() && !value.contains(['"', '\'', '[', ']', '{', '}', '=', '\\']);
+    let is_about_the_value = at > begin + name.len() && !name.trim().contains(' ');
+    (is_bare && is_about_the_value).then(|| format!("{} = \"{value}\"", name.trim()))
 }
 
 struct Reader<'a> {
@@ -69,6 +85,9 @@ impl Reader<'_> {
             return;
         }
         match text_of(value.get_ref()) {
+            Ok(text) if name == "data_dir" && !matches!(value.get_ref(), DeValue::String(_)) => {
+                self.problem(at, format!("data_dir = {text}: must be the path of a directory, in quotes."));
+            }
             Ok(text) => {
                 let origin = self.origin(at.start);
                 to.push(Written { name, text, origin, layer: Layer::File });

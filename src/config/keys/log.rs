@@ -30,8 +30,8 @@ rows! { pub(super) LOG: Broker;
         "The codec of stored batches, for topics without their own compression.type."
     "compression.gzip.level": Int = "-1", in GzipLevel, Cluster, Effective;
         "The gzip level, for topics without their own."
-    "compression.lz4.level": Int = "9", in Between(1, 17), Cluster, Effective;
-        "The LZ4 level, for topics without their own."
+    "compression.lz4.level": Int = "9", in Between(1, 17), Cluster, Reported;
+        "The LZ4 level, for topics without their own; see there."
     "compression.zstd.level": Int = "3", in Between(-131_072, 22), Cluster, Effective;
         "The Zstandard level, for topics without their own."
     "message.max.bytes": Int = "1048588", in AtLeast(0), Cluster, Effective;

@@ -18,7 +18,7 @@ rows! { pub(super) OWN: Own;
         "Where the admin API listens. There is none in this version: leave it empty."
     "listen.advertise": String = "auto", in Form(F::Advertise), ReadOnly, Effective;
         "The address that clients are told. auto answers each connection with the address it came in by; host:port \
-         is told to all; NAME://host:port, one for each listener, as in advertised.listeners."
+         is told to all, a host alone with the port of its listener; NAME://host:port, one for each listener, as in advertised.listeners."
     "listen.advertise.internal": String = null, in Form(F::HostPort), ReadOnly, Effective;
         "Instead of listen.advertise: the address for clients on this machine or its subnet."
     "listen.advertise.external": String = null, in Form(F::HostPort), ReadOnly, Effective;

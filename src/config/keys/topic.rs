@@ -9,8 +9,8 @@ rows! { pub(super) TOPIC: Topic;
          each key. Both may be given; none keeps everything for ever."
     "compression.gzip.level": Int = "-1", in GzipLevel, Cluster, Effective, from ["compression.gzip.level"];
         "The gzip level used when the broker recompresses; -1 is the codec's own default."
-    "compression.lz4.level": Int = "9", in Between(1, 17), Cluster, Effective, from ["compression.lz4.level"];
-        "The LZ4 level used when the broker recompresses."
+    "compression.lz4.level": Int = "9", in Between(1, 17), Cluster, Reported, from ["compression.lz4.level"];
+        "Checked and reported; where the broker recompresses with LZ4 it is with the fast compressor, as Kafka does at 9."
     "compression.type": String = "producer", in OneOf(COMPRESSION), Cluster, Effective,
         from ["compression.type"];
         "The codec that batches are stored with. producer keeps what the producer sent; any other value \
@@ -64,7 +64,7 @@ rows! { pub(super) TOPIC: Topic;
     "message.timestamp.before.max.ms": Long = "9223372036854775807", in AtLeast(0), Cluster, Effective,
         from ["log.message.timestamp.before.max.ms"];
         "How far a record's timestamp may lie behind the broker's clock. Not used with LogAppendTime."
-    "message.timestamp.difference.max.ms": Long = null, in AtLeast(0), Cluster, Reported hidden;
+    "message.timestamp.difference.max.ms": Long = null, in AtLeast(0), Cluster, Effective hidden;
         "Removed in Kafka 4.0 in favour of message.timestamp.before.max.ms and \
          message.timestamp.after.max.ms. Sets both where they are not set themselves."
     "message.timestamp.type": String = "CreateTime", in OneOf(&["CreateTime", "LogAppendTime"]), Cluster, Effective,
