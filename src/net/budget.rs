@@ -148,6 +148,7 @@ impl Gate {
     pub(super) fn hold(&mut self, bytes: usize) {
         let bytes = bytes as u64;
         match bytes.checked_sub(self.held) {
+            Some(0) => return,
             Some(more) => self.budget.take(more),
             None => self.budget.give(self.held - bytes),
         }

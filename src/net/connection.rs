@@ -4,7 +4,8 @@
 //! for the disk does not stop the next one; any other starts when all before it are answered, and nothing starts behind
 //! it until it is. The connection reads on meanwhile, within its byte bound, so that it notices a peer that goes away.
 //! All frames of one receive are started before their shared work is settled, and all answers that are finished leave
-//! in one write.
+//! in one write; but no more is started while many bytes of answers have not left, and a connection that has been busy
+//! for a while lets the others have their turn.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -34,6 +35,10 @@ const LITTLE_RECEIVE_BYTES: usize = 8 * 1024;
 /// How long a connection may stand still in the middle of a larger frame, or before a larger answer, while the memory for
 /// requests is taken.
 const STALL_MAX: Duration = Duration::from_secs(2);
+/// Answers in memory that have not left, in bytes: above it no frame is started. One answer may be larger.
+const ANSWERS_BYTES_MAX: usize = 256 * 1024;
+/// How long a connection works through its frames before other tasks get their turn.
+const TURN_MAX: Duration = Duration::from_millis(2);
 
 /// Bounds of one connection.
 #[derive(Debug, Clone)]
@@ -66,6 +71,7 @@ pub async fn serve_connection<T: Transport, S: Service<Slice = LogSlice>>(
         frames: FrameBuffer::new(limits.frame),
         limits,
         inbox: VecDeque::new(),
+        untaken: false,
         waiting: VecDeque::new(),
         listening: true,
         held_bytes: 0,
@@ -130,6 +136,8 @@ struct Connection<T> {
     frames: FrameBuffer,
     limits: ConnectionLimits,
     inbox: VecDeque<Frame>,
+    /// Whole frames may have come that there was no place for in the inbox.
+    untaken: bool,
     waiting: VecDeque<Waiting>,
     /// Whether the peer was listened to when the silence began to count.
     listening: bool,
@@ -152,43 +160,54 @@ impl<T: Transport> Connection<T> {
         session: &mut S::Session,
         mut drain: Drain,
     ) -> io::Result<()> {
+        let mut turn_began = Instant::now();
         loop {
-            self.start_frames(service, session);
+            if self.untaken {
+                self.take_frames(service, session);
+            }
+            self.start_frames(service, session, turn_began + TURN_MAX);
             self.collect_finished();
             if !self.out.is_empty() {
                 self.write_answers(&mut drain).await?;
             }
             // What is finished, answered or not, may have been what the next frames waited for.
-            if self.can_start(service) {
+            if self.can_start(service) || self.untaken && self.has_place() {
+                if turn_began.elapsed() >= TURN_MAX {
+                    tokio::task::yield_now().await;
+                    turn_began = Instant::now();
+                }
                 continue;
             }
             if self.is_over() || (drain.begun() && !self.owes_acknowledgements()) {
                 return Ok(());
             }
             match self.wait(service, session, &mut drain).await? {
-                Event::Received => self.take_frames(service, session),
+                Event::Received => self.untaken = true,
                 Event::Stalled(silent) => {
                     let (received, seconds) = (self.frames.pending(), silent.as_secs());
                     self.give_up(service, session, &FrameError::Stalled { received, seconds });
                 }
                 Event::Other => {}
             }
-            self.gate.hold(self.frames.allocated());
+            self.count_held();
+            turn_began = Instant::now();
         }
     }
 
-    /// Writes all answers that are finished. Large ones count as what the connection holds, until they are taken.
+    /// Counts what the connection holds: its requests and, when they are large, the answers that have not left.
+    fn count_held(&mut self) {
+        let answers = Some(self.out.bytes_in_memory()).filter(|bytes| *bytes >= LITTLE_BYTES);
+        self.gate.hold(self.frames.allocated() + answers.unwrap_or(0));
+    }
+
+    /// Writes all answers that are finished.
     async fn write_answers(&mut self, drain: &mut Drain) -> io::Result<()> {
-        let in_memory = self.out.bytes_in_memory();
-        let large = in_memory >= LITTLE_BYTES;
-        if large {
-            self.gate.hold(self.frames.allocated() + in_memory);
-        }
+        let large = self.out.bytes_in_memory() >= LITTLE_BYTES;
         let when_full = large.then_some((STALL_MAX, &*self.limits.budget));
         let patience = Patience { idle_max: self.limits.idle_max, when_full };
         self.out.write_to(&mut self.io, patience, drain).await?;
         if large {
-            self.gate.hold(self.frames.allocated());
+            self.count_held();
         }
         // Silence begins anew: the peer may have waited for this.
         self.last_heard = Instant::now();
@@ -227,10 +246,16 @@ impl<T: Transport> Connection<T> {
             || (self.waiting.iter().all(|waiting| waiting.overlaps) && service.overlaps(&frame.bytes))
     }
 
-    /// Starts every frame that may start now, then settles what they gathered.
-    fn start_frames<S: Service<Slice = LogSlice>>(&mut self, service: &S, session: &mut S::Session) {
+    /// Starts every frame that may start now, then settles what they gathered. Those that are answered at once stop it
+    /// when the time is up or their answers are many bytes.
+    fn start_frames<S: Service<Slice = LogSlice>>(
+        &mut self,
+        service: &S,
+        session: &mut S::Session,
+        until: Instant,
+    ) {
         let mut started = false;
-        while self.can_start(service) {
+        while self.can_start(service) && self.out.bytes_in_memory() < ANSWERS_BYTES_MAX {
             let Some(frame) = self.inbox.pop_front() else { break };
             let Frame { bytes, block } = frame;
             let (held, overlaps) =
@@ -240,6 +265,9 @@ impl<T: Transport> Connection<T> {
                 Started::Done(outcome) if self.waiting.is_empty() => {
                     self.release(held);
                     self.finish(outcome);
+                    if Instant::now() >= until {
+                        break;
+                    }
                     continue;
                 }
                 Started::Done(outcome) => (Box::pin(std::future::ready(outcome)) as Pending<LogSlice>, false),
@@ -283,8 +311,12 @@ impl<T: Transport> Connection<T> {
                 self.ending = Some(Ending::Close);
                 self.waiting.clear();
                 self.inbox.clear();
+                self.untaken = false;
                 self.held_bytes = 0;
             }
+        }
+        if self.out.bytes_in_memory() >= LITTLE_BYTES {
+            self.count_held();
         }
     }
 
@@ -300,7 +332,7 @@ impl<T: Transport> Connection<T> {
             && (self.ending.is_none()
                 && self.muted_until.is_none()
                 && self.held_bytes + self.frames.pending() < self.limits.inflight_bytes_max
-                && self.inbox.len() + self.waiting.len() < self.limits.inflight_requests_max
+                && self.has_place()
                 || self.reads_on());
         self.listening = may_read;
         let (owed_nothing, holds_little) = (self.reads_on(), !self.is_in_large_frame());
@@ -394,15 +426,24 @@ impl<T: Transport> Connection<T> {
         self.ending.is_none() && self.muted_until.is_none() && self.is_owed_nothing()
     }
 
+    /// Whether one more request may be held.
+    fn has_place(&self) -> bool {
+        self.is_owed_nothing() || self.inbox.len() + self.waiting.len() < self.limits.inflight_requests_max
+    }
+
+    /// Takes the whole frames that there is place for.
     fn take_frames<S: Service<Slice = LogSlice>>(&mut self, service: &S, session: &mut S::Session) {
-        loop {
+        while self.has_place() {
             match self.frames.next_frame() {
                 Ok(Some(frame)) => {
                     self.held_bytes += frame.bytes.len();
                     self.gate.leave();
                     self.inbox.push_back(frame);
                 }
-                Ok(None) => return,
+                Ok(None) => {
+                    self.untaken = false;
+                    return;
+                }
                 Err(error) => return self.give_up(service, session, &error),
             }
         }
@@ -420,12 +461,13 @@ impl<T: Transport> Connection<T> {
             self.out.push_bytes(parting);
         }
         self.ending = Some(Ending::Unreadable);
+        self.untaken = false;
     }
 
     fn release(&mut self, held: Held) {
         self.held_bytes -= held.frame_bytes;
         drop(held);
-        self.gate.hold(self.frames.allocated());
+        self.count_held();
     }
 }
 

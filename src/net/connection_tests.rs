@@ -12,8 +12,10 @@ use super::*;
 use crate::net::{ShutdownHandle, shutdown};
 use crate::wire::frame::FrameError;
 
+const LARGE_ANSWER: usize = 100_000;
+
 /// Answers each frame with its last byte. Frames of API key 0 overlap; a frame whose second last byte is 1 waits until
-/// [`Echo::gate`] opens.
+/// [`Echo::gate`] opens. The answer to API key 5 is large, and that to API key 6 takes milliseconds of work.
 #[derive(Default)]
 struct Echo {
     started: AtomicUsize,
@@ -37,7 +39,14 @@ impl Service for Echo {
 
     fn start(&self, _session: &mut (), frame: Bytes) -> Started<LogSlice> {
         self.started.fetch_add(1, Ordering::SeqCst);
-        let answer = Outcome::Reply(frame.slice(frame.len() - 1..).into());
+        if frame[1] == 6 {
+            std::thread::sleep(TURN_MAX);
+        }
+        let answer = match frame[1] {
+            5 => Bytes::from(vec![0; LARGE_ANSWER]),
+            _ => frame.slice(frame.len() - 1..),
+        };
+        let answer = Outcome::Reply(answer.into());
         if frame[frame.len() - 2] == 0 {
             return Started::Done(answer);
         }
@@ -271,4 +280,48 @@ async fn room_is_not_kept_when_others_need_it() {
         assert_eq!(read(&mut client, 1).await, *b"a");
     }
     until(|| rig.budget.used() == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_not_taken_are_not_piled_up_and_count() {
+    let rig = Rig::new(4 << 20);
+    let (mut client, _served) = rig.connect();
+    const FRAMES: usize = 99;
+    client.write_all(&frame(5, false, 0).repeat(FRAMES)).await.unwrap();
+    until(|| rig.echo.started.load(Ordering::SeqCst) > 0).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let built = rig.echo.started.load(Ordering::SeqCst) * LARGE_ANSWER;
+    assert!(built <= (1 << 20) + ANSWERS_BYTES_MAX + LARGE_ANSWER, "{built} bytes for one who takes none");
+    assert!(rig.budget.used() > LITTLE_BYTES as u64, "{} counted", rig.budget.used());
+    assert_eq!(read(&mut client, FRAMES * LARGE_ANSWER).await.len(), FRAMES * LARGE_ANSWER);
+    until(|| rig.budget.used() == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_requests_are_held_than_may_be_even_if_they_come_at_once() {
+    let rig = Rig::new(4 << 20);
+    let (mut client, _served) = rig.connect();
+    client.write_all(&frame(0, true, b'a').repeat(300)).await.unwrap();
+    until(|| rig.echo.started.load(Ordering::SeqCst) >= 100).await;
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(rig.echo.started.load(Ordering::SeqCst), 100);
+    for _ in 0..300 {
+        rig.echo.gate.notify_one();
+        assert_eq!(read(&mut client, 1).await, *b"a");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_with_much_to_do_lets_the_others_have_their_turn() {
+    let rig = Rig::new(4 << 20);
+    let (mut client, _served) = rig.connect();
+    client.write_all(&frame(6, false, b'a').repeat(90)).await.unwrap();
+    until(|| rig.echo.started.load(Ordering::SeqCst) > 0).await;
+    let started = rig.echo.started.load(Ordering::SeqCst);
+    assert!(started < 10, "{started} requests in one turn");
+    assert_eq!(read(&mut client, 90).await, [b'a'; 90]);
 }

@@ -34,6 +34,8 @@ pub(super) struct WriteQueue {
     chunks: VecDeque<Chunk<LogSlice>>,
     /// Bytes of the first chunk, a slice, that have left already.
     sent: usize,
+    /// Bytes of answers in memory that were pushed since all had left.
+    in_memory: usize,
 }
 
 impl WriteQueue {
@@ -42,21 +44,23 @@ impl WriteQueue {
     }
 
     pub(super) fn push(&mut self, reply: Reply) {
-        self.chunks.push_back(Chunk::Bytes(reply.head));
-        self.chunks.extend(reply.tail);
-    }
-
-    pub(super) fn push_bytes(&mut self, bytes: Bytes) {
-        self.chunks.push_back(Chunk::Bytes(bytes));
-    }
-
-    /// Bytes of answers that stand in memory; slices of log files do not.
-    pub(super) fn bytes_in_memory(&self) -> usize {
+        self.push_bytes(reply.head);
         let in_memory = |chunk: &Chunk<LogSlice>| match chunk {
             Chunk::Bytes(bytes) => bytes.len(),
             Chunk::Slice(_) => 0,
         };
-        self.chunks.iter().map(in_memory).sum()
+        self.in_memory += reply.tail.iter().map(in_memory).sum::<usize>();
+        self.chunks.extend(reply.tail);
+    }
+
+    pub(super) fn push_bytes(&mut self, bytes: Bytes) {
+        self.in_memory += bytes.len();
+        self.chunks.push_back(Chunk::Bytes(bytes));
+    }
+
+    /// Bytes of answers that stand in memory, counted until all have left; slices of log files do not stand there.
+    pub(super) fn bytes_in_memory(&self) -> usize {
+        self.in_memory
     }
 
     /// Writes everything. A peer that takes nothing for longer than it may is given up with `TimedOut`; once the broker
@@ -78,6 +82,7 @@ impl WriteQueue {
                 None => within(patience, drain, self.write_stream(io)).await?,
             }
         }
+        self.in_memory = 0;
         Ok(())
     }
 
