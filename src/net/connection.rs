@@ -72,6 +72,7 @@ pub async fn serve_connection<T: Transport, S: Service<Slice = LogSlice>>(
         limits,
         inbox: VecDeque::new(),
         untaken: false,
+        unheard: false,
         waiting: VecDeque::new(),
         listening: true,
         held_bytes: 0,
@@ -123,7 +124,7 @@ enum Event {
 /// Why nothing more is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
-    /// The peer sends no more; what it sent without wanting an answer is still carried out.
+    /// The peer sends no more; what it sent before is still carried out.
     PeerClosed,
     /// What the peer sends is not understood; what it sent before that is still answered.
     Unreadable,
@@ -138,6 +139,8 @@ struct Connection<T> {
     inbox: VecDeque<Frame>,
     /// Whole frames may have come that there was no place for in the inbox.
     untaken: bool,
+    /// Nobody takes answers any more: they are dropped.
+    unheard: bool,
     waiting: VecDeque<Waiting>,
     /// Whether the peer was listened to when the silence began to count.
     listening: bool,
@@ -167,6 +170,7 @@ impl<T: Transport> Connection<T> {
             }
             self.start_frames(service, session, turn_began + TURN_MAX);
             self.collect_finished();
+            self.cancel_long_poll();
             if !self.out.is_empty() {
                 self.write_answers(&mut drain).await?;
             }
@@ -205,7 +209,13 @@ impl<T: Transport> Connection<T> {
         let large = self.out.bytes_in_memory() >= LITTLE_BYTES;
         let when_full = large.then_some((STALL_MAX, &*self.limits.budget));
         let patience = Patience { idle_max: self.limits.idle_max, when_full };
-        self.out.write_to(&mut self.io, patience, drain).await?;
+        match self.out.write_to(&mut self.io, patience, drain).await {
+            Err(error) if is_hang_up(&error) => {
+                self.ending.get_or_insert(Ending::PeerClosed);
+                self.stop_answering();
+            }
+            written => written?,
+        }
         if large {
             self.count_held();
         }
@@ -223,13 +233,25 @@ impl<T: Transport> Connection<T> {
                 self.waiting.is_empty() && self.inbox.is_empty()
                     || self.waiting.front().is_some_and(|waiting| waiting.while_open)
             }
-            // Acknowledgements are of no use to a peer that went away, but an overlapping request in the inbox may
-            // be one that wanted none.
-            Some(Ending::PeerClosed) => {
-                self.waiting.is_empty() && self.inbox.is_empty()
-                    || self.waiting.front().is_some_and(|waiting| waiting.while_open || !waiting.overlaps)
-            }
+            Some(Ending::PeerClosed) => self.waiting.is_empty() && self.inbox.is_empty() && !self.untaken,
         }
+    }
+
+    /// A long poll is of no use to a peer that went away; what it sent behind it may be. That goes unanswered, since
+    /// answers have to come in order.
+    fn cancel_long_poll(&mut self) {
+        if self.ending == Some(Ending::PeerClosed)
+            && self.waiting.front().is_some_and(|waiting| waiting.while_open)
+            && let Some(head) = self.waiting.pop_front()
+        {
+            self.release(head.held);
+            self.unheard = true;
+        }
+    }
+
+    fn stop_answering(&mut self) {
+        self.unheard = true;
+        self.out = WriteQueue::default();
     }
 
     /// Whether requests that change data wait for their answers: a drain lets them finish, and cuts long polls short.
@@ -301,6 +323,7 @@ impl<T: Transport> Connection<T> {
 
     fn finish(&mut self, outcome: Outcome<LogSlice>) {
         match outcome {
+            Outcome::Reply(_) | Outcome::ReplyThenMute(..) if self.unheard => {}
             Outcome::Reply(reply) => self.out.push(reply),
             Outcome::ReplyThenMute(reply, pause) => {
                 self.out.push(reply);
@@ -477,6 +500,12 @@ async fn head(waiting: &mut VecDeque<Waiting>) -> Outcome<LogSlice> {
         Some(head) => head.pending.as_mut().await,
         None => std::future::pending().await,
     }
+}
+
+/// Whether a write failed because the peer is gone.
+fn is_hang_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | ConnectionAborted)
 }
 
 async fn until(instant: Option<Instant>) {

@@ -15,7 +15,7 @@ use crate::wire::frame::FrameError;
 const LARGE_ANSWER: usize = 100_000;
 
 /// Answers each frame with its last byte. Frames of API key 0 overlap; a frame whose second last byte is 1 waits until
-/// [`Echo::gate`] opens. The answer to API key 5 is large, and that to API key 6 takes milliseconds of work.
+/// [`Echo::gate`] opens, and one of API key 1 only as long as the peer is there. The answer to API key 5 is large, and that to API key 6 takes milliseconds of work.
 #[derive(Default)]
 struct Echo {
     started: AtomicUsize,
@@ -51,10 +51,12 @@ impl Service for Echo {
             return Started::Done(answer);
         }
         let gate = Arc::clone(&self.gate);
-        Started::Waits(Box::pin(async move {
+        let while_open = frame[1] == 1;
+        let pending = Box::pin(async move {
             gate.notified().await;
             answer
-        }))
+        });
+        if while_open { Started::WaitsWhileOpen(pending) } else { Started::Waits(pending) }
     }
 
     fn settle(&self, _session: &mut ()) {
@@ -324,4 +326,48 @@ async fn a_connection_with_much_to_do_lets_the_others_have_their_turn() {
     let started = rig.echo.started.load(Ordering::SeqCst);
     assert!(started < 10, "{started} requests in one turn");
     assert_eq!(read(&mut client, 90).await, [b'a'; 90]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_before_the_peer_closed_is_carried_out() {
+    let rig = Rig::new(1 << 20);
+    // A commit that waits for the disk, what is behind it, more than may be held at once, and half a frame.
+    let mut sent = [frame(8, true, b'a'), frame(13, false, b'b'), frame(0, false, b'c')].concat();
+    sent.extend(frame(0, false, b'd').repeat(200));
+    sent.extend(&frame(0, false, b'e')[..5]);
+    for half in [true, false] {
+        rig.echo.started.store(0, Ordering::SeqCst);
+        let (mut client, served) = rig.connect();
+        client.write_all(&sent).await.unwrap();
+        client.shutdown().await.unwrap();
+        let client = half.then_some(client);
+        until(|| rig.echo.started.load(Ordering::SeqCst) == 1).await;
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!served.is_finished());
+        rig.echo.gate.notify_one();
+        assert!(served.await.unwrap().is_ok());
+        assert_eq!(rig.echo.started.load(Ordering::SeqCst), 203);
+        if let Some(mut client) = client {
+            let mut answers = Vec::new();
+            client.read_to_end(&mut answers).await.unwrap();
+            assert_eq!(answers, [&b"abc"[..], &[b'd'; 200]].concat(), "who only sends no more is answered");
+        }
+        assert_eq!(rig.budget.used(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_poll_ends_when_the_peer_closes_and_what_is_behind_it_is_carried_out() {
+    let rig = Rig::new(1 << 20);
+    let (mut client, served) = rig.connect();
+    client.write_all(&[frame(1, true, b'a'), frame(8, false, b'b')].concat()).await.unwrap();
+    until(|| rig.echo.started.load(Ordering::SeqCst) == 1).await;
+    client.shutdown().await.unwrap();
+    assert!(served.await.unwrap().is_ok());
+    assert_eq!(rig.echo.started.load(Ordering::SeqCst), 2);
+    let mut answers = Vec::new();
+    client.read_to_end(&mut answers).await.unwrap();
+    assert_eq!(answers, b"", "an answer out of order would be taken for another");
 }
