@@ -12,6 +12,7 @@ mod compress;
 pub mod control;
 mod format;
 pub mod iter;
+mod times;
 
 pub use batch::{Attributes, BatchError, BatchHeader, BatchView, HEADER_LEN, seal, stamp};
 pub use build::{BatchBuilder, NewRecord};

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::api::{Api, Call, Started, errors, waits_while_open};
 use crate::catalog::TopicImage;
 use crate::partition::{Isolation, OffsetAt};
@@ -166,6 +168,11 @@ mod special {
     }
 }
 
+/// Lookups by time at once, of all connections: each takes a thread that others need, too, and what a decompressor
+/// takes, which is up to 128 MiB for zstd.
+const SEARCHES_MAX: usize = 8;
+static SEARCHES: Semaphore = Semaphore::const_new(SEARCHES_MAX);
+
 /// Looks the offsets up.
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let request = Request::decode(&mut call.body, call.version)?;
@@ -228,9 +235,14 @@ async fn look_up_one(
         // Nothing is tiered, and nothing waits to be.
         special::LATEST_TIERED | special::EARLIEST_PENDING_UPLOAD => Ok(OffsetAt::NONE),
         _ => {
-            let search = move || match timestamp {
-                special::MAX_TIMESTAMP => partition.max_timestamp(isolation),
-                time => partition.offset_for_time(time, isolation),
+            let place = SEARCHES.acquire().await;
+            let search = move || {
+                // Held to the end of the search, which goes on when nobody waits for it any more.
+                let _place = place;
+                match timestamp {
+                    special::MAX_TIMESTAMP => partition.max_timestamp(isolation),
+                    time => partition.offset_for_time(time, isolation),
+                }
             };
             match tokio::task::spawn_blocking(search).await {
                 Ok(found) => found.map_err(|error| {

@@ -63,23 +63,12 @@ fn walk_compressed(
 ) -> Result<(), BatchError> {
     let mut source = Inflate::new(codec, batch.payload(), rules.inflated_max_bytes())?;
     for _ in 0..batch.header().records_count {
-        match next_compressed(batch.header(), &mut source) {
-            Ok(record) => judge.see(&record),
+        match source.next_record() {
+            Ok(fields) => judge.see(&Seen::new(batch.header(), &fields)),
             Err(flaw) => return Err(source.explain(flaw)),
         }
     }
     if source.at_end()? { Ok(()) } else { Err(BatchError::Surplus) }
-}
-
-fn next_compressed(header: &BatchHeader, source: &mut Inflate<'_>) -> Result<Seen, Flaw> {
-    let length = read_length(source)?;
-    let start = source.position();
-    let fields = read_fields(source)?;
-    skip_headers(source, fields.headers)?;
-    if source.position() - start != length {
-        return Err(Flaw::EndsLate);
-    }
-    Ok(Seen::new(header, &fields))
 }
 
 /// What the rules ask about one record.

@@ -19,7 +19,7 @@ use flate2::write::GzEncoder;
 use lz4_flex::frame::FrameEncoder;
 
 use super::batch::BatchError;
-use super::format::{Flaw, Source};
+use super::format::{Fields, Flaw, Source, read_fields, read_length, skip_headers};
 use crate::config::topic::Compression;
 use crate::types::Codec;
 
@@ -86,6 +86,19 @@ impl<'a> Inflate<'a> {
     /// Bytes read so far.
     pub(super) fn position(&self) -> usize {
         self.produced - (self.end - self.at)
+    }
+
+    /// Reads past the next record.
+    #[inline]
+    pub(super) fn next_record(&mut self) -> Result<Fields<()>, Flaw> {
+        let length = read_length(self)?;
+        let start = self.position();
+        let fields = read_fields(self)?;
+        skip_headers(self, fields.headers)?;
+        if self.position() - start != length {
+            return Err(Flaw::EndsLate);
+        }
+        Ok(fields)
     }
 
     /// What stands behind a flaw in what was read from here.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::read::Finder;
 use super::{LogReader, ReadError};
-use crate::record::batch::BatchView;
+use crate::record::batch::{BatchError, BatchView};
 use crate::storage::index::{TimeEntry, floor, open_existing};
 use crate::storage::layout::FileKind;
 use crate::storage::pread::{Wait, read_full};
@@ -236,17 +236,16 @@ fn first_record(
         .map_err(|error| finder.io(error))?;
     let damaged = |why| finder.fault(WalkFault::Bad(step.position, why));
     let batch = BatchView::parse(&bytes).map_err(|_| damaged("no batch where one has to be"))?;
-    let records =
-        batch.records(RECORDS_BYTES_MAX).map_err(|_| damaged("the records cannot be decompressed"))?;
-    for record in &records {
-        let record = record.map_err(|_| damaged("a record cannot be read"))?;
-        let leader_epoch = step.header.partition_leader_epoch;
-        let found = TimedOffset { offset: record.offset, timestamp: record.timestamp, leader_epoch };
-        if wanted(&found) {
-            return Ok(Some(found));
+    let leader_epoch = step.header.partition_leader_epoch;
+    let timed = |offset, timestamp| TimedOffset { offset, timestamp, leader_epoch };
+    let found = batch.find_time(RECORDS_BYTES_MAX, |offset, timestamp| wanted(&timed(offset, timestamp)));
+    let found = found.map_err(|error| match error {
+        BatchError::Codec(_) | BatchError::Inflate { .. } | BatchError::Bomb { .. } => {
+            damaged("the records cannot be decompressed")
         }
-    }
-    Ok(None)
+        _ => damaged("a record cannot be read"),
+    })?;
+    Ok(found.map(|(offset, timestamp)| timed(offset, timestamp)))
 }
 
 /// Damaged stretches that one search may find.
