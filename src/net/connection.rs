@@ -8,18 +8,16 @@
 //! for a while lets the others have their turn.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::BufMut as _;
-use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, Sleep};
 
 use super::budget::Gate;
+use super::receive::receive;
 use super::write_queue::{Patience, WriteQueue};
 use super::{ByteBudget, Drain, Transport};
 use crate::storage::log::LogSlice;
@@ -31,10 +29,12 @@ const QUIET_AFTER: Duration = Duration::from_secs(1);
 /// A connection that holds less than this may read on when the memory for requests is taken, a little at a time: small
 /// requests are never held up by large ones.
 const LITTLE_BYTES: usize = 64 * 1024;
-const LITTLE_RECEIVE_BYTES: usize = 8 * 1024;
 /// How long a connection may stand still in the middle of a larger frame, or before a larger answer, while the memory for
 /// requests is taken.
 const STALL_MAX: Duration = Duration::from_secs(2);
+/// How fast a larger frame has to grow while the memory for requests is taken, in bytes per second, over this time.
+const FRAME_RATE_MIN: u64 = 32 * 1024;
+const FRAME_RATE_OVER: Duration = Duration::from_secs(4);
 /// Answers in memory that have not left, in bytes: above it no frame is started. One answer may be larger.
 const ANSWERS_BYTES_MAX: usize = 256 * 1024;
 /// How long a connection works through its frames before other tasks get their turn.
@@ -82,6 +82,7 @@ pub async fn serve_connection<T: Transport, S: Service<Slice = LogSlice>>(
         silence: Box::pin(tokio::time::sleep(QUIET_AFTER)),
         last_heard: Instant::now(),
         quiet: false,
+        pace: None,
     };
     let mut session = session;
     let cut = drain.clone().cut();
@@ -115,8 +116,8 @@ struct Held {
 enum Event {
     /// Bytes came in.
     Received,
-    /// It stands still in the middle of a frame, for this long, while others wait for the memory.
-    Stalled(Duration),
+    /// It stands still in the middle of a frame, or nearly so, while others wait for the memory.
+    Stalled(FrameError),
     /// Anything else: looking around is enough.
     Other,
 }
@@ -154,6 +155,8 @@ struct Connection<T> {
     silence: Pin<Box<Sleep>>,
     last_heard: Instant,
     quiet: bool,
+    /// Since when a larger frame is watched while the memory is taken, and what had come of it.
+    pace: Option<(Instant, usize)>,
 }
 
 impl<T: Transport> Connection<T> {
@@ -187,10 +190,7 @@ impl<T: Transport> Connection<T> {
             }
             match self.wait(service, session, &mut drain).await? {
                 Event::Received => self.untaken = true,
-                Event::Stalled(silent) => {
-                    let (received, seconds) = (self.frames.pending(), silent.as_secs());
-                    self.give_up(service, session, &FrameError::Stalled { received, seconds });
-                }
+                Event::Stalled(error) => self.give_up(service, session, &error),
                 Event::Other => {}
             }
             self.count_held();
@@ -420,6 +420,7 @@ impl<T: Transport> Connection<T> {
         if self.gate.is_asking() || !self.listening {
             // It is we who do not listen.
             self.last_heard = Instant::now();
+            self.pace = None;
             self.silence.as_mut().reset(soon);
             return Event::Other;
         }
@@ -427,8 +428,8 @@ impl<T: Transport> Connection<T> {
             self.ending = Some(Ending::Close);
             return Event::Other;
         }
-        if self.is_in_large_frame() && self.gate.is_full() && silent >= STALL_MAX {
-            return Event::Stalled(silent);
+        if let Some(error) = self.stalls(silent) {
+            return Event::Stalled(error);
         }
         self.quiet = silent >= QUIET_AFTER;
         if self.quiet {
@@ -442,6 +443,30 @@ impl<T: Transport> Connection<T> {
         let next = self.limits.idle_max.map_or(next, |max| next.min((self.last_heard + max).max(soon)));
         self.silence.as_mut().reset(next);
         Event::Other
+    }
+
+    /// What to say of a larger frame that is not gone on with, or hardly, while the memory is taken.
+    fn stalls(&mut self, silent: Duration) -> Option<FrameError> {
+        if !self.is_in_large_frame() || !self.gate.is_full() {
+            self.pace = None;
+            return None;
+        }
+        let received = self.frames.pending();
+        if silent >= STALL_MAX {
+            return Some(FrameError::Stalled { received, seconds: silent.as_secs() });
+        }
+        let (since, before) = *self.pace.get_or_insert_with(|| (Instant::now(), received));
+        let watched = since.elapsed();
+        if watched < FRAME_RATE_OVER {
+            return None;
+        }
+        self.pace = None;
+        let (lately, seconds) = (received.saturating_sub(before), watched.as_secs());
+        (lately as u64 / FRAME_RATE_MIN < seconds).then_some(FrameError::TooSlow {
+            received,
+            lately,
+            seconds,
+        })
     }
 
     /// A frame that has begun is read to its end even over the connection's own bound: it could never start otherwise.
@@ -461,6 +486,7 @@ impl<T: Transport> Connection<T> {
                 Ok(Some(frame)) => {
                     self.held_bytes += frame.bytes.len();
                     self.gate.leave();
+                    self.pace = None;
                     self.inbox.push_back(frame);
                 }
                 Ok(None) => {
@@ -513,61 +539,6 @@ async fn until(instant: Option<Instant>) {
         Some(instant) => tokio::time::sleep_until(instant).await,
         None => std::future::pending().await,
     }
-}
-
-/// Reads once, and keeps no memory while there is nothing to read.
-async fn receive<T: Transport>(
-    io: &mut T,
-    frames: &mut FrameBuffer,
-    gate: &mut Gate,
-    (owed_nothing, holds_little): (bool, bool),
-    poll_room: impl Fn(&mut Context<'_>) -> Poll<()>,
-) -> io::Result<usize> {
-    poll_fn(|context| {
-        let received = match poll_room(context) {
-            Poll::Ready(()) => poll_receive(io, frames, gate, (owed_nothing, holds_little), context),
-            Poll::Pending => Poll::Pending,
-        };
-        if received.is_pending() {
-            frames.rest(gate.is_easy());
-        }
-        gate.hold(frames.allocated());
-        received
-    })
-    .await
-}
-
-/// Makes room only when there is something to read, and asks at the gate, if it must, only then. A connection that is
-/// owed nothing and holds little reads a little without asking.
-fn poll_receive<T: Transport>(
-    io: &mut T,
-    frames: &mut FrameBuffer,
-    gate: &mut Gate,
-    (owed_nothing, holds_little): (bool, bool),
-    context: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
-    let little = owed_nothing && holds_little && gate.is_full();
-    if little {
-        gate.leave();
-    }
-    let received = match io.poll_readable(context)? {
-        Poll::Pending => Poll::Pending,
-        Poll::Ready(()) if little => {
-            let mut space = frames.little_space().limit(LITTLE_RECEIVE_BYTES);
-            pin!(io.read_buf(&mut space)).poll(context)?
-        }
-        Poll::Ready(()) => {
-            ready!(gate.poll_open(context, owed_nothing));
-            pin!(io.read_buf(frames.space(gate.room()))).poll(context)?
-        }
-    };
-    match received {
-        Poll::Ready(bytes) => frames.received(bytes),
-        // Nobody has to wait for a frame that is not begun.
-        Poll::Pending if frames.pending() == 0 => gate.leave(),
-        Poll::Pending => {}
-    }
-    received.map(Ok)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -181,15 +181,16 @@ async fn halves_of_frames_count_and_who_stops_there_makes_room() {
 async fn a_connection_that_waits_for_room_is_not_taken_for_one_that_stands_still() {
     let rig = Rig::new(1000);
     let half = [&200_000_u32.to_be_bytes()[..], &[0; 100_000]].concat();
+    let large = [&1_000_000_u32.to_be_bytes()[..], &[0; 100_000]].concat();
     let (mut first, first_served) = rig.connect();
-    first.write_all(&half).await.unwrap();
+    first.write_all(&large).await.unwrap();
     until(|| rig.budget.used() >= 100_004).await;
     // The second cannot go on before the first is out of the way; the first keeps moving for a while.
     let (mut second, second_served) = rig.connect();
     second.write_all(&half).await.unwrap();
     for _ in 0..10 {
         tokio::time::sleep(STALL_MAX / 2).await;
-        first.write_all(&[0; 10]).await.unwrap();
+        first.write_all(&[0; 50_000]).await.unwrap();
     }
     assert!(!first_served.is_finished() && !second_served.is_finished());
     assert!(first_served.await.unwrap().is_ok(), "then it stops and is closed");
@@ -370,4 +371,21 @@ async fn a_long_poll_ends_when_the_peer_closes_and_what_is_behind_it_is_carried_
     let mut answers = Vec::new();
     client.read_to_end(&mut answers).await.unwrap();
     assert_eq!(answers, b"", "an answer out of order would be taken for another");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_drips_makes_room_for_others_and_only_then() {
+    for is_full in [true, false] {
+        let rig = Rig::new(if is_full { 1000 } else { 1 << 20 });
+        let (mut slow, served) = rig.connect();
+        slow.write_all(&[&200_000_u32.to_be_bytes()[..], &[0; 100_000]].concat()).await.unwrap();
+        for _ in 0..30 {
+            tokio::time::sleep(STALL_MAX / 4).await;
+            if slow.write_all(&[0]).await.is_err() {
+                break;
+            }
+        }
+        assert_eq!(served.is_finished(), is_full);
+        assert_eq!(rig.budget.used() == 0, is_full);
+    }
 }

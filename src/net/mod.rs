@@ -5,6 +5,7 @@ mod budget;
 mod connection;
 mod listener;
 mod port_owner;
+mod receive;
 mod shutdown;
 mod transport;
 mod write_queue;

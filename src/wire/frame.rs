@@ -74,6 +74,19 @@ pub enum FrameError {
         /// For how long nothing came.
         seconds: u64,
     },
+    /// A large frame came so slowly that it would never end, while others waited for the memory.
+    #[error(
+        "sent {received} bytes of a frame, but only {lately} of them in the last {seconds} s, while all memory for \
+         requests is taken (network.in_flight_total)"
+    )]
+    TooSlow {
+        /// What came of it.
+        received: usize,
+        /// What of that came lately.
+        lately: usize,
+        /// How long that took.
+        seconds: u64,
+    },
     /// A TLS handshake on a listener without TLS.
     #[error("sent a TLS handshake to a plaintext listener. Use security.protocol=PLAINTEXT")]
     Tls,
