@@ -116,7 +116,7 @@ pub struct Session {
     /// Whether it ever appended: then it is held back when the disk cannot follow.
     pub(crate) has_produced: bool,
     /// Partitions whose queues got something since the last settle.
-    pub(crate) touched: Vec<Arc<Partition>>,
+    touched: Vec<Arc<Partition>>,
     /// Partitions that this connection used, as of one catalog version.
     pub(super) partitions: HashMap<TopicPartition, Arc<Partition>>,
     pub(super) catalog_version: u64,
@@ -163,6 +163,23 @@ impl Session {
             self.partitions.insert(id, Arc::clone(&partition));
         }
         Ok(partition)
+    }
+
+    /// Takes note that a partition's queue got something.
+    pub(crate) fn touch(&mut self, partition: &Arc<Partition>) {
+        // Repeats are usual and found at once if they come in a row; the others are found in the end.
+        if self.touched.last().is_none_or(|last| !Arc::ptr_eq(last, partition)) {
+            self.touched.push(Arc::clone(partition));
+        }
+    }
+
+    /// The partitions whose queues got something since the last call, each once.
+    pub(super) fn take_touched(&mut self) -> impl Iterator<Item = Arc<Partition>> {
+        if self.touched.len() > 1 {
+            self.touched.sort_unstable_by_key(Arc::as_ptr);
+            self.touched.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        }
+        self.touched.drain(..)
     }
 
     /// Takes note of what the client calls itself.

@@ -55,7 +55,7 @@ impl Service for KafkaService {
     }
 
     fn settle(&self, session: &mut Session) {
-        for partition in session.touched.drain(..) {
+        for partition in session.take_touched() {
             partition.drain();
         }
     }

@@ -194,9 +194,7 @@ fn start_partition(
         .partition(&call.api.broker, topic, partition.index)
         .map_err(|fault| plain(errors::open_fault(&fault)))?;
     let batch = check_batch(call, topic, &target, partition)?;
-    if !call.session.touched.iter().any(|touched| Arc::ptr_eq(touched, &target)) {
-        call.session.touched.push(Arc::clone(&target));
-    }
+    call.session.touch(&target);
     target.enqueue(batch, ack);
     Ok(())
 }
