@@ -7,6 +7,7 @@
 
 use super::iter::Records;
 use crate::types::offset::{non_negative, sequence_after};
+use crate::types::time::NO_TIMESTAMP;
 use crate::types::{Codec, Timestamp};
 
 /// Bytes of a v2 batch header, base offset to record count.
@@ -261,6 +262,11 @@ impl BatchHeader {
         }
         // A sum beyond 64 bits wraps, as it does in every reader of the record.
         self.base_timestamp.wrapping_add(delta)
+    }
+
+    /// The largest timestamp of its records; -1 if compaction has left none of them.
+    pub fn newest_record(&self) -> Timestamp {
+        if self.records_count == 0 { NO_TIMESTAMP } else { self.max_timestamp }
     }
 
     /// Whether a producer with an id wrote this batch.

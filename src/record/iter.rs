@@ -32,6 +32,16 @@ impl<'a> Records<'a> {
         Ok(Self { header, bytes })
     }
 
+    /// The header of their batch.
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// The records' bytes, not compressed.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The records in order.
     pub fn iter(&self) -> RecordIter<'_> {
         RecordIter::new(self.header, &self.bytes)

@@ -12,8 +12,10 @@ mod compress;
 pub mod control;
 mod format;
 pub mod iter;
+mod retain;
 mod times;
 
 pub use batch::{Attributes, BatchError, BatchHeader, BatchView, HEADER_LEN, seal, stamp};
 pub use build::{BatchBuilder, NewRecord};
 pub use iter::{HeaderView, Headers, RecordIter, RecordView, Records};
+pub use retain::{empty, retain};
