@@ -91,6 +91,11 @@ impl CatalogImage {
         self.removed.get(&id)
     }
 
+    /// All deleted topics whose files may still be there.
+    pub fn removals(&self) -> impl Iterator<Item = &RemovedTopic> {
+        self.removed.iter().map(|(_, topic)| topic)
+    }
+
     /// The leader epoch of this topic's partitions in this start.
     pub fn leader_epoch(&self, topic: &TopicImage) -> i32 {
         self.start_epoch.saturating_sub(topic.epoch_base)

@@ -5,12 +5,13 @@
 //! format, byte for byte where Kafka has one. It knows batches by their headers and producer state as bytes.
 //!
 //! - [`log`] is one partition's log, over `segment`, `index` and `epochs`; `recovery` opens it, [`retention`] plans what
-//!   goes.
+//!   goes, [`compaction`] leaves of each key the last record.
 //! - [`flush`] makes appends durable and checkpoints logs; [`manifest`] remembers the checkpoints.
 //! - [`dir`] owns the data directory, [`layout`] its names, [`health`] whether it may be written, [`room`] how much.
 //! - What is damaged is kept in `quarantine` until [`repair`] gives it up.
 
 pub mod checkpoint;
+pub mod compaction;
 pub mod dir;
 mod epochs;
 pub mod files;

@@ -15,9 +15,10 @@ use parking_lot::Mutex;
 use super::files::FileCache;
 use super::index::{IndexTail, OffsetEntry, TimeEntry, floor};
 use super::layout::{FileKind, segment_file_in};
-use super::pread::Wait;
+use super::pread::{Wait, read_full};
 use super::quarantine::{self, Bad};
 use super::segment_file::SegmentFile;
+use crate::record::batch::{BatchHeader, HEADER_LEN};
 use crate::types::Timestamp;
 use crate::types::time::NO_TIMESTAMP;
 
@@ -62,6 +63,10 @@ pub(super) struct Around {
 struct Slot {
     file: Option<Arc<SegmentFile>>,
     used: bool,
+    /// How many keep the file open whatever its use.
+    pins: u32,
+    /// Whether the file's name is another segment's now: an open descriptor is good, a closed one gone.
+    replaced: bool,
     /// Counts writes at their begin and at their end; while it is not `synced` the file has bytes to lose.
     writes: u64,
     synced: u64,
@@ -117,6 +122,15 @@ impl Facts {
     }
 }
 
+/// When segments that became one were last appended to; -1 if that is not known of all.
+pub(super) fn last_append(all: impl Iterator<Item = Timestamp>) -> Timestamp {
+    let known = |(least, most): (Timestamp, Timestamp), at: Timestamp| (least.min(at), most.max(at));
+    match all.fold((Timestamp::MAX, NO_TIMESTAMP), known) {
+        (least, _) if least < 0 => NO_TIMESTAMP,
+        (_, most) => most,
+    }
+}
+
 impl Segment {
     /// A segment whose first `committed` bytes are whole batches.
     pub(super) fn new(base: i64, serial: u32, dir: Arc<Path>, committed: u64, facts: Facts) -> Arc<Self> {
@@ -156,6 +170,21 @@ impl Segment {
     /// What is known of its batches. A small lock: no I/O under it.
     pub(super) fn facts(&self) -> parking_lot::MutexGuard<'_, Facts> {
         self.facts.lock()
+    }
+
+    /// The largest timestamp of the first batch, read if it is not known: a segment that was opened from the manifest has
+    /// not been looked at yet. `None` without a batch, or if it cannot be read.
+    pub(super) fn first_timestamp(self: &Arc<Self>, files: &FileCache) -> Option<Timestamp> {
+        let known = self.facts().first_timestamp;
+        if known.is_some() || self.len() < HEADER_LEN as u64 {
+            return known;
+        }
+        let mut header = [0; HEADER_LEN];
+        let file = self.open(files, Wait::MayBlock).ok()?;
+        read_full(file.log(), 0, &mut header, Wait::MayBlock).ok()?;
+        let first = BatchHeader::parse(&header).map_or(NO_TIMESTAMP, |header| header.newest_record());
+        self.facts().first_timestamp = Some(first);
+        Some(first)
     }
 
     pub(super) fn path(&self, kind: FileKind) -> PathBuf {
@@ -244,7 +273,7 @@ impl Segment {
         if wait == Wait::Never {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(self.install(self.open_log()?, files, false))
+        self.install(self.open_log()?, files, false)
     }
 
     fn open_log(&self) -> io::Result<File> {
@@ -252,13 +281,15 @@ impl Segment {
     }
 
     /// Makes `log` the segment's file unless somebody was faster; with `writes`, for a write that begins.
-    fn install(self: &Arc<Self>, log: File, files: &FileCache, writes: bool) -> Arc<SegmentFile> {
+    fn install(self: &Arc<Self>, log: File, files: &FileCache, writes: bool) -> io::Result<Arc<SegmentFile>> {
         let file = {
             let mut slot = self.slot.lock();
             slot.used = true;
             slot.writes += u64::from(writes);
             match &slot.file {
-                Some(file) => return file.clone(),
+                Some(file) => return Ok(file.clone()),
+                // What was opened by name may be the segment that took this one's place.
+                None if slot.replaced => return Err(io::ErrorKind::NotFound.into()),
                 None => {
                     let file = SegmentFile::new(self.base, log, self.committed.clone(), files.count());
                     slot.file.insert(file).clone()
@@ -266,7 +297,7 @@ impl Segment {
             }
         };
         files.admit(self);
-        file
+        Ok(file)
     }
 
     fn opened(&self) -> Option<Arc<SegmentFile>> {
@@ -285,13 +316,32 @@ impl Segment {
                 return Ok(file);
             }
         }
-        Ok(self.install(self.open_log()?, files, true))
+        self.install(self.open_log()?, files, true)
     }
 
     /// Makes `log`, which was just created, the segment's file. That it exists is what is unsynced.
     pub(super) fn begin_with(self: &Arc<Self>, log: File, files: &FileCache) {
-        self.install(log, files, true);
+        // A new segment has not been replaced.
+        let _ = self.install(log, files, true);
         self.end_write();
+    }
+
+    /// Keeps the file open from when it next is until [`Segment::unpin`].
+    pub(super) fn pin(&self) {
+        self.slot.lock().pins += 1;
+    }
+
+    /// Opens the file and its index, so that they can be read when their names are gone. To be pinned before.
+    pub(super) fn open_for_good(self: &Arc<Self>, files: &FileCache) -> io::Result<()> {
+        let file = self.open(files, Wait::MayBlock)?;
+        file.index(|| self.path(FileKind::Index), files, Wait::MayBlock).map(|_| ())
+    }
+
+    /// Takes a pin back. `replaced` says that the file's name is now another segment's: it is not opened again.
+    pub(super) fn unpin(&self, replaced: bool) {
+        let mut slot = self.slot.lock();
+        slot.pins = slot.pins.saturating_sub(1);
+        slot.replaced |= replaced;
     }
 
     /// The write that [`Segment::begin_write`] announced is over.
@@ -315,7 +365,7 @@ impl Segment {
     /// Closes the file unless it was used since the last call or has unsynced bytes. Whether it is closed now.
     pub(super) fn try_close(&self) -> bool {
         let mut slot = self.slot.lock();
-        if slot.writes != slot.synced || std::mem::take(&mut slot.used) {
+        if slot.pins > 0 || slot.writes != slot.synced || std::mem::take(&mut slot.used) {
             return slot.file.is_none();
         }
         slot.file = None;

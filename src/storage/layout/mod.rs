@@ -45,6 +45,8 @@ pub const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
 /// The high watermarks, in Kafka's text form.
 pub const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+/// Up to where compacted logs were cleaned, in Kafka's text form.
+pub const CLEANER_OFFSETS: &str = "cleaner-offset-checkpoint";
 /// Suffix of a file that is being written, to be renamed over the one it replaces.
 pub const TEMP_SUFFIX: &str = ".tmp";
 /// The longest file name, in bytes (ext4, XFS, and what Kafka assumes).

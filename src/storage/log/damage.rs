@@ -125,7 +125,9 @@ impl Log {
         let _turn = self.watch.turn.lock();
         let bad = Bad { from: 0, to: u64::MAX, first: segment.base(), next, why: "the file is missing" };
         let is_known = segment.bad().is_some_and(|known| known.is_all());
-        let is_ours = self.by_path(|| !segment.path(FileKind::Log).exists()).unwrap_or(false);
+        let is_listed = self.state.lock().segments.iter().any(|known| known.serial() == segment.serial());
+        let is_missing = || is_listed && !segment.path(FileKind::Log).exists();
+        let is_ours = self.unless_swapping(|| self.by_path(is_missing)).unwrap_or(false);
         if is_ours && !is_known && !self.is_failed() {
             segment.add_bad(bad);
             self.write_down_damage();
@@ -159,7 +161,7 @@ impl Log {
         locate(file, &segment.offset_entries()?, span, position, why)
     }
 
-    fn write_down_damage(&self) {
+    pub(super) fn write_down_damage(&self) {
         let segments = self.state.lock().segments.clone();
         let all: Quarantine = segments
             .iter()
@@ -180,7 +182,10 @@ impl Log {
         }
         let dir = self.dir.display();
         let begun = segment.base();
-        match self.by_path(|| self.write_index(segment)) {
+        // A compaction may give its files' names to another segment, but not meanwhile.
+        let is_listed = || self.state.lock().segments.iter().any(|known| known.serial() == segment.serial());
+        let write = || if is_listed() { self.by_path(|| self.write_index(segment)) } else { None };
+        match self.unless_swapping(write) {
             Some(Ok(())) => {
                 tracing::warn!(%dir, segment = begun, "the indexes of a segment were missing or wrong and were made again");
             }
@@ -211,8 +216,8 @@ impl Log {
                     relative: segment.relative(header.last_offset()),
                     position: saturate_u32(step.position),
                 };
-                if header.max_timestamp > max.timestamp {
-                    max = TimeEntry { timestamp: header.max_timestamp, relative: entry.relative };
+                if header.newest_record() > max.timestamp {
+                    max = TimeEntry { timestamp: header.newest_record(), relative: entry.relative };
                 }
                 let known = Some(max).filter(|max| max.timestamp > NO_TIMESTAMP);
                 index.note_all(entry, header.total_len() as u64, known, INDEX_INTERVAL_BYTES);

@@ -12,6 +12,7 @@ mod reader;
 mod roll;
 mod slice;
 mod state;
+mod swap;
 mod times;
 mod upkeep;
 mod writer;
@@ -23,6 +24,8 @@ pub use state::Log;
 pub use times::TimedOffset;
 pub use upkeep::Removal;
 pub use writer::LogWriter;
+
+pub(in crate::storage) use swap::{Replacement, SwapFault};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -201,8 +204,11 @@ fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Ope
         durables: Recent::new(durable),
         dirty,
         row: recovered.row,
+        manifest_lost: recovered.manifest_lost,
         has_hole: !recovered.last_is_active && last.is_some(),
         preparing: false,
+        removals: 0,
+        is_swapping: false,
         next_serial: recovered.next_serial,
     };
     let segment_bytes = non_negative(spec.settings.segment_bytes);

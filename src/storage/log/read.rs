@@ -366,7 +366,7 @@ const WALK_BYTES: u64 = 128 << 10;
 const SLICES_MAX: usize = 64;
 /// Damaged stretches that one read passes on its way.
 const DAMAGES_MET: usize = 16;
-/// Times that a read begins again because retention took the segment away.
+/// Times that a read begins again because retention or compaction took the segment away.
 const RETRIES: usize = 3;
 /// A read of more than this looks into the index for its end instead of walking there, in bytes.
 const HOP_BYTES: u64 = 64 << 10;

@@ -7,6 +7,7 @@ use super::{Log, LogSlice, Place, ReadBatches, ReadError};
 use crate::record::batch::BatchView;
 use crate::storage::layout::{FileKind, segment_file_in};
 use crate::storage::pread::Wait;
+use crate::storage::segment::Segment;
 use crate::types::Timestamp;
 
 /// The log for readers.
@@ -170,6 +171,25 @@ impl LogReader {
                 }
             })
             .collect()
+    }
+
+    /// The smallest time of a first record among the sealed segments that hold offsets from `from` on, and that of the
+    /// active one (`max.compaction.lag.ms` counts from them). May wait for the disk.
+    pub fn first_times(&self, from: i64) -> (Option<Timestamp>, Option<Timestamp>) {
+        let (sealed, active) = {
+            let state = self.log.state.lock();
+            let count = state.segments.len().saturating_sub(1);
+            let first = (0..count).find(|nth| state.next_of(*nth) > from).unwrap_or(count);
+            (state.segments.get(first..count).unwrap_or_default().to_vec(), state.segments.last().cloned())
+        };
+        let time =
+            |segment: &Arc<Segment>| segment.first_timestamp(&self.log.files).filter(|time| *time >= 0);
+        (sealed.iter().filter_map(time).min(), active.as_ref().and_then(time))
+    }
+
+    /// Whether a segment of this number is in the log: it changes when the segment is replaced or opened anew.
+    pub fn has_segment(&self, serial: u32) -> bool {
+        self.log.state.lock().segments.iter().any(|segment| segment.serial() == serial)
     }
 
     /// Bytes of all segments.

@@ -7,17 +7,16 @@ use std::sync::Arc;
 
 use super::writer::Active;
 use super::{AppendError, LogWriter, Place};
-use crate::record::batch::{BatchHeader, HEADER_LEN};
+use crate::record::batch::BatchHeader;
 use crate::storage::index::IndexTail;
 use crate::storage::layout::{
     FileKind, PARTITION_METADATA, encode_partition_metadata, read_partition_metadata, segment_file_in,
 };
-use crate::storage::pread::{Wait, read_full};
+use crate::storage::pread::Wait;
 use crate::storage::put::put;
 use crate::storage::segment::{Facts, Segment};
 use crate::types::Timestamp;
 use crate::types::offset::non_negative;
-use crate::types::time::NO_TIMESTAMP;
 
 impl LogWriter {
     /// Whether a new segment must be begun before the batch `next` (with its assigned base offset) is appended behind
@@ -42,7 +41,7 @@ impl LogWriter {
             let facts = active.segment.facts();
             (facts.first_timestamp, facts.created_at)
         };
-        let first = first.or_else(|| self.read_first_timestamp(active));
+        let first = first.or_else(|| active.segment.first_timestamp(&self.log.files));
         match first {
             Some(first) if first >= 0 => timestamp.saturating_sub(first),
             _ => now.saturating_sub(created_at),
@@ -63,25 +62,12 @@ impl LogWriter {
         };
         let base = active.segment.base();
         let began = if self.found_active == Some(base) {
-            let first = first.or_else(|| self.read_first_timestamp(active));
+            let first = first.or_else(|| active.segment.first_timestamp(&self.log.files));
             first.filter(|first| *first >= 0).map_or(created_at, |first| first.min(created_at))
         } else {
             created_at
         };
         Some(began.saturating_add(self.segment_ms(base)).saturating_add(1))
-    }
-
-    /// A segment that was opened from the manifest has not been looked at yet.
-    fn read_first_timestamp(&self, active: &Active) -> Option<Timestamp> {
-        if active.position < HEADER_LEN as u64 {
-            return None;
-        }
-        let mut header = [0; HEADER_LEN];
-        let file = active.segment.open(&self.log.files, Wait::MayBlock).ok()?;
-        read_full(file.log(), 0, &mut header, Wait::MayBlock).ok()?;
-        let first = BatchHeader::parse(&header).map_or(NO_TIMESTAMP, |header| header.max_timestamp);
-        active.segment.facts().first_timestamp = Some(first);
-        Some(first)
     }
 
     /// `segment.ms` (on a compacted topic at most `max.compaction.lag.ms`) less a jitter that differs from segment to

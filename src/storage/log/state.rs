@@ -31,7 +31,7 @@ pub struct Log {
     /// `segment.bytes`: how far a read map reaches.
     pub(in crate::storage) segment_bytes: AtomicUsize,
     pub(in crate::storage) state: Mutex<State>,
-    /// Told when `preparing` ends.
+    /// Told when `preparing` or a turn ends.
     pub(super) prepared: Condvar,
     pub(in crate::storage) side: Mutex<SideFiles>,
     pub(super) tell: OnceLock<Box<dyn Fn(i64) + Send + Sync>>,
@@ -61,10 +61,15 @@ pub(in crate::storage) struct State {
     pub(in crate::storage) dirty: Dirty,
     /// The last row that was put.
     pub(in crate::storage) row: Option<Arc<PartitionRow>>,
+    /// Whether the manifest was lost: until the first checkpoint nothing vouches for the files.
+    pub(in crate::storage) manifest_lost: bool,
     /// Whether the last segment does not reach `end`: what was durable there is gone.
     pub(in crate::storage) has_hole: bool,
     /// Whether a checkpoint was prepared whose row is not durable yet.
     pub(super) preparing: bool,
+    /// Removals that are not over, and whether a compacted segment is being swapped in: never both.
+    pub(super) removals: u32,
+    pub(super) is_swapping: bool,
     pub(in crate::storage) next_serial: u32,
 }
 
@@ -234,9 +239,14 @@ impl Log {
     }
 
     /// Does `work`, which goes by the log's paths, unless they are the log's no more: then `None`.
-    pub(super) fn by_path<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+    pub(in crate::storage) fn by_path<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
         let given_up = self.given_up.read();
         (!*given_up).then(work)
+    }
+
+    /// Whether the topic was deleted: what the log's paths name may be another's.
+    pub(in crate::storage) fn is_given_up(&self) -> bool {
+        *self.given_up.read()
     }
 
     /// Waits for those who work by path, and lets nobody begin.

@@ -1,6 +1,7 @@
 //! Offsets by time, exact to the record (S85, S86): the time index narrows the search, batch headers narrow it further,
 //! and the records of one batch decide.
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -151,7 +152,7 @@ impl LogReader {
             let past = self.finder(searched, &file, part).first(part.start, |header| {
                 let below = header.next_offset() <= next;
                 if below {
-                    max = max.max(header.max_timestamp);
+                    max = max.max(header.newest_record());
                 }
                 !below
             })?;
@@ -212,12 +213,14 @@ impl LogReader {
     }
 }
 
-/// Searches again when damage was met: it is known now, and is passed over.
+/// Searches again when damage was met: it is known now, and is passed over. So is a segment that retention or
+/// compaction took away while it was to be searched.
 fn past_damage<T>(search: impl Fn() -> Result<T, ReadError>) -> Result<T, ReadError> {
     let mut outcome = search();
     for _ in 0..DAMAGES_MET {
         match outcome {
             Err(ReadError::Damaged { .. }) => outcome = search(),
+            Err(ReadError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => outcome = search(),
             other => return other,
         }
     }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::swap::Turn;
 use super::{Log, LogMark};
 use crate::storage::flush::CheckpointNote;
 use crate::storage::layout::{FileKind, FileState, PARTITION_METADATA, SegmentFileName, segment_file_in};
@@ -151,6 +152,11 @@ impl Log {
         }
     }
 
+    /// The base of the segment that the last checkpoint lies in: no segment below it changes any more.
+    pub fn checkpoint_segment(&self) -> Option<i64> {
+        self.state.lock().row.as_ref().map(|row| row.checkpoint.segment)
+    }
+
     /// The row is durable in the manifest: its checkpoint is the log's from here on, and older producer files go.
     pub fn checkpointed(&self, row: &Arc<PartitionRow>) {
         {
@@ -196,8 +202,10 @@ impl Log {
     }
 
     /// Moves the first readable offset up to `offset` (never back, never past the log's end), for DeleteRecords and for
-    /// retention's plan alike. Segments wholly below it and below the last checkpoint leave the log. See [`Removal`] for what then has to be done.
+    /// retention's plan alike. Segments wholly below it and below the last checkpoint leave the log. See [`Removal`] for what
+    /// then has to be done; until it is dropped, no compacted segment is swapped in, and this waits for one that is.
     pub fn advance_start(self: &Arc<Self>, offset: i64) -> Removal {
+        let turn = self.turn_to_remove();
         let (segments, start, moved) = {
             let mut state = self.state.lock();
             let start = offset.min(state.end.offset).max(state.start);
@@ -217,7 +225,7 @@ impl Log {
             let mut side = self.side.lock();
             side.epochs_unwritten |= side.epochs.truncate_start(start);
         }
-        Removal { log: self.clone(), changed: moved || !segments.is_empty(), segments }
+        Removal { log: self.clone(), changed: moved || !segments.is_empty(), segments, _turn: turn }
     }
 
     /// The last row with the present segments and log start.
@@ -225,6 +233,18 @@ impl Log {
         let mut state = self.state.lock();
         let first = state.segments.first()?;
         let base = first.base();
+        if state.row.is_none() && state.manifest_lost {
+            // Until a checkpoint vouches for the files, the row goes on saying that nobody knows: a row with files would
+            // have the next recovery take compaction's gaps for the end of the log.
+            return Some(Arc::new(PartitionRow {
+                id: self.id,
+                topic: self.topic.clone(),
+                log_start: state.start,
+                checkpoint: Checkpoint::NONE,
+                segments: Vec::new(),
+                producers: false,
+            }));
+        }
         let mut row = match &state.row {
             Some(row) => PartitionRow::clone(row),
             // No checkpoint yet: nothing is vouched for but the log start.
@@ -253,6 +273,8 @@ pub struct Removal {
     log: Arc<Log>,
     segments: Vec<Arc<Segment>>,
     changed: bool,
+    /// No compaction changes the segments or their files meanwhile.
+    _turn: Turn,
 }
 
 impl Removal {
@@ -298,7 +320,7 @@ impl Removal {
     fn rename_files(&self) -> Vec<PathBuf> {
         let mut renamed = Vec::new();
         for segment in &self.segments {
-            for kind in KINDS {
+            for kind in SEGMENT_KINDS {
                 let from = SegmentFileName { offset: segment.base(), kind, state: FileState::Live };
                 let to = from.with_state(FileState::Deleted).path_in(&self.log.dir);
                 let from = from.path_in(&self.log.dir);
@@ -327,7 +349,7 @@ fn open_if_there(path: &std::path::Path) -> io::Result<Option<Arc<File>>> {
 }
 
 /// The files that go with a segment. Producer files go by checkpoints: the newest may be older than the log's start.
-const KINDS: [FileKind; 5] =
+pub(super) const SEGMENT_KINDS: [FileKind; 5] =
     [FileKind::Log, FileKind::Index, FileKind::TimeIndex, FileKind::TxnIndex, FileKind::Snapshot];
 /// How long a removal waits for a checkpoint that is under way.
-const CHECKPOINT_WAIT: Duration = Duration::from_secs(30);
+pub(super) const CHECKPOINT_WAIT: Duration = Duration::from_secs(30);

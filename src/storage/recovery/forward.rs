@@ -222,7 +222,7 @@ impl Recovery<'_> {
             let entry = OffsetEntry { relative, position: saturate_u32(found.position) };
             let spill = {
                 let mut facts = segment.facts();
-                facts.note(entry, header.total_len() as u64, header.max_timestamp, interval);
+                facts.note(entry, header.total_len() as u64, header.newest_record(), interval);
                 facts.index.wants_spill()
             };
             if spill {

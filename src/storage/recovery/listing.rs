@@ -123,18 +123,18 @@ fn read_names(dir: &Path, changed: &mut bool) -> io::Result<Vec<SegmentFileName>
     }
     let cleaned = names.iter().filter(|name| name.state == FileState::Cleaned);
     let min_cleaned = cleaned.map(|name| name.offset).min().unwrap_or(i64::MAX);
-    names.retain(|name| {
-        let stays = match name.state {
-            FileState::Live => true,
-            FileState::Swap => name.offset < min_cleaned,
-            FileState::Cleaned | FileState::Deleted | FileState::Temp => false,
-        };
-        if !stays {
-            unlink(dir, *name);
-            *changed = true;
-        }
-        stays
-    });
+    let stays = |name: &SegmentFileName| match name.state {
+        FileState::Live => true,
+        FileState::Swap => name.offset < min_cleaned,
+        FileState::Cleaned | FileState::Deleted | FileState::Temp => false,
+    };
+    // `.cleaned` last: while one is there, the rest of its set is known to be incomplete.
+    names.sort_by_key(|name| name.state == FileState::Cleaned);
+    for name in names.iter().filter(|name| !stays(name)) {
+        unlink(dir, *name);
+        *changed = true;
+    }
+    names.retain(stays);
     Ok(names)
 }
 

@@ -50,6 +50,8 @@ pub(super) struct Recovered {
     pub(super) epochs_unwritten: bool,
     /// The row that was believed.
     pub(super) row: Option<Arc<PartitionRow>>,
+    /// Whether the row speaks of no file because the manifest was lost.
+    pub(super) manifest_lost: bool,
     /// Offsets of the `.producers` files.
     pub(super) producers: Vec<i64>,
     /// Segments that were read and not synced.
@@ -404,6 +406,7 @@ impl<'a> Recovery<'a> {
             epochs: self.epochs,
             segments: self.segments,
             row: self.row,
+            manifest_lost: self.manifest_lost,
             start,
             end,
             last_is_active: self.last_is_active,

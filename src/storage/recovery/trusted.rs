@@ -14,7 +14,7 @@ use crate::storage::manifest::{PartitionRow, SegmentRow};
 use crate::storage::pread::Wait;
 use crate::storage::quarantine::Bad;
 use crate::storage::scan::{Rules, scan};
-use crate::storage::segment::{Facts, Segment};
+use crate::storage::segment::{Facts, Segment, last_append};
 use crate::storage::walk::Walk;
 
 impl Recovery<'_> {
@@ -77,6 +77,8 @@ impl Recovery<'_> {
         for nth in 0..row.segments.len() {
             let Some(segment) = row.segments.get(nth).filter(|segment| segment.base < at) else { break };
             if segment.base < covered_to {
+                // What of it is left is in the compacted segment.
+                self.listing.unlink_segment(self.dir(), segment.base);
                 continue;
             }
             covered_to = self.take_sealed(&row, nth)?.unwrap_or(covered_to);
@@ -99,24 +101,33 @@ impl Recovery<'_> {
         };
         let segment = self.segment_of(listed, serial, file.len);
         self.segments.push(segment.clone());
-        if file.len == listed.bytes {
+        let has_length = file.len == listed.bytes;
+        if has_length && (next == self.checkpoint.segment || self.listing.logs.contains_key(&next)) {
             return Ok(None);
         }
-        // Another length: only a compaction's output may have one, and that is sound and ends where a segment begins.
+        // Another length, or no successor: only a compaction's output may have that, and it is sound and ends where a
+        // segment begins.
         let rules =
             Rules { base: listed.base, next: listed.base, exact: false, epoch: i32::MIN, limit: i64::MAX };
         let log = File::open(segment.path(FileKind::Log))?;
         let mut max = -1;
         let scanned = scan(&log, 0, file.len, rules, &mut self.buffer, &mut |found| {
-            max = max.max(found.header.max_timestamp);
+            max = max.max(found.header.newest_record());
         })?;
         let ends = row.segments.iter().map(|segment| segment.base).chain([self.checkpoint.segment]);
         let is_swapped = scanned.stop.is_none()
             && scanned.next >= next
             && ends.into_iter().any(|base| base == scanned.next);
         if is_swapped {
-            segment.facts().max_timestamp = max;
+            let covered =
+                row.segments.iter().filter(|other| (listed.base..scanned.next).contains(&other.base));
+            let mut facts = segment.facts();
+            facts.max_timestamp = max;
+            facts.appended_at = last_append(covered.map(|other| other.appended_at));
             return Ok(Some(scanned.next));
+        }
+        if has_length {
+            return Ok(None);
         }
         if scanned.end >= listed.bytes && scanned.next <= next {
             // All that was durable is there, and something behind it that nobody asks for.

@@ -1,0 +1,160 @@
+//! The batches of a sealed segment one after the other, each whole and verified.
+
+use std::fs::File;
+use std::io;
+
+use crate::record::batch::{BatchHeader, BatchView, HEADER_LEN};
+use crate::storage::pread::{Wait, read_full, read_some};
+
+/// Reads a segment's file from its begin.
+#[derive(Debug)]
+pub(super) struct Batches<'a> {
+    file: &'a File,
+    /// Bytes of the file that hold batches.
+    len: u64,
+    /// Offsets rise from here, and end before `end`.
+    next: i64,
+    end: i64,
+    epoch: i32,
+    /// Where the next batch begins.
+    position: u64,
+    buffer: &'a mut Vec<u8>,
+    /// What the buffer holds of the file: from `at` on, in `buffer[from..]`.
+    at: u64,
+    read_bytes: usize,
+}
+
+/// A batch and where it begins.
+#[derive(Debug)]
+pub(super) struct Found<'b> {
+    pub(super) position: u64,
+    pub(super) batch: BatchView<'b>,
+}
+
+impl Found<'_> {
+    /// Where the next one begins.
+    pub(super) fn end(&self) -> u64 {
+        self.position + self.batch.bytes().len() as u64
+    }
+}
+
+/// Why there is no next batch.
+#[derive(Debug)]
+pub(super) enum BatchFault {
+    /// The file system.
+    Io(io::Error),
+    /// The bytes at this position are not the batch that has to be there.
+    Bad(u64, &'static str),
+}
+
+impl<'a> Batches<'a> {
+    /// The batches in the first `len` bytes of `file`, whose offsets lie from `base` to below `end`. `buffer` is scratch;
+    /// about `read_bytes` are read at once.
+    pub(super) fn new(
+        file: &'a File,
+        len: u64,
+        (base, end): (i64, i64),
+        buffer: &'a mut Vec<u8>,
+        read_bytes: usize,
+    ) -> Self {
+        buffer.clear();
+        Self { file, len, next: base, end, epoch: i32::MIN, position: 0, buffer, at: 0, read_bytes }
+    }
+
+    /// The next batch; `None` at the end of the segment.
+    pub(super) fn next(&mut self) -> Result<Option<Found<'_>>, BatchFault> {
+        if self.position >= self.len {
+            return Ok(None);
+        }
+        let position = self.position;
+        let bad = |why| BatchFault::Bad(position, why);
+        self.have(HEADER_LEN).map_err(BatchFault::Io)?;
+        let header =
+            BatchHeader::parse(self.held()).map_err(|_| bad("no batch header where one has to be"))?;
+        self.check(&header).map_err(bad)?;
+        let total = header.total_len();
+        if total > self.read_bytes.max(LARGE_BYTES)
+            && !self.large_is_sound(&header).map_err(BatchFault::Io)?
+        {
+            return Err(bad("the CRC does not match"));
+        }
+        self.have(total).map_err(BatchFault::Io)?;
+        self.position += total as u64;
+        self.next = header.next_offset();
+        self.epoch = header.partition_leader_epoch;
+        let from = usize::try_from(position - self.at).unwrap_or(usize::MAX);
+        let bytes = self.buffer.get(from..).unwrap_or_default();
+        let batch = BatchView::parse(bytes).map_err(|_| bad("the batch is not whole"))?;
+        if batch.crc_ok() { Ok(Some(Found { position, batch })) } else { Err(bad("the CRC does not match")) }
+    }
+
+    fn check(&self, header: &BatchHeader) -> Result<(), &'static str> {
+        if header.total_len() as u64 > self.len - self.position {
+            return Err("the batch is longer than what the file holds");
+        }
+        if header.last_offset_delta < 0 || header.records_count < 0 {
+            return Err("the batch has negative counts");
+        }
+        if header.base_offset < self.next || header.next_offset() > self.end {
+            return Err("the batch's offset does not belong there");
+        }
+        if header.partition_leader_epoch < self.epoch {
+            return Err("the batch's leader epoch falls");
+        }
+        Ok(())
+    }
+
+    /// The bytes from the position on that are in memory.
+    fn held(&self) -> &[u8] {
+        let from = usize::try_from(self.position - self.at).unwrap_or(usize::MAX);
+        self.buffer.get(from..).unwrap_or_default()
+    }
+
+    /// Reads on until `want` bytes from the position on are in memory, or the segment ends.
+    fn have(&mut self, want: usize) -> io::Result<()> {
+        let held = self.held().len();
+        if held >= want {
+            return Ok(());
+        }
+        let gone = self.buffer.len() - held;
+        self.buffer.drain(..gone);
+        self.at = self.position;
+        let left = usize::try_from(self.len - self.position).unwrap_or(usize::MAX);
+        let target = want.max(self.read_bytes).min(left);
+        let mut filled = held;
+        self.buffer.resize(target, 0);
+        while filled < target {
+            let into = self.buffer.get_mut(filled..).unwrap_or_default();
+            match read_some(self.file, self.at + filled as u64, into, Wait::MayBlock)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        self.buffer.truncate(filled);
+        Ok(())
+    }
+
+    /// Whether a large batch has the CRC that it says, found without holding all of it: its length is only a claim.
+    fn large_is_sound(&self, header: &BatchHeader) -> io::Result<bool> {
+        let end = self.position + header.total_len() as u64;
+        let (mut at, mut crc) = (self.position + CRC_FROM, 0);
+        let mut piece = vec![0; self.read_bytes.clamp(HEADER_LEN, LARGE_BYTES)];
+        while at < end {
+            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+            let room = left.min(piece.len());
+            let bytes = piece.get_mut(..room).unwrap_or_default();
+            match read_full(self.file, at, bytes, Wait::MayBlock) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+                result => result?,
+            }
+            crc = crc32c::crc32c_append(crc, bytes);
+            at += room as u64;
+        }
+        Ok(crc == header.crc)
+    }
+}
+
+/// A batch beyond this is verified before memory is taken for it.
+const LARGE_BYTES: usize = 8 << 20;
+/// Where the part of a batch begins that its CRC covers.
+const CRC_FROM: u64 = 21;

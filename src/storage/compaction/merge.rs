@@ -1,0 +1,200 @@
+//! What becomes of one batch in a cleaning (S93, S94, KIP-534): pure.
+
+use std::collections::HashMap;
+
+use super::offset_map::OffsetMap;
+use super::transactions::Transactions;
+use crate::config::topic::Compression;
+use crate::record::batch::{BatchError, BatchHeader, BatchView};
+use crate::record::{RecordView, empty, retain};
+use crate::types::{Codec, Timestamp};
+
+/// The producers that may go on writing to a log, by id: the batch that each needs to be remembered by stays.
+pub type ActiveProducers = HashMap<i64, LastOfProducer>;
+
+/// What a producer wrote last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastOfProducer {
+    /// Its epoch.
+    pub epoch: i16,
+    /// Offset of its last data record; `None` if only a marker is known of it.
+    pub last_offset: Option<i64>,
+}
+
+impl LastOfProducer {
+    /// Whether this is the batch by which the producer is remembered.
+    fn is(&self, header: &BatchHeader) -> bool {
+        match self.last_offset {
+            Some(last) => !header.attributes.is_control() && header.last_offset() == last,
+            None => header.attributes.is_control() && header.producer_epoch == self.epoch,
+        }
+    }
+}
+
+/// What decides on records and batches.
+#[derive(Debug)]
+pub(super) struct Rules<'a> {
+    /// The last offset of each key of the dirty part.
+    pub(super) map: &'a OffsetMap,
+    /// The first offset that the map does not cover: from there on everything stays as it is.
+    pub(super) end: i64,
+    pub(super) now: Timestamp,
+    /// `delete.retention.ms`.
+    pub(super) delete_retention_ms: i64,
+    /// The topic's own codec and level: a batch of that codec is compressed again with that level.
+    pub(super) compression: Option<Compression>,
+    pub(super) producers: &'a ActiveProducers,
+}
+
+/// What becomes of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It stays, byte for byte.
+    Stays,
+    /// It goes.
+    Goes,
+    /// These bytes take its place.
+    Becomes(Vec<u8>),
+}
+
+/// What becomes of a batch, and how many records it had and has.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Judged {
+    pub(super) fate: Fate,
+    pub(super) before: usize,
+    pub(super) after: usize,
+}
+
+impl Rules<'_> {
+    /// Decides on a batch. `is_last` says that it ends what its output segment covers: such a batch stays even if its
+    /// records go, since it tells where the log goes on.
+    pub(super) fn judge(
+        &self,
+        batch: &BatchView<'_>,
+        is_last: bool,
+        transactions: &mut Transactions,
+    ) -> Result<Judged, BatchError> {
+        let header = batch.header();
+        let count = usize::try_from(header.records_count).unwrap_or(0);
+        if header.base_offset >= self.end {
+            return Ok(Judged { fate: Fate::Stays, before: count, after: count });
+        }
+        let remembers =
+            header.has_producer_id() && self.producers.get(&header.producer_id).is_some_and(|p| p.is(header));
+        let frame_stays = is_last || remembers;
+        if header.attributes.is_control() {
+            self.judge_marker(batch, count, frame_stays, transactions)
+        } else {
+            self.judge_data(batch, count, frame_stays, transactions)
+        }
+    }
+
+    fn judge_marker(
+        &self,
+        batch: &BatchView<'_>,
+        count: usize,
+        frame_stays: bool,
+        transactions: &mut Transactions,
+    ) -> Result<Judged, BatchError> {
+        let header = batch.header();
+        let is_done = transactions.marker(batch)?;
+        if count == 0 || (is_done && self.horizon_passed(header)) {
+            return Ok(without_records(header, count, frame_stays));
+        }
+        let fate = if is_done && !header.attributes.has_delete_horizon() {
+            let records = batch.records(RECORDS_BYTES_MAX)?;
+            Fate::Becomes(retain(&records, &vec![true; count], Some(self.horizon()), self.codec_of(header)?)?)
+        } else {
+            Fate::Stays
+        };
+        Ok(Judged { fate, before: count, after: count })
+    }
+
+    fn judge_data(
+        &self,
+        batch: &BatchView<'_>,
+        count: usize,
+        frame_stays: bool,
+        transactions: &mut Transactions,
+    ) -> Result<Judged, BatchError> {
+        let header = batch.header();
+        let was_aborted = transactions.data(header);
+        let records = batch.records(RECORDS_BYTES_MAX)?;
+        let tombstones_go = self.horizon_passed(header);
+        let (mut kept, mut has_tombstones) = (Vec::with_capacity(count.min(KEPT_HINT_MAX)), false);
+        let mut next_delta = 0;
+        for record in &records {
+            let record = record?;
+            if !(next_delta..=header.last_offset_delta).contains(&record.offset_delta) {
+                return Err(BatchError::Record("its offset is not in its batch, or does not rise"));
+            }
+            next_delta = record.offset_delta.saturating_add(1);
+            let stays = !was_aborted && self.keeps(&record, tombstones_go);
+            has_tombstones |= stays && record.value.is_none() && record.offset < self.end;
+            kept.push(stays);
+        }
+        let after = kept.iter().filter(|stays| **stays).count();
+        if after == 0 {
+            return Ok(without_records(header, count, frame_stays));
+        }
+        let horizon = (has_tombstones && !header.attributes.has_delete_horizon()).then(|| self.horizon());
+        let fate = if after == count && horizon.is_none() {
+            Fate::Stays
+        } else {
+            Fate::Becomes(retain(&records, &kept, horizon, self.codec_of(header)?)?)
+        };
+        Ok(Judged { fate, before: count, after })
+    }
+
+    /// Whether a record stays: it is its key's last, and not a tombstone whose time is up.
+    fn keeps(&self, record: &RecordView<'_>, tombstones_go: bool) -> bool {
+        if record.offset >= self.end {
+            return true;
+        }
+        let Some(key) = record.key else { return false };
+        let is_last = self.map.last(key).is_none_or(|last| record.offset >= last);
+        is_last && (record.value.is_some() || !tombstones_go)
+    }
+
+    fn horizon(&self) -> Timestamp {
+        self.now.saturating_add(self.delete_retention_ms.max(0))
+    }
+
+    fn horizon_passed(&self, header: &BatchHeader) -> bool {
+        header.attributes.has_delete_horizon() && header.base_timestamp <= self.now
+    }
+
+    fn codec_of(&self, header: &BatchHeader) -> Result<Compression, BatchError> {
+        let codec = header.attributes.codec().ok_or(BatchError::Codec(header.attributes))?;
+        Ok(self.compression.filter(|own| own.codec == codec).unwrap_or(Compression {
+            codec,
+            level: match codec {
+                Codec::Gzip => GZIP_LEVEL,
+                Codec::Zstd => ZSTD_LEVEL,
+                Codec::None | Codec::Snappy | Codec::Lz4 => 0,
+            },
+        }))
+    }
+}
+
+/// A batch that has lost its records, or never had any.
+fn without_records(header: &BatchHeader, before: usize, frame_stays: bool) -> Judged {
+    let fate = match (frame_stays, before) {
+        (false, _) => Fate::Goes,
+        (true, 0) => Fate::Stays,
+        (true, _) => Fate::Becomes(empty(header)),
+    };
+    Judged { fate, before, after: 0 }
+}
+
+/// What the records of one batch may take once decompressed, in bytes.
+pub(super) const RECORDS_BYTES_MAX: usize = 256 << 20;
+/// A count is only believed this far before records are there.
+const KEPT_HINT_MAX: usize = 64 << 10;
+/// The codecs' own levels, as in Kafka.
+const GZIP_LEVEL: i32 = -1;
+const ZSTD_LEVEL: i32 = 3;
+
+#[cfg(test)]
+#[path = "merge_tests.rs"]
+mod tests;

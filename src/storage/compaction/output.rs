@@ -1,0 +1,194 @@
+//! A new segment on its way: `.log.cleaned` and its indexes, made whole and durable before anything of the old ones is
+//! touched.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::record::batch::BatchHeader;
+use crate::storage::index::{IndexTail, OffsetEntry};
+use crate::storage::layout::{FileKind, FileState, SegmentFileName};
+use crate::storage::log::Log;
+use crate::storage::segment::Facts;
+use crate::types::Timestamp;
+use crate::types::offset::saturate_u32;
+
+/// The files that a cleaned segment has.
+pub(in crate::storage) const OUTPUT_KINDS: [FileKind; 3] =
+    [FileKind::Index, FileKind::TimeIndex, FileKind::Log];
+
+/// The segment that is being written. Dropped before [`Output::finish`], it leaves nothing.
+#[derive(Debug)]
+pub(super) struct Output {
+    owner: Arc<Log>,
+    base: i64,
+    log: File,
+    index: File,
+    times: File,
+    index_len: u64,
+    times_len: u64,
+    /// Bytes of batches that were taken, and not yet written.
+    buffer: Vec<u8>,
+    position: u64,
+    synced_to: u64,
+    facts: Facts,
+    interval: u64,
+    keep: bool,
+}
+
+/// A new segment whose files are complete and on disk.
+#[derive(Debug)]
+pub(in crate::storage) struct Finished {
+    pub(in crate::storage) base: i64,
+    pub(in crate::storage) bytes: u64,
+    pub(in crate::storage) facts: Facts,
+}
+
+impl Output {
+    /// Begins the files of the segment at `base`. `interval` is `index.interval.bytes`. `None` if the log was given up.
+    pub(super) fn create(
+        owner: &Arc<Log>,
+        base: i64,
+        interval: u64,
+        now: Timestamp,
+    ) -> io::Result<Option<Self>> {
+        let open = |kind| {
+            // What an earlier try may have left is nobody's.
+            let path = path(&owner.dir, base, kind, FileState::Cleaned);
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+        };
+        let made = owner.by_path(|| -> io::Result<_> {
+            Ok((open(FileKind::Log)?, open(FileKind::Index)?, open(FileKind::TimeIndex)?))
+        });
+        let Some(made) = made else { return Ok(None) };
+        let (log, index, times) = made.inspect_err(|_| discard(owner, base, FileState::Cleaned))?;
+        Ok(Some(Self {
+            owner: owner.clone(),
+            base,
+            log,
+            index,
+            times,
+            index_len: 0,
+            times_len: 0,
+            buffer: Vec::with_capacity(WRITE_BYTES),
+            position: 0,
+            synced_to: 0,
+            facts: Facts::new(IndexTail::new(), now),
+            interval,
+            keep: false,
+        }))
+    }
+
+    /// Appends a batch.
+    pub(super) fn write(&mut self, header: &BatchHeader, bytes: &[u8]) -> io::Result<()> {
+        let len = bytes.len() as u64;
+        if self.position + len > POSITION_MAX {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the cleaned segment would pass 2 GiB"));
+        }
+        let relative = saturate_u32((header.last_offset() - self.base).max(0));
+        let entry = OffsetEntry { relative, position: saturate_u32(self.position) };
+        self.facts.note(entry, len, header.newest_record(), self.interval);
+        if self.facts.index.wants_spill() {
+            self.write_index()?;
+        }
+        if self.buffer.len() + bytes.len() > WRITE_BYTES {
+            self.write_out()?;
+        }
+        if bytes.len() >= WRITE_BYTES {
+            self.log.write_all_at(bytes, self.position)?;
+        } else {
+            self.buffer.extend_from_slice(bytes);
+        }
+        self.position += len;
+        // Little by little: a sync of a gigabyte at once would hold up everybody else's.
+        if self.position - self.synced_to > SYNC_BYTES {
+            self.write_out()?;
+            self.log.sync_data()?;
+            self.synced_to = self.position;
+        }
+        Ok(())
+    }
+
+    /// Bytes so far.
+    pub(super) fn len(&self) -> u64 {
+        self.position
+    }
+
+    fn write_out(&mut self) -> io::Result<()> {
+        let at = self.position - self.buffer.len() as u64;
+        self.log.write_all_at(&self.buffer, at)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn write_index(&mut self) -> io::Result<()> {
+        let pending = self.facts.index.pending();
+        let (offsets, times) = pending.bytes();
+        self.index.write_all_at(offsets, self.index_len)?;
+        self.times.write_all_at(times, self.times_len)?;
+        self.index_len += offsets.len() as u64;
+        self.times_len += times.len() as u64;
+        self.facts.index.written(&pending, true);
+        Ok(())
+    }
+
+    /// Completes the files and makes them durable. `appended_at` is the newest of the inputs'.
+    pub(super) fn finish(mut self, appended_at: Timestamp) -> io::Result<Finished> {
+        self.write_out()?;
+        let max = self.facts.max_entry();
+        self.facts.index.note_time(max);
+        self.write_index()?;
+        // Before the names change: what they speak for is on disk.
+        for file in [&self.log, &self.index, &self.times] {
+            file.sync_all()?;
+        }
+        // They are on disk: no checkpoint need see to it.
+        self.facts.index.note_unsynced();
+        self.facts.index.noted_synced();
+        self.facts.appended_at = appended_at;
+        self.keep = true;
+        let facts = std::mem::replace(&mut self.facts, Facts::new(IndexTail::unloaded(), appended_at));
+        Ok(Finished { base: self.base, bytes: self.position, facts })
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if !self.keep {
+            discard(&self.owner, self.base, FileState::Cleaned);
+        }
+    }
+}
+
+/// Removes an output that is not wanted, unless the paths are the log's no more.
+pub(in crate::storage) fn discard(log: &Log, base: i64, state: FileState) {
+    if !log.health.is_lost() {
+        log.by_path(|| unlink_outputs(&log.dir, base, state));
+    }
+}
+
+/// The same for who works by path already.
+pub(in crate::storage) fn unlink_outputs(dir: &Path, base: i64, state: FileState) {
+    for kind in OUTPUT_KINDS {
+        let path = path(dir, base, kind, state);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(file = %path.display(), %error, "cannot unlink what a cleaning left: a recovery does");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn path(dir: &Path, base: i64, kind: FileKind, state: FileState) -> PathBuf {
+    SegmentFileName { offset: base, kind, state }.path_in(dir)
+}
+
+/// Bytes that are gathered before they are written.
+const WRITE_BYTES: usize = 512 << 10;
+/// Bytes that may stand unsynced.
+const SYNC_BYTES: u64 = 16 << 20;
+/// Positions are 31 bits wide in Kafka's indexes.
+const POSITION_MAX: u64 = i32::MAX as u64;

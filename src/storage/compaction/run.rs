@@ -1,0 +1,407 @@
+//! One cleaning of one log, from its first byte read to its last segment swapped in. Blocks.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::batches::{BatchFault, Batches, Found};
+use super::hash::Secret;
+use super::merge::{ActiveProducers, Fate, RECORDS_BYTES_MAX, Rules};
+use super::offset_map::OffsetMap;
+use super::output::Output;
+use super::pace::Pace;
+use super::plan::{Input, Work, groups};
+use super::transactions::{AbortedTransaction, Transactions};
+use crate::config::topic::TopicSettings;
+use crate::record::batch::{Attributes, BatchHeader, BatchView};
+use crate::record::empty;
+use crate::storage::layout::FileKind;
+use crate::storage::log::{Log, Replacement, SwapFault};
+use crate::storage::manifest::Manifest;
+use crate::storage::pread::Wait;
+use crate::storage::segment::{Segment, last_append};
+use crate::types::Timestamp;
+use crate::types::offset::{NO_PRODUCER_ID, NO_SEQUENCE, non_negative, saturate_i32};
+use crate::types::time::NO_TIMESTAMP;
+
+/// A cleaning to be done.
+#[derive(Debug)]
+pub struct Cleaning<'a> {
+    /// The log.
+    pub log: &'a Arc<Log>,
+    /// Its topic's settings.
+    pub settings: &'a TopicSettings,
+    /// Which part of it.
+    pub work: Work,
+    /// The producers whose last batches must stay.
+    pub producers: &'a ActiveProducers,
+    /// The aborted transactions of the log.
+    pub aborted: &'a [AbortedTransaction],
+    /// The manifest, for the rows of what was swapped in.
+    pub manifest: &'a Manifest,
+    /// How fast it may go, and whether it is to stop.
+    pub pace: &'a Pace,
+    /// The key map's bounds.
+    pub map: MapLimits,
+    /// Bytes to read at once.
+    pub read_bytes: usize,
+    /// The broker's clock.
+    pub now: Timestamp,
+}
+
+/// Bounds of the key map.
+#[derive(Debug, Clone, Copy)]
+pub struct MapLimits {
+    /// `log.cleaner.dedupe.buffer.size`, one cleaner's share of it.
+    pub bytes: u64,
+    /// `log.cleaner.io.buffer.load.factor`.
+    pub load: f64,
+    /// Random.
+    pub secret: Secret,
+}
+
+/// What a cleaning came to. What was done before a fault was done.
+#[derive(Debug, Default)]
+pub struct Cleaned {
+    /// Where the dirty part begins now, if the cleaning went to its end: at the end of the work, or where the key map was
+    /// full.
+    pub clean_to: Option<i64>,
+    /// Segments of the cleaned part, before and after.
+    pub segments: (usize, usize),
+    /// Bytes of it, before and after.
+    pub bytes: (u64, u64),
+    /// Records in it, before and after.
+    pub records: (u64, u64),
+    /// Keys in the dirty part, as far as the map holds them.
+    pub keys: usize,
+    /// Files that left the log, to be unlinked when readers have had their time.
+    pub removed: Vec<PathBuf>,
+    /// Why it ended early.
+    pub fault: Option<CleanFault>,
+}
+
+/// Why a cleaning ended before its end. The log is as good as before.
+#[derive(Debug, thiserror::Error)]
+pub enum CleanFault {
+    /// Bytes are not what was written. Nothing is dropped on their account; they are for `repair`.
+    #[error("{} is damaged at byte {position}: {why}", file.display())]
+    Damaged {
+        /// The segment's file.
+        file: PathBuf,
+        /// Its number among all that the log has had.
+        serial: u32,
+        /// Where.
+        position: u64,
+        /// In which way.
+        why: &'static str,
+    },
+    /// The file system refused.
+    #[error("{}: {error}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// What it said.
+        error: io::Error,
+    },
+    /// The cleaners are to stop.
+    #[error("the broker stops")]
+    Stopping,
+    /// Retention, DeleteRecords or a deletion was faster.
+    #[error("the log changed meanwhile")]
+    Overtaken,
+}
+
+/// Cleans a part of a log.
+pub fn clean(cleaning: &Cleaning<'_>) -> Cleaned {
+    let mut cleaned = Cleaned::default();
+    let mut run = Run { cleaning, buffer: Vec::new(), cleaned: &mut cleaned };
+    match run.clean() {
+        Ok(end) => cleaned.clean_to = Some(end),
+        Err(fault) => cleaned.fault = Some(fault),
+    }
+    cleaned
+}
+
+struct Run<'a> {
+    cleaning: &'a Cleaning<'a>,
+    buffer: Vec<u8>,
+    cleaned: &'a mut Cleaned,
+}
+
+/// A sealed segment and the first offset behind it.
+type Sealed = (Arc<Segment>, i64);
+
+impl Run<'_> {
+    fn clean(&mut self) -> Result<i64, CleanFault> {
+        let sealed = self.sealed();
+        if let Some((segment, bad)) = sealed.iter().find_map(|(s, _)| s.bad().map(|bad| (s, bad))) {
+            return Err(damaged(segment, bad.from, bad.why));
+        }
+        let (map, end) = self.note_keys(&sealed)?;
+        self.cleaned.keys = map.len();
+        let rules = Rules {
+            map: &map,
+            end,
+            now: self.cleaning.now,
+            delete_retention_ms: self.cleaning.settings.delete_retention_ms,
+            compression: self.cleaning.settings.compression,
+            producers: self.cleaning.producers,
+        };
+        let mut transactions = Transactions::new(self.cleaning.aborted);
+        let inputs: Vec<Sealed> = sealed.into_iter().filter(|(segment, _)| segment.base() < end).collect();
+        let sizes: Vec<Input> = inputs.iter().map(input).collect();
+        for group in groups(&sizes, self.cleaning.settings) {
+            self.clean_group(inputs.get(group).unwrap_or_default(), &rules, &mut transactions)?;
+        }
+        Ok(end)
+    }
+
+    /// The segments below the end of the work.
+    fn sealed(&self) -> Vec<Sealed> {
+        let state = self.cleaning.log.state.lock();
+        let all = state.segments.iter().enumerate();
+        all.map(|(nth, segment)| (segment.clone(), state.next_of(nth)))
+            // An active segment that is still empty ends where it begins: at the end of the work, perhaps.
+            .take_while(|(segment, next)| {
+                segment.base() < self.cleaning.work.end && *next <= self.cleaning.work.end
+            })
+            .collect()
+    }
+
+    /// Notes the last offset of each key from the first dirty offset on. Returns the offset up to which the map goes.
+    fn note_keys(&mut self, sealed: &[Sealed]) -> Result<(OffsetMap, i64), CleanFault> {
+        let Work { dirty_from, end, .. } = self.cleaning.work;
+        let MapLimits { bytes, load, secret } = self.cleaning.map;
+        let offsets = u64::try_from(end.saturating_sub(dirty_from)).unwrap_or(0);
+        let mut map = OffsetMap::new(bytes, load, offsets, secret);
+        let mut transactions = Transactions::new(self.cleaning.aborted);
+        for sealed in sealed.iter().filter(|(_, next)| *next > dirty_from) {
+            let full_at = self.each_batch(sealed, |run, found| {
+                run.go_on(found.batch.bytes().len())?;
+                let full_at = note_batch(&found.batch, dirty_from, &mut map, &mut transactions);
+                full_at.map_err(|why| damaged(&sealed.0, found.position, why))
+            })?;
+            if let Some(full_at) = full_at {
+                return Ok((map, full_at));
+            }
+        }
+        Ok((map, end))
+    }
+
+    /// Writes one segment in place of a group of neighbours. A segment of which nothing goes stays as it is.
+    fn clean_group(
+        &mut self,
+        group: &[Sealed],
+        rules: &Rules<'_>,
+        transactions: &mut Transactions,
+    ) -> Result<(), CleanFault> {
+        let Some((first, (last, next))) = group.first().zip(group.last()) else { return Ok(()) };
+        let before: u64 = group.iter().map(|(segment, _)| segment.len()).sum();
+        let closing = group.iter().rposition(|(segment, _)| segment.len() > 0);
+        let mut out = match group {
+            [_] => None,
+            _ => Some(self.create(first.0.base())?),
+        };
+        let mut tail = None;
+        for (nth, sealed) in group.iter().enumerate() {
+            self.each_batch(sealed, |run, found| {
+                let header = *found.batch.header();
+                let is_last = Some(nth) == closing && found.end() == sealed.0.len();
+                let judged = rules
+                    .judge(&found.batch, is_last, transactions)
+                    .map_err(|_| damaged(&sealed.0, found.position, "its records cannot be read"))?;
+                run.cleaned.records.0 += judged.before as u64;
+                run.cleaned.records.1 += judged.after as u64;
+                tail = Some(header);
+                if out.is_none() && judged.fate != Fate::Stays {
+                    out = Some(run.copy_front(sealed, found.position)?);
+                }
+                let len = found.batch.bytes().len();
+                let written = match (&judged.fate, &mut out) {
+                    (Fate::Goes, _) | (Fate::Stays, None) | (Fate::Becomes(_), None) => Ok(0),
+                    (Fate::Stays, Some(out)) => out.write(&header, found.batch.bytes()).map(|()| len),
+                    (Fate::Becomes(bytes), Some(out)) => write(out, bytes),
+                };
+                let written = written.map_err(|error| fault(&sealed.0, error))?;
+                run.go_on(len + written).map(|()| None::<()>)
+            })?;
+        }
+        let after = match out {
+            Some(mut out) => {
+                if let Some(tail) = tail.filter(|tail| tail.next_offset() < *next) {
+                    write(&mut out, &closing_batch(&tail, *next)).map_err(|error| fault(last, error))?;
+                }
+                self.swap_in(group, out)?
+            }
+            None => before,
+        };
+        self.cleaned.segments.0 += group.len();
+        self.cleaned.segments.1 += 1;
+        self.cleaned.bytes.0 += before;
+        self.cleaned.bytes.1 += after;
+        Ok(())
+    }
+
+    fn create(&self, base: i64) -> Result<Output, CleanFault> {
+        let interval = non_negative(self.cleaning.settings.index_interval_bytes) as u64;
+        let log = self.cleaning.log;
+        match Output::create(log, base, interval, self.cleaning.now) {
+            Ok(Some(out)) => Ok(out),
+            Ok(None) => Err(CleanFault::Overtaken),
+            Err(error) => Err(CleanFault::Io { file: log.dir.to_path_buf(), error }),
+        }
+    }
+
+    /// An output with what of the segment lies before `position`, all of which stays.
+    fn copy_front(&self, (segment, next): &Sealed, position: u64) -> Result<Output, CleanFault> {
+        let mut out = self.create(segment.base())?;
+        let file =
+            segment.open(&self.cleaning.log.files, Wait::MayBlock).map_err(|error| fault(segment, error))?;
+        let mut buffer = Vec::new();
+        let span = (segment.base(), *next);
+        let mut front = Batches::new(file.log(), position, span, &mut buffer, self.cleaning.read_bytes);
+        while let Some(found) = front.next().map_err(|bad| batch_fault(segment, bad))? {
+            let bytes = found.batch.bytes();
+            out.write(found.batch.header(), bytes).map_err(|error| fault(segment, error))?;
+            self.go_on(bytes.len())?;
+        }
+        Ok(out)
+    }
+
+    /// Puts a complete output in place of its inputs; its size in bytes.
+    fn swap_in(&mut self, group: &[Sealed], out: Output) -> Result<u64, CleanFault> {
+        let inputs: Vec<Arc<Segment>> = group.iter().map(|(segment, _)| segment.clone()).collect();
+        let appended_at = last_append(inputs.iter().map(|segment| segment.facts().appended_at));
+        let bytes = out.len();
+        let io = |error| CleanFault::Io { file: self.cleaning.log.dir.to_path_buf(), error };
+        let finished = out.finish(appended_at).map_err(io)?;
+        let swapped = self.cleaning.log.replace(Replacement { inputs, finished }, self.cleaning.manifest);
+        match swapped {
+            Ok(removed) => self.cleaned.removed.extend(removed),
+            Err(SwapFault::Overtaken) => return Err(CleanFault::Overtaken),
+            Err(SwapFault::Io(error)) => return Err(io(error)),
+        }
+        Ok(bytes)
+    }
+
+    /// Shows every batch of a segment to `each` until it answers something.
+    fn each_batch<T>(
+        &mut self,
+        (segment, next): &Sealed,
+        mut each: impl FnMut(&mut Self, &Found<'_>) -> Result<Option<T>, CleanFault>,
+    ) -> Result<Option<T>, CleanFault> {
+        let files = &self.cleaning.log.files;
+        let file = segment.open(files, Wait::MayBlock).map_err(|error| fault(segment, error))?;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let span = (segment.base(), *next);
+        let mut batches =
+            Batches::new(file.log(), segment.len(), span, &mut buffer, self.cleaning.read_bytes);
+        let outcome = loop {
+            match batches.next() {
+                Ok(Some(found)) => match each(self, &found) {
+                    Ok(None) => {}
+                    outcome => break outcome,
+                },
+                Ok(None) => break Ok(None),
+                Err(bad) => {
+                    if let BatchFault::Bad(position, why) = bad {
+                        // Readers are refused it from now on, and `repair` knows of it.
+                        self.cleaning.log.meet_damage(segment, file.log(), position, why);
+                    }
+                    break Err(batch_fault(segment, bad));
+                }
+            }
+        };
+        self.buffer = buffer;
+        outcome
+    }
+
+    /// Accounts for bytes that were read or written, and looks whether the cleaning is still wanted.
+    fn go_on(&self, bytes: usize) -> Result<(), CleanFault> {
+        if self.cleaning.log.is_given_up() {
+            return Err(CleanFault::Overtaken);
+        }
+        self.cleaning.pace.spend(bytes).map_err(|_| CleanFault::Stopping)
+    }
+}
+
+/// Notes the keys of a batch. Answers the offset of the first record that found no room.
+fn note_batch(
+    batch: &BatchView<'_>,
+    from: i64,
+    map: &mut OffsetMap,
+    transactions: &mut Transactions,
+) -> Result<Option<i64>, &'static str> {
+    const UNREADABLE: &str = "its records cannot be read";
+    let header = batch.header();
+    if header.attributes.is_control() {
+        transactions.marker(batch).map_err(|_| UNREADABLE)?;
+        return Ok(None);
+    }
+    if transactions.data(header) {
+        return Ok(None);
+    }
+    let records = batch.records(RECORDS_BYTES_MAX).map_err(|_| UNREADABLE)?;
+    for record in &records {
+        let record = record.map_err(|_| UNREADABLE)?;
+        if let Some(key) = record.key.filter(|_| record.offset >= from)
+            && !map.put(key, record.offset)
+        {
+            return Ok(Some(record.offset));
+        }
+    }
+    Ok(None)
+}
+
+/// An empty batch for offsets at the end of a segment that have none, so that the new segment, too, says by itself how
+/// far it reaches.
+fn closing_batch(tail: &BatchHeader, next: i64) -> Vec<u8> {
+    let base_offset = tail.next_offset();
+    empty(&BatchHeader {
+        base_offset,
+        last_offset_delta: saturate_i32(next - base_offset - 1),
+        attributes: Attributes::default(),
+        max_timestamp: NO_TIMESTAMP,
+        producer_id: NO_PRODUCER_ID,
+        producer_epoch: -1,
+        base_sequence: NO_SEQUENCE,
+        ..*tail
+    })
+}
+
+/// Writes a batch that was made anew.
+fn write(out: &mut Output, bytes: &[u8]) -> io::Result<usize> {
+    let header = BatchHeader::parse(bytes).map_err(io::Error::other)?;
+    out.write(&header, bytes)?;
+    Ok(bytes.len())
+}
+
+fn input((segment, next): &Sealed) -> Input {
+    let len = |kind| fs::metadata(segment.path(kind)).map_or(0, |file| file.len());
+    Input {
+        base: segment.base(),
+        next: *next,
+        bytes: segment.len(),
+        index_bytes: [len(FileKind::Index), len(FileKind::TimeIndex)],
+    }
+}
+
+fn damaged(segment: &Segment, position: u64, why: &'static str) -> CleanFault {
+    CleanFault::Damaged { file: segment.path(FileKind::Log), serial: segment.serial(), position, why }
+}
+
+fn fault(segment: &Segment, error: io::Error) -> CleanFault {
+    match error.kind() {
+        // Retention was faster.
+        io::ErrorKind::NotFound => CleanFault::Overtaken,
+        _ => CleanFault::Io { file: segment.path(FileKind::Log), error },
+    }
+}
+
+fn batch_fault(segment: &Segment, bad: BatchFault) -> CleanFault {
+    match bad {
+        BatchFault::Io(error) => fault(segment, error),
+        BatchFault::Bad(position, why) => damaged(segment, position, why),
+    }
+}

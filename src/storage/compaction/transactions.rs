@@ -1,0 +1,143 @@
+//! Transactions as a cleaning meets them, from the log's start on (S94): what of them is data that nobody shall read,
+//! and which markers have nothing left to mark.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::record::BatchView;
+use crate::record::batch::{BatchError, BatchHeader};
+use crate::record::control::{ControlType, read_marker};
+
+/// A transaction that was aborted: one entry of a `.txnindex`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbortedTransaction {
+    /// Whose it was.
+    pub producer_id: i64,
+    /// Its first record's offset.
+    pub first_offset: i64,
+    /// Its marker's offset.
+    pub last_offset: i64,
+}
+
+/// The transactions that are open where a pass over the log has got to.
+#[derive(Debug, Default)]
+pub(super) struct Transactions {
+    /// Still to come, by rising first offset.
+    aborted: VecDeque<AbortedTransaction>,
+    /// Open ones that will be aborted, and whether data of them was seen.
+    doomed: HashMap<i64, bool>,
+    /// Producers with data in an open transaction that is not known to be aborted.
+    open: HashSet<i64>,
+}
+
+impl Transactions {
+    /// A pass over a log in which these transactions were aborted.
+    pub(super) fn new(aborted: &[AbortedTransaction]) -> Self {
+        let mut aborted = aborted.to_vec();
+        aborted.sort_unstable_by_key(|transaction| transaction.first_offset);
+        Self { aborted: aborted.into(), ..Self::default() }
+    }
+
+    /// Meets a data batch. Whether its transaction was aborted.
+    pub(super) fn data(&mut self, header: &BatchHeader) -> bool {
+        self.begin_up_to(header.last_offset());
+        if !header.attributes.is_transactional() {
+            return false;
+        }
+        match self.doomed.get_mut(&header.producer_id) {
+            Some(seen) => {
+                *seen = true;
+                true
+            }
+            None => {
+                self.open.insert(header.producer_id);
+                false
+            }
+        }
+    }
+
+    /// Meets a control batch. Whether nothing is left of what it marks, so that it need not stay for that.
+    pub(super) fn marker(&mut self, batch: &BatchView<'_>) -> Result<bool, BatchError> {
+        let header = batch.header();
+        self.begin_up_to(header.last_offset());
+        if header.records_count == 0 {
+            // Cleaned before.
+            return Ok(true);
+        }
+        let Some(marker) = read_marker(batch)? else { return Ok(false) };
+        Ok(match marker.kind {
+            ControlType::Commit => !self.open.remove(&header.producer_id),
+            ControlType::Abort => {
+                let doomed = self.doomed.remove(&header.producer_id) == Some(true);
+                // Data whose abort no index tells of is data all the same.
+                !(self.open.remove(&header.producer_id) || doomed)
+            }
+            ControlType::Other(_) => false,
+        })
+    }
+
+    fn begin_up_to(&mut self, offset: i64) {
+        while let Some(transaction) = self.aborted.pop_front_if(|next| next.first_offset <= offset) {
+            self.doomed.insert(transaction.producer_id, false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::control::{Marker, build_marker};
+    use crate::record::{BatchBuilder, NewRecord, empty, stamp};
+
+    fn data(producer: i64, offset: i64, transactional: bool) -> BatchHeader {
+        let mut builder = BatchBuilder::new().base_offset(offset).producer(producer, 0, 0);
+        builder = builder.transactional(transactional);
+        builder.push(&NewRecord { key: Some(b"k"), ..NewRecord::default() });
+        BatchHeader::parse(&builder.build().unwrap()).unwrap()
+    }
+
+    fn marker(producer: i64, offset: i64, kind: ControlType) -> Vec<u8> {
+        let marker = Marker { kind, coordinator_epoch: 0 };
+        let mut bytes = build_marker(marker, producer, 0, 1).unwrap().to_vec();
+        stamp(&mut bytes, offset, 0);
+        bytes
+    }
+
+    fn is_done(pass: &mut Transactions, bytes: &[u8]) -> bool {
+        pass.marker(&BatchView::parse(bytes).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn s94_a_marker_stays_while_data_of_its_transaction_does() {
+        for kind in [ControlType::Commit, ControlType::Abort] {
+            let mut pass = Transactions::default();
+            assert!(!pass.data(&data(1, 10, true)));
+            assert!(!pass.data(&data(2, 11, false)), "not in a transaction");
+            assert!(!is_done(&mut pass, &marker(1, 12, kind)));
+            assert!(is_done(&mut pass, &marker(2, 13, kind)));
+            assert!(is_done(&mut pass, &marker(1, 14, kind)), "the next transaction had no data");
+        }
+    }
+
+    #[test]
+    fn s94_data_of_an_aborted_transaction_goes_and_its_marker_a_cleaning_later() {
+        let aborted = [AbortedTransaction { producer_id: 1, first_offset: 10, last_offset: 12 }];
+        let mut pass = Transactions::new(&aborted);
+        assert!(!pass.data(&data(1, 5, true)), "an earlier transaction");
+        assert!(!is_done(&mut pass, &marker(1, 6, ControlType::Commit)));
+        assert!(pass.data(&data(1, 10, true)));
+        assert!(!is_done(&mut pass, &marker(1, 12, ControlType::Abort)));
+        assert!(!pass.data(&data(1, 13, true)), "the next transaction");
+
+        let mut pass = Transactions::new(&aborted);
+        assert!(is_done(&mut pass, &marker(1, 12, ControlType::Abort)));
+    }
+
+    #[test]
+    fn an_emptied_marker_marks_nothing() {
+        let bytes = marker(1, 3, ControlType::Commit);
+        let emptied = empty(BatchView::parse(&bytes).unwrap().header());
+        let mut pass = Transactions::default();
+        pass.data(&data(1, 2, true));
+        assert!(is_done(&mut pass, &emptied));
+    }
+}
