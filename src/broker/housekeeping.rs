@@ -118,7 +118,7 @@ impl Broker {
     }
 }
 
-/// The segments that a row knows, as retention looks at them.
+/// The segments that a row knows, as retention and compaction look at them.
 pub(super) fn segments(row: &PartitionRow) -> Vec<SegmentInfo> {
     let ends = row.segments.iter().skip(1).map(|segment| segment.base).chain([row.checkpoint.offset]);
     row.segments
@@ -135,6 +135,7 @@ pub(super) fn segments(row: &PartitionRow) -> Vec<SegmentInfo> {
 }
 
 impl Unlinks {
+    /// Has these files unlinked when `due` has come.
     pub(super) fn add(&mut self, files: Vec<PathBuf>, due: Duration) {
         self.0.extend(files.into_iter().map(|file| (due, file)));
         if self.0.len() > UNLINK_MAX_FILES {

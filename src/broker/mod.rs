@@ -3,6 +3,7 @@
 //! Start: data directory, manifest, committer, partition table, catalog, declared topics; then whoever serves may
 //! listen, and the rest (recovery sweep, group coordinators, housekeeping) goes on behind. Stop is the reverse.
 
+mod cleaner;
 mod coord_log;
 mod disk;
 mod endpoints;
@@ -23,6 +24,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
+use self::cleaner::Cleaner;
 use self::group_shards::GroupShards;
 use self::producer_ids::ProducerIds;
 use self::published::Published;
@@ -56,6 +58,7 @@ pub struct Broker {
     published: Arc<Published>,
     groups: Arc<GroupShards>,
     producer_ids: ProducerIds,
+    cleaner: Arc<Cleaner>,
     /// The addresses that listeners are bound to, by listener; set before anything is served.
     bound: OnceLock<Vec<SocketAddr>>,
     /// Whether every partition that an unclean stop left behind was opened: only then may the next stop be clean.
@@ -68,6 +71,13 @@ pub struct Broker {
     background: parking_lot::Mutex<Vec<tokio::task::JoinHandle<()>>>,
     /// Told when the data directory is gone.
     lost: tokio::sync::Notify,
+}
+
+/// Without a broker there is nothing to clean. The threads are not waited for: one of them may be the one that drops it.
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.cleaner.end();
+    }
 }
 
 impl Broker {

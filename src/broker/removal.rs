@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::cleaner::Cleaner;
 use crate::catalog::{CatalogMachine, Command, RemovedTopic};
 use crate::coord::task::ShardHandle;
 use crate::partition::set_deleted_aside;
@@ -24,12 +25,17 @@ pub(super) async fn run(
     mut removals: mpsc::Receiver<RemovedTopic>,
     partitions: Arc<PartitionTable>,
     manifest: Arc<Manifest>,
+    cleaner: Arc<Cleaner>,
     catalog: ShardHandle<CatalogMachine>,
 ) {
     while let Some(topic) = removals.recv().await {
         let (id, name) = (topic.id, Arc::clone(&topic.name));
-        let (table, manifest) = (Arc::clone(&partitions), Arc::clone(&manifest));
-        let removed = tokio::task::spawn_blocking(move || remove(&table, &manifest, &topic));
+        let (table, manifest, cleaner) =
+            (Arc::clone(&partitions), Arc::clone(&manifest), Arc::clone(&cleaner));
+        let removed = tokio::task::spawn_blocking(move || {
+            cleaner.forget(topic.id)?;
+            remove(&table, &manifest, &topic)
+        });
         match removed.await {
             Ok(Ok(())) => {
                 if catalog.post_internal(Command::FilesRemoved(id)).is_err() {

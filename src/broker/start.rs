@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
+use super::cleaner::Cleaner;
 use super::coord_log::PartitionLog;
 use super::disk::Disk;
 use super::group_shards::GroupShards;
@@ -82,6 +83,7 @@ impl Broker {
         let catalog = start_catalog(&config, &clock, &partitions, &published).await?;
         let disk = Disk::new(config.disk, partitions.unopened().iter());
         let keeper = retention::Keeper::new(&clock);
+        let cleaner = Arc::new(Cleaner::new(&config.cleaner, &clock, data_dir.path(), &published.image()));
         let broker = Arc::new(Self {
             config,
             clock,
@@ -94,6 +96,7 @@ impl Broker {
             published: Arc::clone(&published),
             groups,
             producer_ids: ProducerIds::default(),
+            cleaner: Arc::clone(&cleaner),
             bound: OnceLock::new(),
             recovered: AtomicBool::new(clean),
             unlinks: Mutex::default(),
@@ -106,11 +109,15 @@ impl Broker {
         broker.make_declared_topics().await?;
         broker.schedule_all();
         let tasks = vec![
-            tokio::spawn(removal::run(removals_to_do, partitions, manifest, catalog)),
+            tokio::spawn(removal::run(removals_to_do, partitions, manifest, Arc::clone(&cleaner), catalog)),
             tokio::spawn(housekeeping::run(Arc::downgrade(&broker))),
             tokio::spawn(sweep::run(Arc::downgrade(&broker), clean)),
         ];
         *broker.background.lock() = tasks;
+        cleaner.start(&broker).map_err(|error| StartError::Io {
+            path: broker.data_dir.path().display().to_string(),
+            error: Arc::new(error),
+        })?;
         Ok(broker)
     }
 

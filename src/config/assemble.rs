@@ -8,8 +8,8 @@ use super::listen::{Advertise, Listener, Wanted};
 use super::raw::{Problem, WrittenTopic};
 use super::settings::Settings;
 use super::{
-    Amount, Config, DiskLimits, FetchLimits, Fsync, GroupLimits, LogFormat, LogOutput, NetworkLimits,
-    OffsetRules, ProducerRules, StorageRules, TopicDefaults, TopicRules, declared, units,
+    Amount, CleanerRules, Config, DiskLimits, FetchLimits, Fsync, GroupLimits, LogFormat, LogOutput,
+    NetworkLimits, OffsetRules, ProducerRules, StorageRules, TopicDefaults, TopicRules, declared, units,
 };
 
 /// Connections that the kernel completes ahead, unless `socket.listen.backlog.size` is set.
@@ -20,6 +20,9 @@ const IN_FLIGHT_TOTAL_BYTES: std::ops::RangeInclusive<u64> = (16 << 20)..=(1 << 
 const MEMORY_LIMIT_MIN_BYTES: u64 = 16 << 20;
 /// `offsets.retention.minutes` that stands for ever.
 const NEVER_MINUTES: i64 = i32::MAX as i64;
+
+/// The least that a cleaner reads at once.
+const READ_BYTES_MIN: usize = 64 << 10;
 
 /// Builds the config. Problems are added; with any, the result must not be used.
 pub(super) fn config(
@@ -53,6 +56,7 @@ pub(super) fn config(
             retention_check_interval: s.millis("log.retention.check.interval.ms"),
             recovery_threads: s.size("num.recovery.threads.per.data.dir"),
         },
+        cleaner: cleaner(&s, memory_limit_bytes),
         fetch: FetchLimits {
             max_bytes: s.size("fetch.max.bytes"),
             session_slots: s.size("max.incremental.fetch.session.cache.slots"),
@@ -67,6 +71,22 @@ pub(super) fn config(
         reported: Arc::new(reported(&s, &listeners)),
         listeners,
         settings: s,
+    }
+}
+
+fn cleaner(s: &Settings, memory_limit_bytes: u64) -> CleanerRules {
+    let threads = if s.truth("log.cleaner.enable") { s.size("log.cleaner.threads") } else { 0 };
+    let share = u64::try_from(threads.max(1)).unwrap_or(1);
+    let name = "log.cleaner.dedupe.buffer.size";
+    let set = u64::try_from(s.long(name)).unwrap_or(0);
+    let map_bytes = if s.chosen(name).is_some() { set } else { set.min(memory_limit_bytes / 8) };
+    CleanerRules {
+        threads,
+        map_bytes: map_bytes / share,
+        map_load: s.double("log.cleaner.io.buffer.load.factor"),
+        read_bytes: (s.size("log.cleaner.io.buffer.size") / threads.max(1)).max(READ_BYTES_MIN),
+        io_max_bytes_per_second: s.double("log.cleaner.io.max.bytes.per.second"),
+        backoff: s.millis("log.cleaner.backoff.ms"),
     }
 }
 

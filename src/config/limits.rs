@@ -65,6 +65,23 @@ pub struct StorageRules {
     pub recovery_threads: usize,
 }
 
+/// How compacted topics are cleaned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CleanerRules {
+    /// Threads; 0 where `log.cleaner.enable` is off.
+    pub threads: usize,
+    /// Bytes of one thread's key map.
+    pub map_bytes: u64,
+    /// `log.cleaner.io.buffer.load.factor`: how full it may become, from 0 to 1.
+    pub map_load: f64,
+    /// Bytes that one thread reads at once.
+    pub read_bytes: usize,
+    /// `log.cleaner.io.max.bytes.per.second`, all threads together.
+    pub io_max_bytes_per_second: f64,
+    /// `log.cleaner.backoff.ms`.
+    pub backoff: Duration,
+}
+
 /// Bounds of Fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchLimits {

@@ -31,8 +31,8 @@ pub use describe::{ConfigEntry, ConfigSynonym, Source};
 pub use durability::{Amount, DiskLimits, Fsync};
 pub use keys::Kind;
 pub use limits::{
-    DeclaredTopic, FetchLimits, GroupLimits, LogFormat, LogOutput, NetworkLimits, OffsetRules, ProducerRules,
-    StorageRules, TopicRules,
+    CleanerRules, DeclaredTopic, FetchLimits, GroupLimits, LogFormat, LogOutput, NetworkLimits, OffsetRules,
+    ProducerRules, StorageRules, TopicRules,
 };
 pub use listen::{Advertise, HostPort, Listener};
 pub(crate) use names::nearest;
@@ -71,6 +71,8 @@ pub struct Config {
     pub declared_topics: Vec<DeclaredTopic>,
     /// Intervals and widths of the storage layer.
     pub storage: StorageRules,
+    /// How compacted topics are cleaned.
+    pub cleaner: CleanerRules,
     /// Bounds of Fetch.
     pub fetch: FetchLimits,
     /// Bounds of consumer groups.

@@ -237,6 +237,11 @@ impl Settings {
         i32::try_from(self.long(name)).unwrap_or(i32::MAX)
     }
 
+    /// A number with a fraction.
+    pub(super) fn double(&self, name: &str) -> f64 {
+        self.text(name).and_then(|text| text.parse().ok()).unwrap_or_default()
+    }
+
     /// A count or a size; negative ones count as 0.
     pub(super) fn size(&self, name: &str) -> usize {
         usize::try_from(self.long(name).max(0)).unwrap_or(usize::MAX)

@@ -7,6 +7,7 @@
 
 pub mod ack;
 mod append;
+mod compaction;
 mod durability;
 mod open;
 pub mod producers;

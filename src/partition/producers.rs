@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use crate::record::batch::BatchHeader;
+use crate::storage::compaction::{ActiveProducers, LastOfProducer};
 use crate::types::offset::{NO_EPOCH, NO_OFFSET, NO_PRODUCER_ID, saturate_i32, sequence_after};
 use crate::types::{ErrorCode, Timestamp};
 
@@ -197,6 +198,15 @@ impl Producers {
         self.entries
             .retain(|_, entry| entry.last_timestamp >= before || entry.transaction_first_offset != NO_OFFSET);
         count - self.entries.len()
+    }
+
+    /// What each producer wrote last: compaction keeps the batches that say so.
+    pub fn lasts(&self) -> ActiveProducers {
+        let last = |entry: &ProducerEntry| LastOfProducer {
+            epoch: entry.epoch,
+            last_offset: entry.batches.last().map(|batch| batch.last_offset),
+        };
+        self.entries.iter().map(|(id, entry)| (*id, last(entry))).collect()
     }
 
     /// Whether nobody is known.

@@ -132,6 +132,7 @@ fn other_value(key: &Key) -> String {
         (_, Valid::Between(min, _)) => min.to_string(),
         (_, Valid::AtLeast(min)) => (min.max(0) + 3).to_string(),
         (Kind::Int | Kind::Long | Kind::Short, _) => "3".to_owned(),
+        (Kind::Double, _) => "0.25".to_owned(),
         _ => "other".to_owned(),
     }
 }

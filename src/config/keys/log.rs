@@ -92,28 +92,30 @@ rows! { pub(super) LOG: Broker;
         "How long Apache Kafka waits before its first background tasks."
     "num.recovery.threads.per.data.dir": Int = "2", in AtLeast(1), Cluster, Effective;
         "Partitions that are recovered at the same time after an unclean stop."
-    "log.cleaner.enable": Boolean = "true", in Any, ReadOnly, Reported;
-        "Whether compacted topics are cleaned. They are not yet in this version."
-    "log.cleaner.threads": Int = "1", in AtLeast(0), Cluster, Reported;
-        "Threads that compact."
-    "log.cleaner.dedupe.buffer.size": Long = "134217728", in Any, Cluster, Reported;
-        "Memory for the key map of compaction."
-    "log.cleaner.io.buffer.size": Int = "524288", in AtLeast(0), Cluster, Reported;
-        "Memory for reading and writing during compaction."
-    "log.cleaner.io.buffer.load.factor": Double = "0.9", in Any, Cluster, Reported;
+    "log.cleaner.enable": Boolean = "true", in Any, ReadOnly, Effective;
+        "Whether compacted topics are cleaned. If not, they grow for ever."
+    "log.cleaner.threads": Int = "1", in AtLeast(0), Cluster, Effective;
+        "Threads that compact; each works on another partition."
+    "log.cleaner.dedupe.buffer.size": Long = "134217728", in Any, Cluster, Effective;
+        "Memory for the key maps of compaction, of all threads, while they run: 24 bytes for each key among the \
+         records not cleaned yet. With more keys a cleaning takes several rounds. Left at its default, at most an \
+         eighth of memory.limit."
+    "log.cleaner.io.buffer.size": Int = "524288", in AtLeast(0), Cluster, Effective;
+        "Memory for reading during compaction, of all threads. A larger batch takes its size all the same."
+    "log.cleaner.io.buffer.load.factor": Double = "0.9", in Any, Cluster, Effective;
         "How full the key map of compaction may become."
-    "log.cleaner.io.max.bytes.per.second": Double = "1.7976931348623157E308", in Any, Cluster, Reported;
-        "How much compaction may read and write each second."
-    "log.cleaner.backoff.ms": Long = "15000", in AtLeast(0), Cluster, Reported;
+    "log.cleaner.io.max.bytes.per.second": Double = "1.7976931348623157E308", in Any, Cluster, Effective;
+        "How much compaction may read and write each second, all threads together."
+    "log.cleaner.backoff.ms": Long = "15000", in AtLeast(0), Cluster, Effective;
         "How long the cleaner waits when there is nothing to do."
-    "log.cleaner.delete.retention.ms": Long = "86400000", in AtLeast(0), Cluster, Reported;
+    "log.cleaner.delete.retention.ms": Long = "86400000", in AtLeast(0), Cluster, Effective;
         "How long tombstones are kept, for topics without their own delete.retention.ms."
-    "log.cleaner.min.cleanable.ratio": Double = "0.5", in Between(0, 1), Cluster, Reported;
+    "log.cleaner.min.cleanable.ratio": Double = "0.5", in Between(0, 1), Cluster, Effective;
         "The share of uncleaned log that starts compaction, for topics without their own \
          min.cleanable.dirty.ratio."
-    "log.cleaner.min.compaction.lag.ms": Long = "0", in AtLeast(0), Cluster, Reported;
+    "log.cleaner.min.compaction.lag.ms": Long = "0", in AtLeast(0), Cluster, Effective;
         "The least age of compacted records, for topics without their own min.compaction.lag.ms."
-    "log.cleaner.max.compaction.lag.ms": Long = "9223372036854775807", in AtLeast(1), Cluster, Reported;
+    "log.cleaner.max.compaction.lag.ms": Long = "9223372036854775807", in AtLeast(1), Cluster, Effective;
         "The age at which records must be compacted, for topics without their own max.compaction.lag.ms."
     "log.local.retention.bytes": Long = "-2", in AtLeast(-2), Cluster, Reported;
         "Local bytes of tiered partitions, for topics without their own local.retention.bytes."

@@ -18,7 +18,7 @@ rows! { pub(super) TOPIC: Topic;
     "compression.zstd.level": Int = "3", in Between(-131_072, 22), Cluster, Effective,
         from ["compression.zstd.level"];
         "The Zstandard level used when the broker recompresses."
-    "delete.retention.ms": Long = "86400000", in AtLeast(0), Cluster, Reported,
+    "delete.retention.ms": Long = "86400000", in AtLeast(0), Cluster, Effective,
         from ["log.cleaner.delete.retention.ms"];
         "How long a compacted topic keeps the tombstone of a deleted key, so that late readers still see the \
          deletion."
@@ -48,7 +48,7 @@ rows! { pub(super) TOPIC: Topic;
     "local.retention.ms": Long = "-2", in AtLeast(-2), Cluster, Reported, from ["log.local.retention.ms"];
         "How long segments of a tiered partition stay on local disk; -2 takes retention.ms. There is no \
          tiered storage in this version."
-    "max.compaction.lag.ms": Long = "9223372036854775807", in AtLeast(1), Cluster, Reported,
+    "max.compaction.lag.ms": Long = "9223372036854775807", in AtLeast(1), Cluster, Effective,
         from ["log.cleaner.max.compaction.lag.ms"];
         "A record becomes eligible for compaction at the latest after this long."
     "max.message.bytes": Int = "1048588", in AtLeast(0), Cluster, Effective, from ["message.max.bytes"];
@@ -70,10 +70,10 @@ rows! { pub(super) TOPIC: Topic;
     "message.timestamp.type": String = "CreateTime", in OneOf(&["CreateTime", "LogAppendTime"]), Cluster, Effective,
         from ["log.message.timestamp.type"];
         "Whose time a record carries: the producer's (CreateTime) or the broker's at append (LogAppendTime)."
-    "min.cleanable.dirty.ratio": Double = "0.5", in Between(0, 1), Cluster, Reported,
+    "min.cleanable.dirty.ratio": Double = "0.5", in Between(0, 1), Cluster, Effective,
         from ["log.cleaner.min.cleanable.ratio"];
         "A compacted log is cleaned when at least this share of it has not been cleaned yet."
-    "min.compaction.lag.ms": Long = "0", in AtLeast(0), Cluster, Reported,
+    "min.compaction.lag.ms": Long = "0", in AtLeast(0), Cluster, Effective,
         from ["log.cleaner.min.compaction.lag.ms"];
         "A record is not compacted away before it is this old."
     "min.insync.replicas": Int = "1", in AtLeast(1), Cluster, Reported, from ["min.insync.replicas"];

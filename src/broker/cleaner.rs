@@ -1,0 +1,352 @@
+//! The cleaner: threads that look for the dirtiest compacted log, clean it, and look again (S92).
+//!
+//! What is to be done is planned by [`plan`], how it is done stands in [`crate::storage::compaction`]; here partitions
+//! are looked at, opened when there is work, and the result is told in one line for each cleaning.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::group_shards::CONSUMER_OFFSETS;
+use super::{Broker, housekeeping, random};
+use crate::catalog::{CatalogImage, TopicImage};
+use crate::config::{CleanerRules, TopicSettings};
+use crate::partition::Partition;
+use crate::storage::compaction::plan::{Plan, Situation, Work, dirty_from, plan};
+use crate::storage::compaction::{CleanFault, CleanPoints, Cleaned, Cleaning, MapLimits, Pace, clean};
+use crate::storage::manifest::PartitionRow;
+use crate::types::{Clock, Timestamp, TopicId, TopicPartition};
+
+/// The cleaner's threads and what they share.
+#[derive(Debug)]
+pub(super) struct Cleaner {
+    rules: CleanerRules,
+    pace: Pace,
+    points: CleanPoints,
+    /// Logs that a thread is cleaning. Held while the next one is chosen.
+    taken: Mutex<HashSet<TopicPartition>>,
+    /// Logs with a damaged segment, by its number: left alone while it is there.
+    damaged: Mutex<HashMap<TopicPartition, u32>>,
+    /// Logs whose cleaning failed, and when it is tried again (on the steady clock): others have their turn first.
+    resting: Mutex<HashMap<TopicPartition, Duration>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A log that is to be cleaned.
+struct Chosen {
+    topic: Arc<TopicImage>,
+    partition: i32,
+    work: Work,
+}
+
+impl Cleaner {
+    /// A cleaner that knows up to where the topics of this image were cleaned.
+    pub(super) fn new(rules: &CleanerRules, clock: &Clock, root: &Path, image: &CatalogImage) -> Self {
+        // While files of a deleted topic are left, lines under its name may be its own.
+        let removed: HashSet<&str> = image.removals().map(|topic| &*topic.name).collect();
+        let known = |name: &str| image.topic(name).filter(|_| !removed.contains(name)).map(|topic| topic.id);
+        Self {
+            rules: rules.clone(),
+            pace: Pace::new(clock.clone(), rules.io_max_bytes_per_second),
+            points: CleanPoints::open(root, known),
+            taken: Mutex::default(),
+            damaged: Mutex::default(),
+            resting: Mutex::default(),
+            threads: Mutex::default(),
+        }
+    }
+
+    /// Starts the threads. They end when the broker is gone.
+    pub(super) fn start(self: &Arc<Self>, broker: &Arc<Broker>) -> io::Result<()> {
+        let mut threads = self.threads.lock();
+        for nth in 0..self.rules.threads {
+            let (cleaner, broker) = (Arc::clone(self), Arc::downgrade(broker));
+            let named = std::thread::Builder::new().name(format!("cleaner-{nth}"));
+            threads.push(named.spawn(move || cleaner.run(&broker))?);
+        }
+        Ok(())
+    }
+
+    /// Ends what is being cleaned. What is not complete is dropped, and the threads end.
+    pub(super) fn end(&self) {
+        self.pace.stop();
+    }
+
+    /// [`Cleaner::end`], and waits for the threads.
+    pub(super) fn stop(&self) {
+        self.end();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            if thread.join().is_err() {
+                tracing::error!("a cleaner thread ended badly");
+            }
+        }
+    }
+
+    /// Forgets a deleted topic; durable when this returns.
+    pub(super) fn forget(&self, topic: TopicId) -> io::Result<()> {
+        self.damaged.lock().retain(|id, _| id.topic != topic);
+        self.resting.lock().retain(|id, _| id.topic != topic);
+        self.points.forget(topic)
+    }
+
+    fn run(&self, broker: &Weak<Broker>) {
+        // Clients go first. On Linux this is the thread's own niceness; where it cannot be set, it is as others are.
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
+        while !self.pace.is_stopping() {
+            let seen = self.pace.news();
+            let Some(broker) = broker.upgrade() else { return };
+            let (chosen, next) = self.choose(&broker);
+            let again = chosen.is_some_and(|chosen| self.clean(&broker, &chosen));
+            let wait = self.wait(next, broker.clock.now_ms());
+            drop(broker);
+            if !again && self.pace.sleep(wait, seen).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// How long to wait when there is nothing to do.
+    fn wait(&self, next: Option<Timestamp>, now: Timestamp) -> Duration {
+        let until = next.map(|next| u64::try_from(next.saturating_sub(now)).unwrap_or(0));
+        let until = until.map(|ms| Duration::from_millis(ms.saturating_add(1)));
+        until.map_or(self.rules.backoff, |until| until.max(WAIT_MIN).min(self.rules.backoff))
+    }
+
+    /// Takes the dirtiest log of those that are dirty enough. Else says when there may be one.
+    fn choose(&self, broker: &Broker) -> (Option<Chosen>, Option<Timestamp>) {
+        let mut taken = self.taken.lock();
+        let began = broker.clock.monotonic();
+        let (mut best, mut next): (Option<Chosen>, Option<Timestamp>) = (None, None);
+        for topic in broker.image().topics().filter(|topic| topic.settings.compact) {
+            for partition in 0..topic.partitions {
+                let id = TopicPartition { topic: topic.id, partition };
+                if taken.contains(&id) || self.is_resting(id, began) {
+                    continue;
+                }
+                let Some(plan) = self.look_at(broker, topic, id) else { continue };
+                // A segment that was just closed can be cleaned when a checkpoint has passed it.
+                let rolled = plan.roll.then(|| broker.clock.now_ms().saturating_add(CHECKPOINT_MS));
+                next = [next, plan.next, rolled].into_iter().flatten().min();
+                if let Some(work) = plan.work
+                    && best.as_ref().is_none_or(|best| work.ratio > best.work.ratio)
+                {
+                    best = Some(Chosen { topic: Arc::clone(topic), partition, work });
+                }
+            }
+        }
+        if let Some(best) = &best {
+            taken.insert(TopicPartition { topic: best.topic.id, partition: best.partition });
+        }
+        (best, next)
+    }
+
+    /// What is to be done with a log, whether it is open or not. Closes its active segment if that is part of it.
+    fn look_at(&self, broker: &Broker, topic: &TopicImage, id: TopicPartition) -> Option<Plan> {
+        let now = broker.clock.now_ms();
+        let Some(partition) = broker.partitions.get(id) else {
+            return self.look_at_row(broker, topic, id, now);
+        };
+        if partition.closed().is_some() || partition.has_failed() || self.is_damaged(&partition) {
+            return None;
+        }
+        let plan = self.plan(&partition, now);
+        if plan.roll
+            && let Err(error) = partition.roll_segment()
+        {
+            tracing::warn!(topic = %topic.name, partition = id.partition, %error, "cannot close a segment for compaction");
+        }
+        Some(plan)
+    }
+
+    fn plan(&self, partition: &Partition, now: Timestamp) -> Plan {
+        let settings = partition.settings();
+        let reader = partition.reader();
+        let segments = reader.segments();
+        let dirty_from = dirty_from(self.points.get(partition.id()), reader.start(), reader.end());
+        let has_lag = settings.max_compaction_lag_ms < i64::MAX;
+        let (oldest_dirty, active_since) =
+            if has_lag { reader.first_times(dirty_from) } else { (None, None) };
+        let situation = Situation {
+            segments: &segments,
+            dirty_from,
+            bound: partition.compaction_bound(),
+            oldest_dirty,
+            active_since,
+            replayed: **partition.topic() == *CONSUMER_OFFSETS,
+            now,
+        };
+        plan(&situation, &settings)
+    }
+
+    /// The same for a log that nobody has opened.
+    fn look_at_row(
+        &self,
+        broker: &Broker,
+        topic: &TopicImage,
+        id: TopicPartition,
+        now: Timestamp,
+    ) -> Option<Plan> {
+        let row = broker.partitions.unopened_row(id)?;
+        let is_dirty = self.points.get(id).unwrap_or(row.log_start) < row.checkpoint.offset;
+        if topic.settings.max_compaction_lag_ms == i64::MAX || !is_dirty {
+            return Some(self.plan_row(&row, topic, now));
+        }
+        // The lag counts from first records, and only the log tells of them.
+        match broker.partition_blocking(topic, id.partition) {
+            Ok(partition) => Some(self.plan(&partition, now)),
+            Err(error) => {
+                tracing::error!(topic = %topic.name, partition = id.partition, %error, "cannot open a log to compact it");
+                None
+            }
+        }
+    }
+
+    /// What a row tells of a log.
+    fn plan_row(&self, row: &PartitionRow, topic: &TopicImage, now: Timestamp) -> Plan {
+        let segments = housekeeping::segments(row);
+        let end = row.checkpoint.offset;
+        let settings: &TopicSettings = &topic.settings;
+        let situation = Situation {
+            segments: &segments,
+            dirty_from: dirty_from(self.points.get(row.id), row.log_start, end),
+            bound: row.checkpoint.segment,
+            oldest_dirty: None,
+            active_since: None,
+            replayed: false,
+            now,
+        };
+        plan(&situation, settings)
+    }
+
+    fn is_damaged(&self, partition: &Partition) -> bool {
+        let mut damaged = self.damaged.lock();
+        match damaged.get(&partition.id()) {
+            Some(serial) if partition.reader().has_segment(*serial) => true,
+            Some(_) => damaged.remove(&partition.id()).is_none(),
+            None => false,
+        }
+    }
+
+    fn is_resting(&self, id: TopicPartition, now: Duration) -> bool {
+        let mut resting = self.resting.lock();
+        match resting.get(&id) {
+            Some(until) if *until > now => true,
+            Some(_) => resting.remove(&id).is_none(),
+            None => false,
+        }
+    }
+
+    /// Cleans a log that was taken, and gives it back. Whether it is worth looking for more at once.
+    fn clean(&self, broker: &Broker, chosen: &Chosen) -> bool {
+        let id = TopicPartition { topic: chosen.topic.id, partition: chosen.partition };
+        let cleaned = match broker.partition_blocking(&chosen.topic, chosen.partition) {
+            Ok(partition) => self.clean_partition(broker, &partition),
+            Err(error) => {
+                tracing::error!(topic = %chosen.topic.name, partition = chosen.partition, %error, "cannot open a log to compact it");
+                false
+            }
+        };
+        self.taken.lock().remove(&id);
+        cleaned
+    }
+
+    fn clean_partition(&self, broker: &Broker, partition: &Arc<Partition>) -> bool {
+        let now = broker.clock.now_ms();
+        // The plan may have been made from a row, before the log was opened.
+        let Some(work) = self.plan(partition, now).work else { return false };
+        let began = broker.clock.monotonic();
+        let settings = Arc::clone(&partition.settings());
+        let mut cleaned = clean(&Cleaning {
+            log: partition.log(),
+            settings: &settings,
+            work,
+            producers: &partition.active_producers(),
+            aborted: &[],
+            manifest: &broker.manifest,
+            pace: &self.pace,
+            map: MapLimits {
+                bytes: self.rules.map_bytes,
+                load: self.rules.map_load,
+                secret: [random::bytes(), random::bytes()].map(u64::from_le_bytes),
+            },
+            read_bytes: self.rules.read_bytes,
+            now,
+        });
+        let ended = broker.clock.monotonic();
+        let delay = u64::try_from(settings.file_delete_delay_ms).unwrap_or(0);
+        let removed = std::mem::take(&mut cleaned.removed);
+        broker.unlinks.lock().add(removed, ended + Duration::from_millis(delay));
+        let took = ended.saturating_sub(began);
+        match (&cleaned.clean_to, &cleaned.fault) {
+            (Some(clean_to), None) => {
+                tell(partition, &work, &cleaned, *clean_to, took);
+                self.remember(partition, *clean_to);
+                true
+            }
+            (_, fault) => self.tell_fault(partition, fault.as_ref(), ended),
+        }
+    }
+
+    fn remember(&self, partition: &Partition, clean_to: i64) {
+        if let Err(error) = self.points.set(partition.id(), partition.topic(), clean_to) {
+            tracing::warn!(%error, "up to where logs were compacted is not written: a restart compacts them again");
+        }
+    }
+
+    /// Says why a cleaning ended early. Whether to look for more at once.
+    fn tell_fault(&self, partition: &Partition, fault: Option<&CleanFault>, now: Duration) -> bool {
+        let (topic, number) = (partition.topic(), partition.id().partition);
+        match fault {
+            Some(CleanFault::Damaged { file, serial, position, why }) => {
+                self.damaged.lock().insert(partition.id(), *serial);
+                let file = file.display();
+                tracing::error!(%topic, partition = number, %file, position, why, "a damaged segment: the partition is not compacted until it is repaired or the broker starts anew; nothing was dropped");
+                true
+            }
+            Some(error @ CleanFault::Io { .. }) => {
+                self.resting.lock().insert(partition.id(), now + REST);
+                tracing::error!(%topic, partition = number, %error, retry_after = ?REST, "compaction failed; it is tried again");
+                true
+            }
+            Some(CleanFault::Overtaken) => {
+                tracing::debug!(%topic, partition = number, "retention or a deletion was faster than compaction");
+                false
+            }
+            Some(CleanFault::Stopping) | None => false,
+        }
+    }
+}
+
+/// One line for each cleaning.
+fn tell(partition: &Partition, work: &Work, cleaned: &Cleaned, clean_to: i64, took: Duration) {
+    tracing::info!(
+        topic = %partition.topic(),
+        partition = partition.id().partition,
+        dirty_from = work.dirty_from,
+        clean_to,
+        forced = work.forced,
+        segments_before = cleaned.segments.0,
+        segments_after = cleaned.segments.1,
+        bytes_before = cleaned.bytes.0,
+        bytes_after = cleaned.bytes.1,
+        records_before = cleaned.records.0,
+        records_after = cleaned.records.1,
+        keys = cleaned.keys,
+        took_ms = took.as_millis(),
+        "compacted"
+    );
+}
+
+/// How far the cleaner's threads stand back for others.
+const NICENESS: i32 = 5;
+/// How long a log rests whose cleaning failed: for want of space, most likely.
+const REST: Duration = Duration::from_secs(30);
+/// How soon a checkpoint follows a closed segment, about.
+const CHECKPOINT_MS: i64 = 500;
+/// The least time between two looks at all logs.
+const WAIT_MIN: Duration = Duration::from_millis(100);
