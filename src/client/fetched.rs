@@ -128,7 +128,8 @@ impl Batches<'_> {
     /// Whether a batch holds records that this reader is to see; follows the aborted transactions.
     fn is_data(&mut self, batch: &BatchView<'_>) -> Result<bool, Error> {
         let header = batch.header();
-        if header.next_offset() <= self.of.from {
+        // Compaction leaves batches without records, markers among them.
+        if header.next_offset() <= self.of.from || header.records_count == 0 {
             return Ok(false);
         }
         if !batch.crc_ok() {

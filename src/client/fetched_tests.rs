@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::record::control::{Marker, build_marker};
-use crate::record::{BatchBuilder, NewRecord, stamp};
+use crate::record::{BatchBuilder, NewRecord, empty, stamp};
 
 /// A batch of these values at this offset, by a transaction of `producer` if there is one.
 fn batch(offset: i64, values: &[&str], producer: Option<i64>) -> Vec<u8> {
@@ -89,6 +89,20 @@ fn s22_markers_are_spent_offsets_and_no_records() {
     let fetched = fetched(0, bytes, &[]).unwrap();
     assert_eq!(seen(&fetched).unwrap(), [row(0, "a"), row(2, "b")]);
     assert_eq!(fetched.next, 3);
+}
+
+#[test]
+fn s93_batches_that_compaction_emptied_are_spent_offsets() {
+    let emptied = |bytes: Vec<u8>| empty(BatchView::parse(&bytes).unwrap().header());
+    let bytes = [
+        emptied(batch(0, &["a", "b"], None)),
+        emptied(marker(2, ControlType::Commit, 9)),
+        batch(3, &["c"], None),
+        emptied(batch(4, &["d", "e"], Some(9))),
+    ];
+    let fetched = fetched(0, bytes.concat(), &[]).unwrap();
+    assert_eq!(seen(&fetched).unwrap(), [row(3, "c")]);
+    assert_eq!(fetched.next, 6);
 }
 
 #[test]
