@@ -27,8 +27,8 @@ use super::subscription::{self, CONSUMER};
 use crate::types::deadlines::Deadlines;
 use crate::types::{ErrorCode, Timestamp};
 
-/// What an id given out takes beside its own length, in bytes: timer, set entry, two counters each.
-const PENDING_OVERHEAD_BYTES: usize = 256;
+/// What an id given out takes beside its own length, in bytes: timer, set and queue entries, two counters each.
+pub(super) const PENDING_OVERHEAD_BYTES: usize = 256;
 
 /// A classic group with members, or with ids of members to come.
 #[derive(Debug)]

@@ -135,6 +135,7 @@ impl ClassicGroup {
         let expires = turn.now.saturating_add(i64::from(request.session_timeout_ms));
         turn.timers.set(self.member_timer(&id), expires);
         turn.reply_join(Some(ticket), JoinReply::refusal(ErrorCode::MemberIdRequired, Arc::clone(&id)));
+        turn.given_out = Some(Arc::clone(&id));
         self.add_pending(id);
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::Groups;
-use super::classic::ClassicGroup;
+use super::classic::{ClassicGroup, PENDING_OVERHEAD_BYTES};
 use super::effect::Effect;
 use super::hard::{Hard, Record};
 use super::reply::{JoinReply, Reply, SyncReply};
@@ -15,9 +15,16 @@ use crate::coord::{Context, Decision, Ticket};
 use crate::types::deadlines::Deadlines;
 use crate::types::{Timestamp, TopicId};
 
-/// Memory, in bytes, that ids given out but not yet joined with (KIP-394) may take in one shard. Past it a newcomer is
-/// sent away with `COORDINATOR_NOT_AVAILABLE`, and comes back.
+/// Memory, in bytes, that ids given out but not yet joined with (KIP-394) may take in one shard. Past it those given out
+/// longest ago expire, one or two for each new one: a client that comes back with such an id asks for another.
 pub(super) const PENDING_BYTES_MAX: usize = 4 << 20;
+/// Where a newcomer is sent away with `COORDINATOR_NOT_AVAILABLE`, and comes back: ids expire in turns of their own, which
+/// could be late.
+const PENDING_BYTES_CEILING: usize = 2 * PENDING_BYTES_MAX;
+/// Ids that expire for each new one.
+const EXPIRED_FOR_ONE: usize = 2;
+/// Entries of ids that are no longer pending, before they are looked for.
+const STALE_ENTRIES_MIN: usize = 64;
 
 /// The soft state of one shard.
 #[derive(Debug, Default)]
@@ -32,6 +39,8 @@ pub struct Soft {
     pub(super) deleted_topics: VecDeque<DeletedTopic>,
     /// What pending ids of all groups take.
     pending_bytes: usize,
+    /// Group and id of all that are pending, the oldest first, and of some that no longer are.
+    pub(super) given_out: VecDeque<(Arc<str>, Arc<str>)>,
 }
 
 /// What a timer is for.
@@ -74,6 +83,8 @@ pub(super) struct Turn<'a> {
     pub(super) timers: &'a mut Deadlines<Timer>,
     /// What pending ids may still take, in bytes, when the turn began.
     pub(super) pending_room: usize,
+    /// The id that was given out in this turn.
+    pub(super) given_out: Option<Arc<str>>,
     /// What has been decided so far.
     pub(super) out: Decision<Groups>,
 }
@@ -130,17 +141,40 @@ impl Soft {
             wall: context.wall,
             world: context.world,
             timers: &mut self.timers,
-            pending_room: PENDING_BYTES_MAX.saturating_sub(self.pending_bytes),
+            pending_room: PENDING_BYTES_CEILING.saturating_sub(self.pending_bytes),
+            given_out: None,
             out: Decision::default(),
         };
         let pending_before = group.pending_bytes();
         act(group, &mut turn);
-        let out = turn.out;
+        let Turn { out, given_out, .. } = turn;
+        let given_out = given_out.map(|member| (Arc::clone(&group.id), member));
         self.pending_bytes = self.pending_bytes.saturating_sub(pending_before) + group.pending_bytes();
         if group.is_idle() {
             self.groups.remove(id);
         }
+        if let Some(entry) = given_out {
+            self.note_given_out(entry, context.now);
+        }
         Some(out)
+    }
+
+    /// Takes note of an id given out. If pending ids take too much, the oldest are to expire now.
+    fn note_given_out(&mut self, entry: (Arc<str>, Arc<str>), now: Timestamp) {
+        let Self { given_out, groups, timers, pending_bytes, .. } = self;
+        given_out.push_back(entry);
+        let is_pending = |group: &str, member: &str| groups.get(group).is_some_and(|g| g.is_pending(member));
+        if given_out.len() > STALE_ENTRIES_MIN + 2 * (*pending_bytes / PENDING_OVERHEAD_BYTES) {
+            given_out.retain(|(group, member)| is_pending(group, member));
+        }
+        let mut expired = 0;
+        while *pending_bytes > PENDING_BYTES_MAX && expired < EXPIRED_FOR_ONE {
+            let Some((group, member)) = given_out.pop_front() else { break };
+            if is_pending(&group, &member) {
+                timers.set(Timer::Member { group, member }, now);
+                expired += 1;
+            }
+        }
     }
 
     /// As [`Soft::with_live`], for a group that may have to be brought in from the hard state, or made.
