@@ -297,6 +297,10 @@ impl<T: Transport> Connection<T> {
                 Started::WaitsWhileOpen(pending) => (pending, true),
             };
             self.waiting.push_back(Waiting { pending, held, overlaps, while_open });
+            // More patience for what is settled together.
+            if Instant::now() >= until + 4 * TURN_MAX {
+                break;
+            }
         }
         if started {
             service.settle(session);

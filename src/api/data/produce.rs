@@ -100,6 +100,12 @@ impl Partition {
 const ACK_WAIT_MIN: Duration = Duration::from_secs(1);
 /// Compressed batches above this many bytes take long enough to check that other connections should not wait.
 const LONG_CHECK_BYTES: usize = 64 * 1024;
+/// So do records that take more than this many bytes decompressed, however small the batch; and, when a request has
+/// batches for many partitions, more than their share of a few times that.
+const LONG_INFLATED_BYTES: usize = 512 * 1024;
+const LONG_INFLATED_ALL_BYTES: usize = 4 * LONG_INFLATED_BYTES;
+/// A share is never smaller than this, in bytes: to move a check off the worker takes time, too.
+const SHORT_INFLATED_BYTES: usize = 16 * 1024;
 
 /// Checks the batches, queues them at their partitions and waits for what `acks` asks.
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
@@ -124,11 +130,12 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         for partition in topic.partitions {
             let index = partition.index;
             let place = AckSlot { ticket: Arc::clone(&ticket), slot };
-            let refusal = start_partition(call, found, partition, request.acks, place).err().map(|refusal| {
-                ticket.answer(slot, Err(refusal.code.into()));
-                refused.note(found, index, &refusal);
-                Box::new(refusal)
-            });
+            let refusal =
+                start_partition(call, found, partition, request.acks, (place, slots)).err().map(|refusal| {
+                    ticket.answer(slot, Err(refusal.code.into()));
+                    refused.note(found, index, &refusal);
+                    Box::new(refusal)
+                });
             partitions.push((index, refusal));
             slot += 1;
         }
@@ -172,7 +179,7 @@ fn start_partition(
     topic: Option<&Arc<TopicImage>>,
     partition: Partition,
     acks: i16,
-    place: AckSlot,
+    (place, slots): (AckSlot, usize),
 ) -> Result<(), Refusal> {
     let ack = match acks {
         -1 => Ack::All(place),
@@ -193,7 +200,7 @@ fn start_partition(
         .session
         .partition(&call.api.broker, topic, partition.index)
         .map_err(|fault| plain(errors::open_fault(&fault)))?;
-    let batch = check_batch(call, topic, &target, partition)?;
+    let batch = check_batch(call, topic, &target, partition, slots)?;
     call.session.touch(&target);
     target.enqueue(batch, ack);
     Ok(())
@@ -204,18 +211,32 @@ fn check_batch(
     topic: &TopicImage,
     target: &OpenPartition,
     partition: Partition,
+    slots: usize,
 ) -> Result<CheckedBatch, Refusal> {
+    let inflated_max_bytes =
+        (LONG_INFLATED_ALL_BYTES / slots.max(1)).clamp(SHORT_INFLATED_BYTES, LONG_INFLATED_BYTES);
     let settings = target.settings();
     let rules = CheckRules::new(&settings, &topic.name, partition.index, call.version);
     let now = call.api.broker.clock().now_ms();
-    let is_long = partition.records.as_ref().is_some_and(|records| {
-        records.len() > LONG_CHECK_BYTES
-            && (settings.compression.is_some()
-                || BatchHeader::parse(records).is_ok_and(|h| h.attributes.codec() != Some(Codec::None)))
+    let is_compressed = partition.records.as_ref().is_some_and(|records| {
+        BatchHeader::parse(records).is_ok_and(|h| h.attributes.codec() != Some(Codec::None))
     });
-    let check = || check::check(partition.records, &rules, now);
-    let checked = if is_long { off_worker(check) } else { check() };
-    let batch = checked?;
+    let size = partition.records.as_ref().map_or(0, Bytes::len);
+    let check = |rules, records| check::check(records, &rules, now);
+    let batch = if size > LONG_CHECK_BYTES && (is_compressed || settings.compression.is_some()) {
+        off_worker(|| check(rules, partition.records))?
+    } else if is_compressed {
+        let short = check(rules.inflating_at_most(inflated_max_bytes), partition.records.clone());
+        match short {
+            // It may be that there was not the time to see that it is small enough.
+            Err(refusal) if refusal.code == ErrorCode::MessageTooLarge => {
+                off_worker(|| check(rules, partition.records))?
+            }
+            checked => checked?,
+        }
+    } else {
+        check(rules, partition.records)?
+    };
     if batch.header.attributes.is_transactional() {
         return Err(plain(ErrorCode::InvalidTxnState));
     }

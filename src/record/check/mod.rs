@@ -56,18 +56,26 @@ pub struct CheckRules<'a> {
     topic: &'a str,
     partition: i32,
     zstd: bool,
+    inflated_max_bytes: usize,
 }
 
 impl<'a> CheckRules<'a> {
     /// The rules for a batch of a Produce request of `version` to a partition of `topic`; messages name both.
     pub fn new(settings: &'a TopicSettings, topic: &'a str, partition: i32, version: i16) -> Self {
-        Self { settings, topic, partition, zstd: version >= ZSTD_FROM_VERSION }
+        let largest = non_negative(settings.max_message_bytes);
+        let inflated_max_bytes = largest.saturating_mul(INFLATED_RATIO_MAX).max(INFLATED_FLOOR_BYTES);
+        Self { settings, topic, partition, zstd: version >= ZSTD_FROM_VERSION, inflated_max_bytes }
+    }
+
+    /// The same rules, but a batch whose records take more than `bytes` decompressed is refused with
+    /// [`ErrorCode::MessageTooLarge`] as soon as that is seen: for who has no time for a longer check.
+    pub fn inflating_at_most(self, bytes: usize) -> Self {
+        Self { inflated_max_bytes: self.inflated_max_bytes.min(bytes), ..self }
     }
 
     /// Bytes that a batch's records may decompress to.
     pub fn inflated_max_bytes(&self) -> usize {
-        let largest = non_negative(self.settings.max_message_bytes);
-        largest.saturating_mul(INFLATED_RATIO_MAX).max(INFLATED_FLOOR_BYTES)
+        self.inflated_max_bytes
     }
 }
 

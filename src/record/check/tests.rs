@@ -268,6 +268,29 @@ fn s42_a_bomb_is_too_large_and_stops_at_the_bound() {
 }
 
 #[test]
+fn who_has_little_time_refuses_what_takes_long_to_decompress_and_nothing_else() {
+    let settings = TopicSettings::default();
+    let rules = CheckRules::new(&settings, "orders", 0, 8);
+    for codec in CODECS {
+        for len in [100, 1 << 20] {
+            let zeros = vec![0; len];
+            let mut builder = BatchBuilder::new().compression(Compression { codec, level: 3 });
+            builder.push(&NewRecord {
+                timestamp: NOW,
+                key: None,
+                value: Some(&zeros[..len - 90]),
+                headers: &[],
+            });
+            let bytes = builder.build().unwrap();
+            let brief = check(Some(bytes.clone()), &rules.inflating_at_most(1000), NOW);
+            let in_time = codec == Codec::None || len == 100;
+            assert_eq!(brief.is_ok(), in_time, "{codec}: {len}");
+            assert!(brief.is_ok_and(|_| true) || check(Some(bytes), &rules, NOW).is_ok(), "{codec}: {len}");
+        }
+    }
+}
+
+#[test]
 fn a_batch_that_is_right_is_not_copied() {
     let settings = TopicSettings::default();
     let rules = CheckRules::new(&settings, "orders", 0, 8);
