@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use kafka_protocol::protocol::Encodable;
 
@@ -117,8 +117,9 @@ pub struct Session {
     pub(crate) has_produced: bool,
     /// Partitions whose queues got something since the last settle.
     touched: Vec<Arc<Partition>>,
-    /// Partitions that this connection used, as of one catalog version.
-    pub(super) partitions: HashMap<TopicPartition, Arc<Partition>>,
+    /// Partitions that this connection used, as of one catalog version. It keeps none of them alive: a connection that
+    /// does nothing may last for days, and their topics may be deleted.
+    pub(super) partitions: HashMap<TopicPartition, Weak<Partition>>,
     pub(super) catalog_version: u64,
     /// Where this connection's last reads ended.
     pub(crate) places: Arc<Places>,
@@ -152,15 +153,15 @@ impl Session {
             self.catalog_version = version;
         }
         let id = TopicPartition { topic: topic.id, partition: index };
-        if let Some(known) = self.partitions.get(&id) {
-            return Ok(Arc::clone(known));
+        if let Some(known) = self.partitions.get(&id).and_then(Weak::upgrade) {
+            return Ok(known);
         }
         let partition = match broker.open_partition(id) {
             Some(open) => open,
             None => off_worker(|| broker.partition_blocking(topic, index))?,
         };
         if self.partitions.len() < REMEMBERED_PARTITIONS_MAX {
-            self.partitions.insert(id, Arc::clone(&partition));
+            self.partitions.insert(id, Arc::downgrade(&partition));
         }
         Ok(partition)
     }

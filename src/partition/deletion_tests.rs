@@ -112,6 +112,44 @@ fn nobody_who_holds_a_deleted_topic_touches_the_files_of_the_next_one() {
     assert!(values(&new).iter().all(|(_, value)| value[0] == b'n'));
 }
 
+/// The files under `root` that this process has open.
+fn open_files(root: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let links =
+        fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+    links.filter(|path| path.starts_with(root) && path.to_string_lossy().contains("/t-0")).collect()
+}
+
+#[test]
+fn a_deleted_topic_gives_its_space_back_whoever_still_knows_it() {
+    let rig = rig();
+    let old = old_topic(&rig);
+    let whole = ReadRequest {
+        from: 0,
+        hint: None,
+        max_bytes: 1 << 20,
+        at_least_one: true,
+        isolation: Isolation::ReadUncommitted,
+    };
+    let being_sent = old.read_blocking(&whole).unwrap();
+    assert!(open_files(rig.root()).len() > 1, "{:?}", open_files(rig.root()));
+    rig.table.delete(old.id());
+    set_deleted_aside(rig.root(), "t", 0, OLD).unwrap();
+    fs::remove_dir_all(rig.root().join(aside())).unwrap();
+    let mut bytes = [0; 100];
+    for slice in &being_sent.batches.slices {
+        slice.read_into(0, &mut bytes).unwrap();
+    }
+    drop(being_sent);
+    for _ in 0..1000 {
+        // A round that runs lets go of what it has noted.
+        if open_files(rig.root()).is_empty() && Arc::strong_count(&old) == 1 {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    panic!("{:?} stay open, {} hold the partition", open_files(rig.root()), Arc::strong_count(&old));
+}
+
 fn partition() -> String {
     "t-0".to_owned()
 }

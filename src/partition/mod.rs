@@ -214,13 +214,16 @@ impl Partition {
 
     /// Closes the partition because its topic is deleted: what waits is answered so. When this returns, nothing of it
     /// touches a file by its path any more.
-    pub(super) fn delete(&self) {
+    pub(super) fn delete(self: &Arc<Self>) {
         self.close(Closed::Deleted);
         let waiting = std::mem::take(&mut self.visible.lock().waiting);
         for waiting in waiting {
             waiting.ack.answer(Err(NotAppended::Gone));
         }
         self.with_writer(|writer| writer.log.give_up());
+        self.checkpointer.forget(self);
+        // Nothing is dirty any more, so this only takes it out of the committer's queue.
+        self.committer.request(&self.sync);
     }
 
     /// Closes the partition because the broker stops. What is appended and waits for the disk goes on waiting: it is

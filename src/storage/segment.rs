@@ -62,6 +62,8 @@ pub(super) struct Around {
 #[derive(Debug, Default)]
 struct Slot {
     file: Option<Arc<SegmentFile>>,
+    /// What is at the segment's path is not this segment any more: it is never opened again.
+    gone: bool,
     used: bool,
     /// How many keep the file open whatever its use.
     pins: u32,
@@ -277,13 +279,22 @@ impl Segment {
     }
 
     fn open_log(&self) -> io::Result<File> {
+        if self.slot.lock().gone {
+            return Err(given_up());
+        }
         OpenOptions::new().read(true).write(true).open(self.path(FileKind::Log))
     }
 
     /// Makes `log` the segment's file unless somebody was faster; with `writes`, for a write that begins.
+    ///
+    /// # Errors
+    /// The segment was given up meanwhile.
     fn install(self: &Arc<Self>, log: File, files: &FileCache, writes: bool) -> io::Result<Arc<SegmentFile>> {
         let file = {
             let mut slot = self.slot.lock();
+            if slot.gone {
+                return Err(given_up());
+            }
             slot.used = true;
             slot.writes += u64::from(writes);
             match &slot.file {
@@ -321,9 +332,9 @@ impl Segment {
 
     /// Makes `log`, which was just created, the segment's file. That it exists is what is unsynced.
     pub(super) fn begin_with(self: &Arc<Self>, log: File, files: &FileCache) {
-        // A new segment has not been replaced.
-        let _ = self.install(log, files, true);
-        self.end_write();
+        if self.install(log, files, true).is_ok() {
+            self.end_write();
+        }
     }
 
     /// Keeps the file open from when it next is until [`Segment::unpin`].
@@ -370,6 +381,15 @@ impl Segment {
         }
         slot.file = None;
         true
+    }
+
+    /// Closes the file for good, with whatever it has unsynced: its topic is deleted. Those who read it at this moment
+    /// keep it until they are done.
+    pub(super) fn give_up(&self) {
+        let mut slot = self.slot.lock();
+        slot.gone = true;
+        slot.file = None;
+        slot.synced = slot.writes;
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -442,4 +462,8 @@ impl Segment {
             None => Ok(None),
         }
     }
+}
+
+fn given_up() -> io::Error {
+    io::Error::other("its topic was deleted")
 }

@@ -118,6 +118,8 @@ pub fn clean(cleaning: &Cleaning<'_>) -> Cleaned {
     let mut run = Run { cleaning, buffer: Vec::new(), cleaned: &mut cleaned };
     match run.clean() {
         Ok(end) => cleaned.clean_to = Some(end),
+        // Its files were closed under the cleaner.
+        Err(_) if cleaning.log.is_given_up() => cleaned.fault = Some(CleanFault::Overtaken),
         Err(fault) => cleaned.fault = Some(fault),
     }
     cleaned

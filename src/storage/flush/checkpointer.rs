@@ -99,6 +99,18 @@ impl Checkpointer {
         self.shared.enqueue(target.clone(), true, true);
     }
 
+    /// Takes a partition out of the queue: its topic is deleted.
+    pub fn forget<T: CheckpointTarget + 'static>(&self, target: &Arc<T>) {
+        let shared = &*self.shared;
+        let target: Arc<dyn CheckpointTarget> = target.clone();
+        let queued = shared.state.lock().behind.remove(&address(&target));
+        if queued.is_some() {
+            let mark = target.checkpoint_mark();
+            mark.queued.store(false, Ordering::Release);
+            shared.behind_bytes.fetch_sub(mark.behind_bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
     /// Bytes behind checkpoints: what recovery would read after a crash now.
     pub fn behind_bytes(&self) -> u64 {
         self.shared.behind_bytes.load(Ordering::Relaxed)

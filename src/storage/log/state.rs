@@ -249,9 +249,17 @@ impl Log {
         *self.given_up.read()
     }
 
-    /// Waits for those who work by path, and lets nobody begin.
+    /// Waits for those who work by path, and lets nobody begin. Closes the files, whoever still holds the log: it is
+    /// their removal that gives the space back.
     pub(super) fn give_up(&self) {
         *self.given_up.write() = true;
+        let (segments, dirty) = {
+            let mut state = self.state.lock();
+            state.dirty.active = false;
+            (state.segments.clone(), std::mem::take(&mut state.dirty.segments))
+        };
+        segments.iter().chain(&dirty).for_each(|segment| segment.give_up());
+        self.state.lock().dirty.paths.clear();
     }
 
     /// Takes the log out of service: no more writes, and reads only of what is durable.
