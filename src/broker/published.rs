@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use super::group_shards::GroupShards;
 use crate::catalog::{CatalogImage, Effect, RemovedTopic, TopicImage};
@@ -11,26 +11,24 @@ use crate::groups;
 use crate::partition::table::PartitionTable;
 use crate::types::{Timestamp, TopicPartition};
 
-/// Deleted topics that may wait for their files to be removed. Losing one of them only means that its files go at the
-/// next start: the catalog keeps the removal until it hears of it.
-pub(super) const REMOVALS_MAX: usize = 4096;
-
 /// The published state of the cluster, and those who depend on it.
 #[derive(Debug)]
 pub(super) struct Published {
     image: ArcSwap<CatalogImage>,
     partitions: Arc<PartitionTable>,
     groups: Arc<GroupShards>,
-    removals: mpsc::Sender<RemovedTopic>,
+    /// Told when files are to be removed.
+    removals: Notify,
 }
 
 impl Published {
-    pub(super) fn new(
-        partitions: Arc<PartitionTable>,
-        groups: Arc<GroupShards>,
-        removals: mpsc::Sender<RemovedTopic>,
-    ) -> Self {
-        Self { image: ArcSwap::default(), partitions, groups, removals }
+    pub(super) fn new(partitions: Arc<PartitionTable>, groups: Arc<GroupShards>) -> Self {
+        Self { image: ArcSwap::default(), partitions, groups, removals: Notify::new() }
+    }
+
+    /// Returns when there may be files to remove: those of [`CatalogImage::removals`].
+    pub(super) async fn removal_wanted(&self) {
+        self.removals.notified().await;
     }
 
     /// The newest image.
@@ -43,7 +41,11 @@ impl Published {
         match effect {
             Effect::Publish(image) => {
                 self.groups.publish(&image);
+                let removes = image.removals().next().is_some();
                 self.image.store(image);
+                if removes {
+                    self.removals.notify_one();
+                }
             }
             Effect::Configured { topics, loaded } => {
                 topics.iter().for_each(|topic| self.configure(topic, loaded));
@@ -81,11 +83,6 @@ impl Published {
         }
         let deleted: Vec<_> = topics.iter().map(|topic| (Arc::clone(&topic.name), topic.id)).collect();
         self.groups.post_all(|| groups::Command::TopicsDeleted { topics: deleted.clone() });
-        for topic in topics {
-            let name = Arc::clone(&topic.name);
-            if self.removals.try_send(topic).is_err() {
-                tracing::warn!(topic = %name, "the files of a deleted topic stay until the next start");
-            }
-        }
+        self.removals.notify_one();
     }
 }

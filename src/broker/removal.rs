@@ -5,13 +5,14 @@
 //! directory is touched only if its `partition.metadata` names the deleted topic, and in the turn at its path: another
 //! topic of the same name may have made its own meanwhile, or be about to.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-
-use tokio::sync::mpsc;
+use std::time::Duration;
 
 use super::cleaner::Cleaner;
+use super::published::Published;
 use crate::catalog::{CatalogMachine, Command, RemovedTopic};
 use crate::coord::task::ShardHandle;
 use crate::partition::set_deleted_aside;
@@ -20,32 +21,51 @@ use crate::storage::layout::{deleted_dir, partition_dir, read_partition_metadata
 use crate::storage::manifest::Manifest;
 use crate::types::TopicPartition;
 
-/// Removes the files of topics as they come, until the sender is gone.
+/// How long until what could not be removed is tried again.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Removes the files of deleted topics until the broker stops. What there is to do stands in the catalog, so that
+/// nothing is lost however many topics are deleted at once.
 pub(super) async fn run(
-    mut removals: mpsc::Receiver<RemovedTopic>,
+    published: Arc<Published>,
     partitions: Arc<PartitionTable>,
     manifest: Arc<Manifest>,
     cleaner: Arc<Cleaner>,
     catalog: ShardHandle<CatalogMachine>,
 ) {
-    while let Some(topic) = removals.recv().await {
-        let (id, name) = (topic.id, Arc::clone(&topic.name));
-        let (table, manifest, cleaner) =
-            (Arc::clone(&partitions), Arc::clone(&manifest), Arc::clone(&cleaner));
-        let removed = tokio::task::spawn_blocking(move || {
-            cleaner.forget(topic.id)?;
-            remove(&table, &manifest, &topic)
-        });
-        match removed.await {
-            Ok(Ok(())) => {
-                if catalog.post_internal(Command::FilesRemoved(id)).is_err() {
-                    tracing::debug!(topic = %name, "the catalog has stopped; the removal is told again at the next start");
+    // Those the catalog was told of. It forgets them, but publishes no image for it.
+    let mut told = HashSet::new();
+    loop {
+        let image = Arc::clone(&published.image());
+        told.retain(|id| image.removed(*id).is_some());
+        let mut is_done = true;
+        for topic in image.removals().filter(|topic| !told.contains(&topic.id)).cloned().collect::<Vec<_>>() {
+            let (id, name) = (topic.id, Arc::clone(&topic.name));
+            let (table, manifest, cleaner) =
+                (Arc::clone(&partitions), Arc::clone(&manifest), Arc::clone(&cleaner));
+            let removing = tokio::task::spawn_blocking(move || {
+                cleaner.forget(topic.id)?;
+                remove(&table, &manifest, &topic)
+            });
+            match removing.await {
+                Ok(Ok(())) if catalog.post_internal(Command::FilesRemoved(id)).is_ok() => {
+                    told.insert(id);
                 }
+                // Its mailbox is full, or it has stopped.
+                Ok(Ok(())) => is_done = false,
+                Ok(Err(error)) => {
+                    is_done = false;
+                    tracing::error!(topic = %name, %error, "cannot remove the files of a deleted topic; it is tried again");
+                }
+                Err(_stopping) => return,
             }
-            Ok(Err(error)) => {
-                tracing::error!(topic = %name, %error, "cannot remove the files of a deleted topic; they go at the next start");
-            }
-            Err(_stopping) => return,
+        }
+        drop(image);
+        if is_done {
+            published.removal_wanted().await;
+        } else {
+            // Whatever comes first.
+            let _ = tokio::time::timeout(RETRY, published.removal_wanted()).await;
         }
     }
 }
@@ -81,3 +101,7 @@ fn set_aside(root: &Path, topic: &RemovedTopic, partition: i32) -> io::Result<()
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[path = "removal_tests.rs"]
+mod tests;

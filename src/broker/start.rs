@@ -7,13 +7,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 use super::cleaner::Cleaner;
 use super::coord_log::PartitionLog;
 use super::disk::Disk;
 use super::group_shards::GroupShards;
-use super::published::{Published, REMOVALS_MAX};
+use super::published::Published;
 use super::{Broker, ProducerIds, housekeeping, random, removal, retention, sweep, topics};
 use crate::catalog::{CatalogMachine, CatalogWorld, Command, NewTopic, Reply};
 use crate::config::{Config, TopicSettings};
@@ -78,8 +78,7 @@ impl Broker {
         };
         let Parts { data_dir, manifest, clean, committer, checkpointer, partitions } = parts;
         let groups = Arc::new(GroupShards::new(&config, clock.clone(), Arc::clone(&manifest)));
-        let (removals, removals_to_do) = mpsc::channel(REMOVALS_MAX);
-        let published = Arc::new(Published::new(Arc::clone(&partitions), Arc::clone(&groups), removals));
+        let published = Arc::new(Published::new(Arc::clone(&partitions), Arc::clone(&groups)));
         let catalog = start_catalog(&config, &clock, &partitions, &published).await?;
         let disk = Disk::new(config.disk, partitions.unopened().iter());
         let keeper = retention::Keeper::new(&clock);
@@ -109,7 +108,7 @@ impl Broker {
         broker.make_declared_topics().await?;
         broker.schedule_all();
         let tasks = vec![
-            tokio::spawn(removal::run(removals_to_do, partitions, manifest, Arc::clone(&cleaner), catalog)),
+            tokio::spawn(removal::run(published, partitions, manifest, Arc::clone(&cleaner), catalog)),
             tokio::spawn(housekeeping::run(Arc::downgrade(&broker))),
             tokio::spawn(sweep::run(Arc::downgrade(&broker), clean)),
         ];

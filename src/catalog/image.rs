@@ -91,9 +91,9 @@ impl CatalogImage {
         self.removed.get(&id)
     }
 
-    /// All deleted topics whose files may still be there.
+    /// All deleted topics whose files may still be there. Some may have lost their files already: no image is made for that alone.
     pub fn removals(&self) -> impl Iterator<Item = &RemovedTopic> {
-        self.removed.iter().map(|(_, topic)| topic)
+        self.removed.iter().map(|(_, removed)| removed)
     }
 
     /// The leader epoch of this topic's partitions in this start.
