@@ -4,6 +4,7 @@ mod announce;
 mod brokers;
 mod config;
 mod consume;
+mod dump;
 pub mod exit;
 mod failure;
 mod group;
@@ -62,6 +63,7 @@ enum Verb {
     #[command(visible_alias = "groups")]
     Group(group::Args),
     Repair(repair::Args),
+    Dump(dump::Args),
 }
 
 impl Verb {
@@ -73,6 +75,7 @@ impl Verb {
             Self::Consume(_) => Some("consume"),
             Self::Topic(_) => Some("topic"),
             Self::Group(_) => Some("group"),
+            Self::Dump(_) => Some("dump"),
         }
     }
 }
@@ -103,6 +106,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> 
         Verb::Consume(args) => consume::run(args, &clock),
         Verb::Topic(args) => topic::run(args),
         Verb::Group(args) => group::run(args),
+        Verb::Dump(args) => dump::run(&args),
         Verb::Repair(args) => repair::run(args, before.only_settings()?, &clock),
     }
 }

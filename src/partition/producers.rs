@@ -249,7 +249,8 @@ impl Producers {
         framed(WINDOW_MAGIC, &body)
     }
 
-    fn sorted(&self) -> Vec<(i64, &ProducerEntry)> {
+    /// Everybody who is known, by id.
+    pub fn sorted(&self) -> Vec<(i64, &ProducerEntry)> {
         let mut all: Vec<_> = self.entries.iter().map(|(&id, entry)| (id, entry)).collect();
         all.sort_unstable_by_key(|(id, _)| *id);
         all

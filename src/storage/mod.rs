@@ -18,6 +18,7 @@ pub mod files;
 pub mod flush;
 pub mod health;
 mod index;
+pub mod inspect;
 pub mod layout;
 pub mod log;
 pub mod manifest;

@@ -77,6 +77,13 @@ pub(super) fn open(dir: &Path) -> io::Result<(Option<ManifestFile>, Loaded)> {
     }
 }
 
+/// What a manifest says, without opening it for writing.
+pub(super) fn peek(path: &Path) -> io::Result<Loaded> {
+    let bytes = read(path)?.ok_or(io::ErrorKind::NotFound)?;
+    refuse_newer(path, &bytes)?;
+    Ok(load(&bytes))
+}
+
 /// A later release's manifest is no damaged one: nothing is touched.
 fn refuse_newer(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let Some(format) = Header::newer_format(bytes) else { return Ok(()) };
