@@ -99,7 +99,7 @@ impl GroupShards {
 }
 
 /// Which of `partitions` partitions holds this group: Java's `String.hashCode`, its absolute value, modulo (S77).
-pub(super) fn partition_of(group: &str, partitions: i32) -> i32 {
+pub fn partition_of(group: &str, partitions: i32) -> i32 {
     let hash =
         group.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     hash.checked_abs().unwrap_or(0).checked_rem(partitions).unwrap_or(0)

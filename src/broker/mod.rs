@@ -39,7 +39,7 @@ use crate::types::{Clock, ErrorCode};
 use crate::wire::service::Peer;
 
 pub use self::endpoints::Endpoint;
-pub use self::group_shards::CONSUMER_OFFSETS;
+pub use self::group_shards::{CONSUMER_OFFSETS, partition_of};
 pub use self::start::StartError;
 pub use self::stop::{StopFault, Stopped};
 pub use self::topics::tell_created;

@@ -26,6 +26,7 @@ pub use image::{CatalogImage, TopicImage};
 pub use machine::CatalogMachine;
 pub use records::Record;
 pub use topics::NEW_PARTITIONS_MAX;
+pub use topics::consumer_offsets_settings;
 
 /// What the catalog's decisions depend on besides its own state.
 #[derive(Debug, Clone)]

@@ -13,6 +13,7 @@ use super::names;
 use super::placement;
 use super::state::{Catalog, TopicRow};
 use super::{CatalogWorld, TopicImage};
+use crate::config::OffsetRules;
 use crate::types::{ErrorCode, TopicId, topic_name};
 
 /// Partitions that one request may make.
@@ -185,6 +186,13 @@ fn check_name(hard: &Catalog, name: &str) -> Result<(), TopicError> {
     topic_name::check(name).map_err(|why| TopicError::new(ErrorCode::InvalidTopicException, why))
 }
 
+/// What the log of committed offsets needs.
+pub fn consumer_offsets_settings(rules: &OffsetRules) -> BTreeMap<String, String> {
+    let segment = rules.topic_segment_bytes.to_string();
+    let own = [("cleanup.policy", "compact"), ("compression.type", "producer"), ("segment.bytes", &*segment)];
+    own.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
 /// The topic's own settings. What is given twice counts as it was given last. The broker's own topics begin with what
 /// their log needs.
 fn check_configs(world: &CatalogWorld, topic: &NewTopic) -> Result<BTreeMap<String, String>, TopicError> {
@@ -196,10 +204,7 @@ fn check_configs(world: &CatalogWorld, topic: &NewTopic) -> Result<BTreeMap<Stri
     }
     let mut overrides = BTreeMap::new();
     if topic.name == names::CONSUMER_OFFSETS {
-        let segment = world.offsets.topic_segment_bytes.to_string();
-        let own =
-            [("cleanup.policy", "compact"), ("compression.type", "producer"), ("segment.bytes", &segment)];
-        overrides.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        overrides.extend(consumer_offsets_settings(&world.offsets));
     }
     for (name, value) in &topic.configs {
         let value = value.clone().unwrap_or_default();

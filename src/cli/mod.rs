@@ -9,6 +9,7 @@ pub mod exit;
 mod failure;
 mod group;
 mod hints;
+mod import;
 mod interrupt;
 mod offline;
 mod output;
@@ -64,13 +65,14 @@ enum Verb {
     Group(group::Args),
     Repair(repair::Args),
     Dump(dump::Args),
+    Import(import::Args),
 }
 
 impl Verb {
     /// The name of a verb that talks to a broker; `None` for those that take a broker's settings.
     fn client_name(&self) -> Option<&'static str> {
         match self {
-            Self::Serve(_) | Self::Config(_) | Self::Repair(_) => None,
+            Self::Serve(_) | Self::Config(_) | Self::Repair(_) | Self::Import(_) => None,
             Self::Produce(_) => Some("produce"),
             Self::Consume(_) => Some("consume"),
             Self::Topic(_) => Some("topic"),
@@ -107,6 +109,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> 
         Verb::Topic(args) => topic::run(args),
         Verb::Group(args) => group::run(args),
         Verb::Dump(args) => dump::run(&args),
+        Verb::Import(args) => import::run(args, before.only_settings()?, &clock),
         Verb::Repair(args) => repair::run(args, before.only_settings()?, &clock),
     }
 }

@@ -69,25 +69,30 @@ impl Offline {
         let (manifest, state) =
             Manifest::open(path, Arc::clone(dir.health())).context("cannot read the manifest")?;
         let files = FileCache::new(OPEN_FILES_MAX, 0);
-        let id = TopicPartition { topic: TopicId::METADATA, partition: 0 };
-        let spec = OpenSpec {
-            dir: path.join(partition_dir(CLUSTER_METADATA, 0)).into(),
-            id,
-            topic: CLUSTER_METADATA.into(),
-            settings: Arc::new(TopicSettings { delete: false, ..TopicSettings::default() }),
-            row: state.rows.get(&id).cloned(),
-            clean: false,
-            log_start: 0,
-            sync_on_open: true,
-            files: Arc::clone(&files),
-            health: Arc::clone(dir.health()),
+        let mut offline = Self {
+            dir,
+            manifest,
+            rows: state.rows,
+            catalog: Catalog::default(),
+            files,
             clock: clock.clone(),
         };
-        let catalog_log = log::open(spec, &mut |_| true).context("the catalog cannot be opened")?;
-        let catalog = replay(&catalog_log).context(
+        let log = offline.open_catalog().context("the catalog cannot be opened")?;
+        offline.catalog = replay(&log).context(
             "the cluster's metadata cannot be read. Nothing was changed; restore __cluster_metadata-0 from a copy",
         )?;
-        Ok(Self { dir, manifest, rows: state.rows, catalog, files, clock: clock.clone() })
+        Ok(offline)
+    }
+
+    /// Opens the catalog's log; in a fresh directory it is empty.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub(super) fn open_catalog(&self) -> Result<Opened, OpenError> {
+        let id = TopicPartition { topic: TopicId::METADATA, partition: 0 };
+        let settings = TopicSettings { delete: false, ..TopicSettings::default() };
+        let row = self.rows.get(&id).cloned();
+        self.open_log(&CLUSTER_METADATA.into(), id, settings, row, &mut |_| true)
     }
 
     /// Opens a partition's log, as the broker does after a crash.

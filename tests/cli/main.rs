@@ -14,6 +14,8 @@ mod consume;
 mod damage;
 mod failures;
 mod groups;
+mod import;
+mod kafka_data;
 mod old_versions;
 mod produce;
 mod scene;

@@ -1,0 +1,292 @@
+//! `streamd import kafka`, on a directory that Apache Kafka 4.3.1 wrote.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+
+use crate::kafka_data::{KafkaData, read_all};
+use crate::scene::{Outcome, Scene};
+use crate::support::Broker;
+
+/// Runs `streamd import kafka` into a scene's data directory.
+fn import(scene: &mut Scene, kafka: &Path, more: &[&str]) -> Outcome {
+    let data = scene.broker().expect("our own broker").data();
+    let mut args = vec!["import", "kafka", kafka.to_str().unwrap(), "--data-dir", data.to_str().unwrap()];
+    args.extend(more);
+    scene.run(&args, b"")
+}
+
+/// A scene whose broker has not kept anything yet.
+fn fresh() -> Scene {
+    let mut scene = Scene::with("");
+    let broker = scene.broker().expect("our own broker");
+    broker.stop();
+    fs::remove_dir_all(broker.data()).unwrap();
+    scene
+}
+
+fn up(scene: &mut Scene) -> &mut Broker {
+    let address = scene.address().to_owned();
+    let broker = scene.broker().expect("our own broker");
+    broker.up_at(&address);
+    broker
+}
+
+fn consumer(broker: &Broker, group: &str) -> BaseConsumer {
+    ClientConfig::new()
+        .set("bootstrap.servers", broker.address())
+        .set("group.id", group)
+        .set("check.crcs", "true")
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "error")
+        .create()
+        .unwrap()
+}
+
+/// Everything that librdkafka reads of these partitions, in order: partition, offset, key, value.
+type Read = Vec<(i32, i64, Option<String>, Option<String>)>;
+
+fn poll_all(consumer: &BaseConsumer) -> Read {
+    let (mut read, mut silent) = (Vec::new(), 0);
+    let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());
+    while silent < 3 {
+        match consumer.poll(Duration::from_millis(500)) {
+            Some(Ok(message)) => {
+                silent = 0;
+                read.push((
+                    message.partition(),
+                    message.offset(),
+                    text(message.key()),
+                    text(message.payload()),
+                ));
+            }
+            Some(Err(error)) => panic!("{error}"),
+            None => silent += 1,
+        }
+    }
+    read.sort();
+    read
+}
+
+fn read_from_start(broker: &Broker, topic: &str, partitions: i32) -> Read {
+    let consumer = consumer(broker, "reader");
+    let mut all = TopicPartitionList::new();
+    for partition in 0..partitions {
+        all.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&all).unwrap();
+    poll_all(&consumer)
+}
+
+/// What `Make.java` wrote into `orders`.
+fn orders() -> Read {
+    let mut all = Vec::new();
+    for (nth, codec) in ["none", "gzip", "snappy", "lz4", "zstd"].iter().enumerate() {
+        for n in 0..20 {
+            let offset = 10 * i64::try_from(nth).unwrap() + n / 2;
+            let key = (n % 3 != 0).then(|| format!("k{n}"));
+            let value = (n != 7).then(|| format!("{codec}-{n}-{}", "x".repeat(40)));
+            all.push((i32::try_from(n % 2).unwrap(), offset, key, value));
+        }
+    }
+    let last = (0..3).map(|n| (0, 50 + n, Some(format!("p{n}")), Some("idempotent".to_owned())));
+    all.extend(last);
+    all.sort();
+    all
+}
+
+#[test]
+fn kafkas_topics_records_and_offsets_are_adopted_and_its_directory_is_left_alone() {
+    let kafka = KafkaData::unpack();
+    let before = kafka.content();
+    let mut scene = fresh();
+    let done = import(&mut scene, &kafka.path(), &["--except", "aborted"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    for part in
+        ["5 topics, 8 partitions", "3 groups, 5 committed offsets", "SCRAM users: 1", "__transaction_state"]
+    {
+        assert!(done.out.contains(part), "{}", done.out);
+    }
+    assert_eq!(kafka.content(), before);
+    let broker = up(&mut scene);
+    assert_eq!(broker.cluster_id, "5L6g3nShT-eMCtK--X86sw", "clients see the cluster that they know");
+    assert_eq!(read_from_start(broker, "orders", 2), orders());
+    let states = read_from_start(broker, "states", 1);
+    let last: BTreeMap<_, _> = states.iter().map(|(_, _, key, value)| (key.clone(), value.clone())).collect();
+    assert_eq!(last.len(), 5);
+    assert!(last.iter().all(|(key, value)| match key.as_deref() {
+        Some("key4") => value.is_none(),
+        _ => value.as_deref() == Some("v19"),
+    }));
+    assert!(states[0].1 > 0, "compacted");
+    let trimmed = read_from_start(broker, "trimmed", 1);
+    let offsets: Vec<i64> = trimmed.iter().map(|row| row.1).collect();
+    assert_eq!(offsets, (17..30).collect::<Vec<_>>());
+    let committed = read_from_start(broker, "committed", 1);
+    assert_eq!(committed.len(), 12, "markers are no records");
+    // Each group goes on where it was.
+    for (group, at) in [("billing", [20, 40]), ("shipping", [20, 40])] {
+        let consumer = consumer(broker, group);
+        consumer.subscribe(&["orders"]).unwrap();
+        let expected: Read =
+            orders().into_iter().filter(|row| row.1 >= at[usize::try_from(row.0).unwrap()]).collect();
+        assert_eq!(poll_all(&consumer), expected, "{group}");
+    }
+    let lag = scene.ok(&["group", "describe", "in-transaction", "-o", "json"]);
+    assert!(lag.contains("11"), "committed in a transaction: {lag}");
+    assert!(!scene.ok(&["group", "list"]).contains("deleted"));
+    // It is a topic like any other: it grows, survives, and its settings count.
+    scene.feed(&["produce", "orders", "-p", "0"], b"after\n");
+    let broker = scene.broker().unwrap();
+    broker.kill();
+    let broker = up(&mut scene);
+    let mut all = orders();
+    all.push((0, 53, None, Some("after".to_owned())));
+    all.sort();
+    assert_eq!(read_from_start(broker, "orders", 2), all);
+    assert_eq!(kafka.content(), before, "not even by what was appended since");
+    // Its producer ids are not given out again.
+    let catalog = scene.broker().unwrap().data().join("__cluster_metadata-0");
+    let dump = scene.ok(&["dump", "-r", catalog.to_str().unwrap()]);
+    assert!(dump.contains("ProducerIds") && dump.contains("next: 1000"), "{dump}");
+}
+
+#[test]
+fn an_import_joins_what_is_there_already() {
+    let kafka = KafkaData::unpack();
+    let mut scene = Scene::with("");
+    scene.topic("mine", 2);
+    scene.feed(&["produce", "mine", "-p", "0"], b"a\nb\nc\n");
+    // A group of the same name, with an offset of its own.
+    assert_eq!(scene.ok(&["consume", "mine", "-g", "billing", "-o", "start", "-n", "2"]), "a\nb\n");
+    let refused = import(&mut scene, &kafka.path(), &["-t", "orders"]);
+    assert!(refused.code == 1 && refused.err.contains("is locked by streamd pid"), "{refused:?}");
+    scene.broker().unwrap().stop();
+    let done = import(&mut scene, &kafka.path(), &["-t", "orders,trimmed", "--copy", "-o", "json"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let told: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!((&told["partitions"], &told["linked_bytes"]), (&3.into(), &0.into()));
+    up(&mut scene);
+    assert_eq!(scene.ok(&["topic", "list", "-o", "json"]).matches("\"name\"").count(), 3);
+    assert_eq!(scene.ok(&["consume", "mine", "-g", "billing", "-e"]), "c\n", "its own offset stands");
+    let broker = scene.broker().unwrap();
+    assert_eq!(read_from_start(broker, "orders", 2), orders());
+    let consumer = consumer(broker, "billing");
+    consumer.subscribe(&["orders"]).unwrap();
+    assert_eq!(poll_all(&consumer).len(), 33 + 10);
+    drop(consumer);
+    // The same again clashes.
+    scene.broker().unwrap().stop();
+    let again = import(&mut scene, &kafka.path(), &["-t", "orders"]);
+    assert!(again.code == 1 && again.err.contains("topic orders exists here already"), "{again:?}");
+}
+
+#[test]
+fn what_cannot_be_taken_is_refused_and_leaves_nothing() {
+    type Spoil = fn(&Path);
+    let cases: [(&str, Spoil, &[&str], &str); 10] = [
+        (
+            "unclean",
+            |dir| fs::remove_file(dir.join(".kafka_cleanshutdown")).unwrap(),
+            &[],
+            "not shut down cleanly",
+        ),
+        ("aborted transactions", |_| {}, &[], "--except aborted"),
+        ("no such topic", |_| {}, &["-t", "nobody"], "has no topic nobody"),
+        (
+            "not Kafka's",
+            |dir| fs::remove_file(dir.join("meta.properties")).unwrap(),
+            &[],
+            "no data directory of Apache Kafka",
+        ),
+        (
+            "ZooKeeper",
+            |dir| fs::write(dir.join("meta.properties"), "version=0\nbroker.id=1\ncluster.id=x\n").unwrap(),
+            &[],
+            "with ZooKeeper",
+        ),
+        (
+            "no metadata",
+            |dir| fs::remove_dir_all(dir.join("__cluster_metadata-0")).unwrap(),
+            &[],
+            "there is no __cluster_metadata-0",
+        ),
+        (
+            "a partition elsewhere",
+            |dir| fs::remove_dir_all(dir.join("orders-1")).unwrap(),
+            &["-t", "orders"],
+            "orders-1 is not in",
+        ),
+        (
+            "a flipped bit",
+            |dir| flip(&dir.join("orders-0/00000000000000000000.log"), 800),
+            &["-t", "orders"],
+            "is damaged at byte 741",
+        ),
+        (
+            "a cut file",
+            |dir| cut(&dir.join("orders-0/00000000000000000050.log"), 100),
+            &["-t", "orders"],
+            "does not end with a whole batch",
+        ),
+        (
+            "an old format",
+            |dir| set(&dir.join("orders-1/00000000000000000000.log"), 16, 1),
+            &["-t", "orders"],
+            "format 1",
+        ),
+    ];
+    for (what, spoil, args, expected) in cases {
+        let kafka = KafkaData::unpack();
+        spoil(&kafka.path());
+        let before = kafka.content();
+        let mut scene = fresh();
+        let refused = import(&mut scene, &kafka.path(), args);
+        assert!(refused.code == 1 && refused.err.contains(expected), "{what}: {refused:?}");
+        assert_eq!(kafka.content(), before, "{what}");
+        let data = scene.broker().unwrap().data();
+        assert!(!data.exists() || fs::read_dir(&data).unwrap().count() == 0, "{what}");
+        // The directory is as good as new.
+        up(&mut scene);
+        assert_eq!(scene.ok(&["topic", "list", "-q"]), "", "{what}");
+    }
+    // Ours is no Kafka's.
+    let mut scene = Scene::with("");
+    scene.broker().unwrap().stop();
+    let data = scene.broker().unwrap().data();
+    let refused = import(&mut fresh(), &data, &[]);
+    assert!(refused.code == 1 && refused.err.contains("a data directory of streamd"), "{refused:?}");
+    // A failure half-way leaves an existing directory with what it had.
+    up(&mut scene);
+    scene.topic("mine", 1);
+    scene.broker().unwrap().stop();
+    let mut before = BTreeMap::new();
+    read_all(&data, &mut before);
+    let kafka = KafkaData::unpack();
+    let refused = import(&mut scene, &kafka.path(), &[]);
+    assert!(refused.code == 1 && refused.err.contains("nothing was imported"), "{refused:?}");
+    up(&mut scene);
+    assert_eq!(scene.ok(&["topic", "list", "-q"]), "mine\n");
+    assert!(!data.join("orders-0").exists());
+}
+
+fn set(path: &Path, at: usize, value: u8) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] = value;
+    fs::write(path, bytes).unwrap();
+}
+
+fn flip(path: &Path, at: usize) {
+    let byte = fs::read(path).unwrap()[at];
+    set(path, at, byte ^ 4);
+}
+
+fn cut(path: &Path, len: usize) {
+    let bytes = fs::read(path).unwrap();
+    fs::write(path, &bytes[..len]).unwrap();
+}
