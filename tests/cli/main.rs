@@ -12,6 +12,7 @@
 
 mod consume;
 mod damage;
+mod dump;
 mod failures;
 mod groups;
 mod import;

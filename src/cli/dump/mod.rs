@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let mut out = Out::new(args.output == Output::Json, depth.verify);
     for path in &args.paths {
         let shown =
-            if path.is_dir() { dir(path, depth, &mut out) } else { file(path, None, depth, &mut out) };
+            if path.is_dir() { dir(path, depth, &mut out) } else { named_file(path, depth, &mut out) };
         match shown {
             // Whoever read this has seen enough.
             Err(error) if out::is_closed(&error) => return Ok(()),
@@ -66,6 +66,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         Ok(0) => Ok(()),
         Ok(1) => Err(Ended::Refused("1 damaged place was found.".to_owned()).into()),
         Ok(found) => Err(Ended::Refused(format!("{found} damaged places were found.")).into()),
+    }
+}
+
+/// A file that was asked for by name: what was set aside of a segment (`.log.aside`) is shown, too.
+fn named_file(path: &Path, depth: Depth, out: &mut Out) -> anyhow::Result<()> {
+    fs::metadata(path)?;
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let aside =
+        name.split_once(".log.").map(|(base, _)| format!("{base}.log")).and_then(|name| parse_file(&name));
+    match aside.filter(|_| parse_file(name).is_none()) {
+        Some(parsed) => segment::show(path, parsed.offset, None, depth, out),
+        None => match file(path, None, depth, out)? {
+            true => Ok(()),
+            false => Err(Ended::Usage("it is no file of a data directory.".to_owned()).into()),
+        },
     }
 }
 
@@ -89,7 +104,7 @@ fn dir(path: &Path, depth: Depth, out: &mut Out) -> anyhow::Result<()> {
                 // What goes while it is looked at was on its way out.
                 match file(&name, next, depth, out) {
                     Err(error) if out::is_gone(&error) => {}
-                    other => other?,
+                    other => drop(other?),
                 }
             }
         }
@@ -104,8 +119,8 @@ fn live_log(path: &Path) -> Option<i64> {
         .then_some(name.offset)
 }
 
-/// One file; `next` is the base offset of the segment behind it.
-fn file(path: &Path, next: Option<i64>, depth: Depth, out: &mut Out) -> anyhow::Result<()> {
+/// One file, if it is of a kind that is known; `next` is the base offset of the segment behind it.
+fn file(path: &Path, next: Option<i64>, depth: Depth, out: &mut Out) -> anyhow::Result<bool> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     match parse_file(name) {
         Some(parsed) => match parsed.kind {
@@ -114,9 +129,10 @@ fn file(path: &Path, next: Option<i64>, depth: Depth, out: &mut Out) -> anyhow::
             FileKind::TimeIndex => side::time_index(path, parsed.offset, depth, out),
             FileKind::TxnIndex => side::txn_index(path, depth, out),
             FileKind::Snapshot | FileKind::Producers => side::producers(path, depth, out),
-        },
+        }
+        .map(|()| true),
         // KRaft's snapshots of the metadata: batches from offset 0 on.
-        None if name.ends_with(".checkpoint") => segment::show(path, 0, None, depth, out),
+        None if name.ends_with(".checkpoint") => segment::show(path, 0, None, depth, out).map(|()| true),
         None => side::named(path, name, depth, out),
     }
 }

@@ -88,6 +88,12 @@ impl Out {
     }
 }
 
+/// A number of things: `1 entry`, `2 entries`.
+pub(super) fn many(count: impl Into<i128>, one: &str, more: &str) -> String {
+    let count = count.into();
+    format!("{count} {}", if count == 1 { one } else { more })
+}
+
 fn kind(error: &anyhow::Error) -> Option<io::ErrorKind> {
     error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind)
 }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Depth;
-use super::out::Out;
+use super::out::{Out, many};
 use crate::catalog::names::{CLUSTER_METADATA, CONSUMER_OFFSETS};
 use crate::catalog::records::Record;
 use crate::coord::{Decoded, LogRecord, StateMachine as _};
@@ -53,7 +53,11 @@ pub(super) fn show(
         Ok(())
     })?;
     out.sum(
-        &format!("{batches} batches, {records} records, {bytes} bytes, next offset {last}"),
+        &format!(
+            "{}, {}, {bytes} bytes, next offset {last}",
+            many(batches, "batch", "batches"),
+            many(records, "record", "records")
+        ),
         json!({ "batches": batches, "records": records, "bytes": bytes, "next_offset": last }),
     )
 }
@@ -101,10 +105,10 @@ fn show_records(
 
 fn batch_text(position: u64, header: &BatchHeader, batch: Option<&BatchView<'_>>) -> String {
     let mut text = format!(
-        "byte {position}: offsets {} to {}, {} records, {} bytes, epoch {}, {}, {} {}",
+        "byte {position}: offsets {} to {}, {}, {} bytes, epoch {}, {}, {} {}",
         header.base_offset,
         header.last_offset(),
-        header.records_count,
+        many(header.records_count, "record", "records"),
         header.total_len(),
         header.partition_leader_epoch,
         codec(header),
@@ -186,7 +190,7 @@ fn record_text(record: &RecordView<'_>, decoded: Option<&str>) -> String {
         return text;
     }
     let _ = write!(text, ", key {}, value {}", quoted(record.key), quoted(record.value));
-    for header in record.headers.clone() {
+    for header in record.headers {
         let _ = write!(text, ", {}={}", header.key.escape_ascii(), quoted(header.value));
     }
     text
@@ -202,7 +206,7 @@ fn record_json(record: &RecordView<'_>, decoded: Option<&str>) -> Value {
     row.insert("timestamp".to_owned(), record.timestamp.into());
     put_bytes(&mut row, "key", record.key);
     put_bytes(&mut row, "value", record.value);
-    let headers = record.headers.clone().map(|header| {
+    let headers = record.headers.map(|header| {
         let mut row = serde_json::Map::new();
         put_bytes(&mut row, "key", Some(header.key));
         put_bytes(&mut row, "value", header.value);

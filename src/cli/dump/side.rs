@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::Depth;
-use super::out::Out;
+use super::out::{Out, many};
 use crate::partition::producers::Producers;
 use crate::storage::checkpoint::{read_epochs, read_offsets};
 use crate::storage::inspect;
@@ -65,9 +65,9 @@ fn end_of_index(
     }
     let rest = fs::metadata(path)?.len() % width;
     if rest > 0 {
-        out.wrong(&format!("{rest} bytes behind the last whole entry"))?;
+        out.wrong(&format!("{} behind the last whole entry", many(rest, "byte", "bytes")))?;
     }
-    out.sum(&format!("{count} entries"), json!({ "entries": count }))
+    out.sum(&many(count, "entry", "entries"), json!({ "entries": count }))
 }
 
 /// Shows Kafka's `.txnindex`: aborted transactions.
@@ -123,11 +123,11 @@ pub(super) fn producers(path: &Path, _depth: Depth, out: &mut Out) -> anyhow::Re
             },
         )?;
     }
-    out.sum(&format!("{count} producers"), json!({ "producers": count }))
+    out.sum(&many(count, "producer", "producers"), json!({ "producers": count }))
 }
 
-/// Shows a file that goes by its name; files that are nobody's are passed over.
-pub(super) fn named(path: &Path, name: &str, _depth: Depth, out: &mut Out) -> anyhow::Result<()> {
+/// Shows a file that goes by its name; files that are nobody's are passed over. Whether it was one that is known.
+pub(super) fn named(path: &Path, name: &str, _depth: Depth, out: &mut Out) -> anyhow::Result<bool> {
     match name {
         LEADER_EPOCHS => epochs(path, out),
         PARTITION_METADATA => {
@@ -142,8 +142,9 @@ pub(super) fn named(path: &Path, name: &str, _depth: Depth, out: &mut Out) -> an
         MANIFEST | MANIFEST_DAMAGED => show_manifest(path, out),
         QUARANTINE => quarantine(path, out),
         LOG_STARTS | HIGH_WATERMARKS | RECOVERY_POINTS | CLEANER_OFFSETS => offsets(path, out),
-        _ => Ok(()),
+        _ => return Ok(false),
     }
+    .map(|()| true)
 }
 
 fn epochs(path: &Path, out: &mut Out) -> anyhow::Result<()> {
