@@ -54,6 +54,7 @@ impl Scene {
             clean: false,
             log_start: 0,
             sync_on_open: false,
+            kept_bytes: 0,
             files: FileCache::new(1_000, 10),
             health: DirHealth::new(),
             clock: Clock::system(),

@@ -34,6 +34,9 @@ const CATALOG_LANE_MAX_COMMANDS: usize = 10_000;
 /// Maps of active segments that may stand at once.
 const MAPS_MAX: usize = 4096;
 
+/// What a log of the broker's own keeps reserved, in bytes, so that some hundred records find their place on a full disk.
+pub(super) const OWN_LOG_KEPT_BYTES: u64 = 128 << 10;
+
 /// Why a broker does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -257,6 +260,7 @@ async fn start_catalog(
         topic: CLUSTER_METADATA.into(),
         settings: Arc::new(TopicSettings { delete: false, ..TopicSettings::default() }),
         leader_epoch: 0,
+        kept_bytes: OWN_LOG_KEPT_BYTES,
     };
     let table = Arc::clone(partitions);
     let whose = |id| if id == TopicId::METADATA { Whose::Living } else { Whose::Unknown };

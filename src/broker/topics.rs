@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::group_shards::CONSUMER_OFFSETS;
+use super::start::OWN_LOG_KEPT_BYTES;
 use super::{Broker, random};
 use crate::catalog::{CatalogImage, Command, InternalTopic, NewTopic, Reply, TopicError, TopicImage};
 use crate::config::DeclaredTopic;
@@ -91,6 +92,7 @@ impl Broker {
             topic: Arc::clone(&topic.name),
             settings: Arc::clone(&topic.settings),
             leader_epoch: self.published.image().leader_epoch(topic),
+            kept_bytes: if topic.internal { OWN_LOG_KEPT_BYTES } else { 0 },
         };
         // The topic may be deleted meanwhile: the table asks when it counts.
         let opened = self.partitions.get_or_open(&wanted, &|id| self.whose(id))?;

@@ -83,6 +83,8 @@ pub struct OpenPartition {
     pub settings: Arc<TopicSettings>,
     /// The leader epoch of this start.
     pub leader_epoch: i32,
+    /// Space that stays reserved behind its end, in bytes: see [`OpenSpec::kept_bytes`].
+    pub kept_bytes: u64,
 }
 
 /// What the catalog knows of a topic id that a directory names.
@@ -130,6 +132,7 @@ impl Environment {
             clean: self.clean,
             log_start: 0,
             sync_on_open: matches!(self.fsync, Fsync::Always | Fsync::Batch),
+            kept_bytes: wanted.kept_bytes,
             files: Arc::clone(&self.files),
             health: Arc::clone(&self.health),
             clock: self.clock.clone(),

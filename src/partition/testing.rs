@@ -111,6 +111,7 @@ impl Rig {
             topic: topic.into(),
             settings: Arc::new(self.settings.clone()),
             leader_epoch: 0,
+            kept_bytes: 0,
         }
     }
 

@@ -43,7 +43,11 @@ impl DirHealth {
     pub fn fail(&self, error: io::Error) -> Arc<io::Error> {
         let (first, is_first) = self.put(error);
         if is_first {
-            tracing::error!(error = %first, "a sync failed: the data directory takes no more writes until restart");
+            tracing::error!(
+                "a sync failed: {first}. What was not on disk before may be lost, so nothing more is acknowledged or \
+                 written until the broker is restarted; what was on disk is served. Look for the disk's errors (dmesg) \
+                 and free or replace it, then restart: the logs are read back as after a crash"
+            );
         }
         first
     }

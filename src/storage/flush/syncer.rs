@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -67,9 +67,11 @@ enum JobFault {
 impl Job {
     fn run(&self, spare: &Spare) -> Result<(), JobFault> {
         match self {
-            Self::File(file) => file.sync_data().map_err(JobFault::Failed),
+            Self::File(file) => {
+                file.sync_data().map_err(|error| JobFault::Failed(named(&path_of(file), &error)))
+            }
             Self::Path(path) => match spare.with_open(path, |file| file.sync_all()) {
-                Ok(synced) => synced.map_err(JobFault::Failed),
+                Ok(synced) => synced.map_err(|error| JobFault::Failed(named(path, &error))),
                 // The topic was deleted meanwhile and its directory renamed: nobody is promised what is in it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 Err(error) if is_shortage(&error) => Err(JobFault::Short(path.clone(), error)),
@@ -113,6 +115,16 @@ impl Spare {
         *held = self.fs.try_clone().ok();
         done
     }
+}
+
+/// The path of an open file, for people: the kernel's, or the descriptor's number.
+fn path_of(file: &File) -> PathBuf {
+    let link = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    std::fs::read_link(&link).unwrap_or(link)
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Syncs sets; shared by the committer and the checkpointer, which never sync the same file.

@@ -201,6 +201,63 @@ fn space_is_reserved_ahead_and_grows_with_the_segment() {
 }
 
 #[test]
+fn what_a_log_of_the_brokers_own_keeps_reserved_outlives_stops_and_crashes() {
+    const KEPT: u64 = 128 << 10;
+    let mut rig = Rig::new(TopicSettings::default());
+    rig.kept_bytes = KEPT;
+    let blocks = |rig: &Rig| fs::metadata(rig.path(0, FileKind::Log)).unwrap().blocks() * 512;
+    let mut end = 0;
+    for clean in [true, false, true] {
+        let mut opened = rig.open();
+        assert_eq!(opened.reader.end(), end);
+        for _ in 0..20 {
+            append(&mut opened.writer, &[plain(end, 1, 10_000)]);
+            end += 1;
+        }
+        let held = blocks(&rig) - rig.log_bytes(0).len() as u64;
+        assert!((KEPT / 2..=2 * KEPT).contains(&held), "{held}: always some, never much");
+        if clean {
+            opened.writer.close().unwrap();
+        }
+        drop(opened);
+        assert!(blocks(&rig) - rig.log_bytes(0).len() as u64 >= KEPT / 2, "clean: {clean}");
+    }
+    // The negative control: other logs give it back.
+    rig.kept_bytes = 0;
+    rig.open();
+    assert!(blocks(&rig) - (rig.log_bytes(0).len() as u64) < 8192);
+}
+
+#[test]
+fn what_is_kept_reserved_is_there_when_nothing_else_is_free() {
+    let Some((dir, _disk)) = small_disk(1 << 20) else {
+        eprintln!("skipped: this test mounts a file system, and may not");
+        return;
+    };
+    for clean in [true, false] {
+        let mut rig = Rig::new(TopicSettings::default());
+        rig.kept_bytes = 128 << 10;
+        rig.dir = dir.path().join(format!("own-{clean}")).into();
+        let mut opened = rig.open();
+        append(&mut opened.writer, &[plain(0, 1, 100)]);
+        if clean {
+            opened.writer.close().unwrap();
+        }
+        drop(opened);
+        let filler = dir.path().join("filler");
+        let _full = fs::write(&filler, vec![1; 1 << 20]).unwrap_err();
+        let mut opened = rig.open();
+        for offset in 1..60 {
+            append(&mut opened.writer, &[plain(offset, 1, 1_000)]);
+        }
+        assert_eq!(read_all(&opened.reader).len(), 60, "clean: {clean}");
+        let more = append_at(&mut opened.writer, &[plain(60, 1, 300_000)], 0, NOW);
+        assert!(matches!(more, Err(AppendError::Full { .. })), "the disk is full after all");
+        fs::remove_file(filler).unwrap();
+    }
+}
+
+#[test]
 fn a_reservation_makes_the_first_file_and_an_empty_log_of_it() {
     let rig = Rig::new(TopicSettings::default());
     let mut opened = rig.open();

@@ -1,11 +1,10 @@
 //! What can go wrong with a log. Faults only; `api/errors.rs` maps them to Kafka's codes.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Damage;
-use crate::storage::room::Room;
 use crate::types::TopicId;
 
 /// An append, a roll or a reservation did not happen. Nothing of it is visible, and the file ends where it ended before.
@@ -57,21 +56,17 @@ pub enum AppendError {
     },
 }
 
-impl AppendError {
-    pub(super) fn from_io(dir: &Path, error: io::Error, bytes: u64) -> Self {
-        let dir = dir.to_path_buf();
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { dir, bytes },
-            _ => Self::Io { dir, error },
-        }
-    }
+/// Whether the file system has no space for us.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
 
-    /// Lets whoever keeps the disk know of a full one.
-    pub(super) fn tell(&self, room: &Room) {
-        if let Self::Full { .. } = self {
-            room.found_full();
-        }
-    }
+/// Whether the disk itself has failed: what was refused once may be half there, and nothing says that the next write
+/// fares better. Too many open files or a missing right may pass.
+pub(super) fn is_device_fault(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let of_device = [Errno::IO, Errno::ROFS, Errno::NODEV, Errno::NXIO, Errno::STALE];
+    error.raw_os_error().is_some_and(|code| of_device.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 /// A read did not happen.

@@ -4,6 +4,7 @@
 //! the shared [`Log`], which syncs, checkpoints and drops what is old. Readers, the committer and retention take only
 //! the log's small lock (segment list, ends), which is never held across I/O; the writer takes it to publish.
 
+mod active;
 mod damage;
 mod error;
 mod gather;
@@ -41,9 +42,9 @@ use crate::config::topic::TopicSettings;
 use crate::record::batch::BatchHeader;
 use crate::types::offset::non_negative;
 use crate::types::{Clock, Timestamp, TopicPartition};
+use active::Active;
 use damage::Watch;
 use state::{Dirty, Recent, SideFiles, State};
-use writer::Active;
 
 /// Everything needed to open a partition's log.
 #[derive(Debug, Clone)]
@@ -64,6 +65,9 @@ pub struct OpenSpec {
     pub log_start: i64,
     /// Sync what recovery kept before anything of it is shown (`batch` and `always`).
     pub sync_on_open: bool,
+    /// Bytes that stay reserved behind the log's end, also while it is closed: for logs of the broker's own, which must
+    /// be written on a full disk. 0 for others.
+    pub kept_bytes: u64,
     /// The process's bound on open files and maps.
     pub files: Arc<FileCache>,
     /// Whether the data directory may be written.
@@ -229,7 +233,9 @@ fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Ope
         indexed: false,
         segment,
     });
-    let mut writer = LogWriter::new(log.clone(), spec.settings, recovered.end, last_epoch, active);
+    let mut writer =
+        LogWriter::new(log.clone(), spec.settings, recovered.end, last_epoch, active, spec.kept_bytes);
+    writer.keep_reserve(spec.clock.now_ms());
     if let Err(error) = writer.begin_behind_hole(spec.clock.now_ms()) {
         // The first append tries again; no checkpoint is made before.
         tracing::warn!(dir = %log.dir.display(), %error, "cannot begin a segment behind what was lost");

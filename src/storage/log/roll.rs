@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::writer::Active;
+use super::active::Active;
 use super::{AppendError, LogWriter, Place};
 use crate::record::batch::BatchHeader;
 use crate::storage::index::IndexTail;
@@ -172,13 +172,17 @@ impl LogWriter {
     }
 
     /// Frees what was reserved for a segment that grows no more, and completes its indexes.
-    pub(super) fn seal(&self, sealed: &Active) -> io::Result<()> {
-        let file = sealed.segment.open(&self.log.files, Wait::MayBlock)?;
-        file.unmap();
-        if sealed.reserved > sealed.position {
-            // The length stays; the blocks behind it go.
-            file.log().set_len(sealed.position)?;
+    fn seal(&self, sealed: &Active) -> io::Result<()> {
+        let trimmed = self.trim(sealed);
+        sealed.segment.open(&self.log.files, Wait::MayBlock)?.unmap();
+        trimmed.and_then(|()| sealed.segment.seal_index())
+    }
+
+    /// Frees what was reserved and not used: the length stays, the blocks behind it go.
+    pub(super) fn trim(&self, active: &Active) -> io::Result<()> {
+        if active.reserved <= active.position {
+            return Ok(());
         }
-        sealed.segment.seal_index()
+        active.segment.open(&self.log.files, Wait::MayBlock)?.log().set_len(active.position)
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::damage::Watch;
+use super::error::{is_device_fault, is_full};
 use super::{AppendError, Place};
 use crate::storage::epochs::Epochs;
 use crate::storage::files::FileCache;
@@ -265,6 +266,33 @@ impl Log {
     /// Takes the log out of service: no more writes, and reads only of what is durable.
     pub(super) fn fail(&self, error: Arc<io::Error>) {
         let _ = self.failed.set(error);
+    }
+
+    /// What the writer is told when the file system refused: space may come back, and a disk that fails does not.
+    pub(super) fn refuse(&self, error: io::Error, bytes: u64) -> AppendError {
+        let dir = self.dir.to_path_buf();
+        if is_full(&error) {
+            self.health.room().found_full();
+            AppendError::Full { dir, bytes }
+        } else if is_device_fault(&error) {
+            self.end_service(error, "a write failed")
+        } else {
+            AppendError::Io { dir, error }
+        }
+    }
+
+    /// Takes the log out of service and says so, once.
+    pub(super) fn end_service(&self, error: io::Error, what: &str) -> AppendError {
+        let why = Arc::new(error);
+        if self.failed.set(why.clone()).is_ok() && !self.health.is_failed() {
+            tracing::error!(
+                dir = %self.dir.display(),
+                "{what}: {why}. The partition takes no more records until the broker is restarted, and goes on serving \
+                 what is in its log; other partitions go on. Look for the disk's errors (dmesg), replace it or make it \
+                 writable, then restart"
+            );
+        }
+        AppendError::OutOfService { dir: self.dir.to_path_buf(), why }
     }
 
     pub(in crate::storage) fn is_failed(&self) -> bool {

@@ -5,15 +5,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rustix::fs::FallocateFlags;
-
+use super::active::{Active, Ahead};
+use super::error::is_full;
 use super::gather::write_batches;
 use super::{AppendBatch, AppendError, Log, LogMark, Place};
 use crate::config::topic::TopicSettings;
 use crate::record::batch::HEADER_LEN;
 use crate::storage::index::OffsetEntry;
 use crate::storage::pread::Wait;
-use crate::storage::room::Room;
 use crate::storage::segment::Segment;
 use crate::types::Timestamp;
 use crate::types::offset::{NO_EPOCH, non_negative, saturate_u32};
@@ -29,19 +28,9 @@ pub struct LogWriter {
     pub(super) active: Option<Active>,
     /// The base of the segment that grew when the log was opened.
     pub(super) found_active: Option<i64>,
+    /// Bytes that stay reserved behind the end as long as the disk gives them, after a stop and a crash as well.
+    kept_bytes: u64,
     closed: bool,
-}
-
-/// The segment that grows.
-#[derive(Debug)]
-pub(super) struct Active {
-    pub(super) segment: Arc<Segment>,
-    /// Bytes in it: where the next batch begins.
-    pub(super) position: u64,
-    /// Up to where the file has its blocks; `u64::MAX` where the file system cannot say.
-    pub(super) reserved: u64,
-    /// Whether it is known where the index files end.
-    pub(super) indexed: bool,
 }
 
 impl LogWriter {
@@ -51,10 +40,24 @@ impl LogWriter {
         end: i64,
         last_epoch: Option<i32>,
         active: Option<Active>,
+        kept_bytes: u64,
     ) -> Self {
         let found_active = active.as_ref().map(|active| active.segment.base());
         let last_epoch = last_epoch.unwrap_or(NO_EPOCH);
-        Self { log, settings, end, last_epoch, active, found_active, closed: false }
+        Self { log, settings, end, last_epoch, active, found_active, kept_bytes, closed: false }
+    }
+
+    /// Makes the space known that an earlier life of the log kept reserved, and asks for what is missing of it. A full
+    /// disk has none to give: then what writes first will be told.
+    pub(super) fn keep_reserve(&mut self, now: Timestamp) {
+        let Some(active) = self.active.as_mut().filter(|_| self.kept_bytes > 0) else { return };
+        match active.segment.open(&self.log.files, Wait::MayBlock) {
+            Ok(file) => active.find_reserve(file.log(), 2 * self.kept_bytes),
+            Err(error) => tracing::debug!(dir = %self.log.dir.display(), %error, "cannot open a segment yet"),
+        }
+        if let Err(error) = self.reserve(0, now) {
+            tracing::debug!(%error, "no space can be kept for a log of the broker's own");
+        }
     }
 
     /// The next offset.
@@ -144,21 +147,22 @@ impl LogWriter {
         if self.active.is_none() {
             self.begin(now)?;
         }
-        let most = if self.settings.preallocate { u64::MAX } else { AHEAD_BYTES_MAX };
-        let limit = non_negative(self.settings.segment_bytes) as u64;
-        let dir = &self.log.dir;
-        let files = &self.log.files;
-        let room = self.log.health.room();
+        let ahead = Ahead {
+            segment_bytes: non_negative(self.settings.segment_bytes) as u64,
+            preallocate: self.settings.preallocate,
+            kept: self.kept_bytes,
+        };
+        let log = &self.log;
         let Some(active) = &mut self.active else {
             return Err(AppendError::NotNext { given: self.end, end: self.end });
         };
-        active
-            .reserve(bytes, most, limit, room, |segment| {
-                segment.open(files, Wait::MayBlock).map(|file| file.shared_log())
-            })
-            .map_err(|error| AppendError::from_io(dir, error, bytes))
-            .inspect_err(|error| error.tell(room))?;
-        Ok(active)
+        let reserved = active.reserve(bytes, &ahead, log.health.room(), |segment| {
+            segment.open(&log.files, Wait::MayBlock).map(|file| file.shared_log())
+        });
+        match reserved {
+            Ok(()) => Ok(active),
+            Err(error) => Err(log.refuse(error, bytes)),
+        }
     }
 
     /// Makes sure that the next `bytes` find space in the active segment, whatever happens to the disk. A roll in
@@ -215,24 +219,18 @@ impl LogWriter {
     /// A write failed: nothing of it may stay behind the committed length.
     fn cut_back(&mut self, file: &File, error: io::Error, bytes: u64) -> AppendError {
         let Some(active) = &mut self.active else { return self.fault(error, bytes) };
+        active.reserved = active.reserved.min(active.position);
         match file.set_len(active.position) {
-            Ok(()) => {
-                active.reserved = active.reserved.min(active.position);
-                self.fault(error, bytes)
-            }
-            Err(cut) => {
-                tracing::error!(dir = %self.log.dir.display(), %error, %cut, "a failed write cannot be undone");
-                let why = Arc::new(error);
-                self.log.fail(why.clone());
-                AppendError::OutOfService { dir: self.log.dir.to_path_buf(), why }
-            }
+            Ok(()) => self.fault(error, bytes),
+            Err(cut) => self.log.end_service(
+                io::Error::new(error.kind(), format!("{error}; it cannot be undone: {cut}")),
+                "a write failed",
+            ),
         }
     }
 
     pub(super) fn fault(&self, error: io::Error, bytes: u64) -> AppendError {
-        let fault = AppendError::from_io(&self.log.dir, error, bytes);
-        fault.tell(self.log.health.room());
-        fault
+        self.log.refuse(error, bytes)
     }
 
     /// The present end as a place for a checkpoint: taken together with the producer state that belongs to it.
@@ -256,7 +254,15 @@ impl LogWriter {
             return Ok(());
         }
         let Some(active) = self.active.take() else { return Ok(()) };
-        self.seal(&active).map_err(|error| self.fault(error, 0))
+        let trimmed = if self.kept_bytes > 0 { Ok(()) } else { self.trim(&active) };
+        match trimmed.and_then(|()| active.segment.seal_index()) {
+            // Indexes are hints, and the next start makes them again.
+            Err(error) if is_full(&error) => {
+                tracing::warn!(dir = %self.log.dir.display(), %error, "cannot complete an index on a full disk");
+                Ok(())
+            }
+            other => other.map_err(|error| self.fault(error, 0)),
+        }
     }
 
     /// Ends writing because the topic is deleted. When this returns, nothing of this log makes, changes, renames or
@@ -268,58 +274,3 @@ impl LogWriter {
         self.log.give_up();
     }
 }
-
-impl Active {
-    /// Reserves blocks for the next `bytes`, and ahead of them as much as the segment holds already. A full disk shows
-    /// here, before anything is written.
-    fn reserve(
-        &mut self,
-        bytes: u64,
-        ahead_max: u64,
-        segment_bytes: u64,
-        room: &Room,
-        open: impl FnOnce(&Arc<Segment>) -> io::Result<Arc<File>>,
-    ) -> io::Result<()> {
-        let need = self.position.saturating_add(bytes);
-        if need <= self.reserved {
-            if self.reserved == u64::MAX {
-                room.take(bytes);
-            }
-            return Ok(());
-        }
-        let ahead = if ahead_max == u64::MAX {
-            segment_bytes
-        } else {
-            self.position.clamp(AHEAD_BYTES_MIN, ahead_max)
-        };
-        let ahead = ahead.min(room.ahead_bytes_max());
-        let want = need.saturating_add(ahead).min(segment_bytes.max(need));
-        let from = self.reserved.max(self.position);
-        if want <= from {
-            return Ok(());
-        }
-        let file = open(&self.segment)?;
-        let allocate = |to: u64| {
-            rustix::io::retry_on_intr(|| {
-                rustix::fs::fallocate(&*file, FallocateFlags::KEEP_SIZE, from, to.saturating_sub(from))
-            })
-        };
-        use rustix::io::Errno;
-        self.reserved = match allocate(want) {
-            Ok(()) => want,
-            // The file system cannot reserve: then a full disk shows at the write, or at the sync (2.2).
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => u64::MAX,
-            Err(Errno::NOSPC | Errno::DQUOT) => {
-                allocate(need)?;
-                need
-            }
-            Err(error) => return Err(error.into()),
-        };
-        room.take(if self.reserved == u64::MAX { bytes } else { self.reserved - from });
-        Ok(())
-    }
-}
-
-/// The least and the most that is reserved ahead, in bytes.
-const AHEAD_BYTES_MIN: u64 = 64 << 10;
-const AHEAD_BYTES_MAX: u64 = 64 << 20;

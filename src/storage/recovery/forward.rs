@@ -112,7 +112,8 @@ impl Recovery<'_> {
         // What is missing at a file's end leaves no place to go on in it.
         let is_open_ended = segment.all_bad().last().is_some_and(|bad| bad.to == u64::MAX);
         self.last_is_active = !goes_on && !is_open_ended;
-        if !goes_on && (scanned.end < log.len || log.has_reserve()) {
+        let frees = log.has_reserve() && self.spec.kept_bytes == 0;
+        if !goes_on && (scanned.end < log.len || frees) {
             // Frees what was reserved behind the end, too.
             file.set_len(scanned.end)?;
         }
