@@ -1,5 +1,6 @@
 //! A partition as a coordinator's log.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -13,10 +14,16 @@ use crate::storage::log::{AppendError, ReadError};
 use crate::storage::manifest::Manifest;
 
 /// The partition that holds one coordinator's records.
-#[derive(Debug)]
 pub(super) struct PartitionLog {
     pub(super) partition: Arc<Partition>,
     pub(super) manifest: Arc<Manifest>,
+}
+
+/// Its name, as log lines show it.
+impl fmt::Debug for PartitionLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.partition.topic(), self.partition.id().partition)
+    }
 }
 
 impl CoordLog for PartitionLog {

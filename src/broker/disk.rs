@@ -27,6 +27,8 @@ struct State {
     walk_at: Duration,
     /// When to run retention early again.
     tidy_at: Duration,
+    /// Batches that had been refused at the last look.
+    refused: u64,
     read_only: Option<ReadOnly>,
 }
 
@@ -53,7 +55,8 @@ impl Disk {
     pub(super) fn new<'a>(limits: DiskLimits, rows: impl Iterator<Item = &'a Arc<PartitionRow>>) -> Self {
         let held = rows.map(|row| row.bytes()).sum();
         let (walk_at, tidy_at) = (Duration::ZERO, Duration::ZERO);
-        Self { limits, state: Mutex::new(State { held: (held, 0), walk_at, tidy_at, read_only: None }) }
+        let state = State { held: (held, 0), walk_at, tidy_at, refused: 0, read_only: None };
+        Self { limits, state: Mutex::new(state) }
     }
 }
 
@@ -84,7 +87,11 @@ impl Broker {
         let why = match (outlook.short, state.read_only) {
             (Some(short), _) => Some(Why::Short(short)),
             (None, _) if is_full => Some(Why::Full),
-            (None, Some(was)) if was.why == Why::Full && now < was.full_at + FULL_FOR => Some(Why::Full),
+            (None, Some(was))
+                if was.why == Why::Full && (now < was.full_at + FULL_FOR || measured.is_full()) =>
+            {
+                Some(Why::Full)
+            }
             (None, _) => None,
         };
         // A full file system refuses by itself, and who tries is the first to notice that it no longer does.
@@ -145,11 +152,12 @@ impl Broker {
     /// One line when the broker turns read-only or for another reason stays so, one when that is over.
     fn tell(&self, state: &mut State, why: Option<Why>, measured: &Measured, now: Duration) {
         let refused = self.data_dir.health().room().refused();
+        let refused_before = std::mem::replace(&mut state.refused, refused);
         match (state.read_only, why) {
             (None, None) => {}
             (Some(was), Some(why)) if was.why == why => {}
             (was, Some(why)) => {
-                let fresh = ReadOnly { why, since: now, refused, full_at: now };
+                let fresh = ReadOnly { why, since: now, refused: refused_before, full_at: now };
                 state.read_only = Some(ReadOnly { why, ..was.unwrap_or(fresh) });
                 let reason = self.reason(why, measured);
                 let largest =
@@ -183,6 +191,9 @@ impl Broker {
                 units::show_rounded(measured.held),
                 units::show_rounded(limits.limit_bytes.unwrap_or(0))
             ),
+            Why::Full if measured.is_full() => {
+                format!("the disk is full, with {free} free of {total}, and what finds no space is refused")
+            }
             Why::Full => format!(
                 "the file system of data_dir refuses more bytes or files although {free} of {total} are free (a quota, \
                  or no inodes?)"

@@ -56,6 +56,14 @@ pub enum StartError {
         "the cluster's metadata cannot be read: {0}. Nothing was changed; restore {CLUSTER_METADATA}-0 from a copy"
     )]
     Catalog(String),
+    /// Not even a record of metadata finds space.
+    #[error(
+        "data_dir {path} is on a full disk: not one record can be written. Nothing was changed; free space and start again"
+    )]
+    Full {
+        /// The data directory.
+        path: String,
+    },
     /// A topic of the settings.
     #[error("topic {name} of the settings cannot be made: {message}")]
     Topic {
@@ -212,7 +220,12 @@ impl Parts {
             Arc::clone(&manifest),
         )
         .map_err(wrap)?;
-        manifest.started(clock.now_ms()).map_err(io)?;
+        manifest.started(clock.now_ms()).map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                StartError::Full { path: root.display().to_string() }
+            }
+            _ => io(error),
+        })?;
         // A file system whose maps do not show what was just written gets none; reads then go by `pread`.
         let maps_max = if data_dir.capabilities().maps_show_writes { MAPS_MAX } else { 0 };
         let open_max = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
@@ -289,6 +302,9 @@ async fn start_catalog(
         match catalog.call(Command::Start).await {
             Reply::Started(_) => return Ok(catalog),
             Reply::Refused(ErrorCode::CoordinatorLoadInProgress) => {}
+            Reply::Refused(_) if partitions.environment().health.room().take_full() => {
+                return Err(StartError::Full { path: partitions.environment().root.display().to_string() });
+            }
             Reply::Refused(error) => {
                 let why = match catalog.status() {
                     ShardStatus::Faulted(why) => why,

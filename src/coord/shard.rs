@@ -157,6 +157,8 @@ pub struct Shard<M: StateMachine> {
     asked: i64,
     /// Set while the log has no room: when internal commands and deadlines are tried again.
     room_retry_at: Option<Timestamp>,
+    /// Whether that was said.
+    room_is_missed: bool,
     /// The log's size at which it is compared with its state.
     snapshot_at_bytes: u64,
 }
@@ -219,6 +221,7 @@ impl<M: StateMachine> Shard<M> {
             held,
             asked: -1,
             room_retry_at: None,
+            room_is_missed: false,
             snapshot_at_bytes: SNAPSHOT_MIN_BYTES,
         }
     }
@@ -337,6 +340,7 @@ impl<M: StateMachine> Shard<M> {
             match self.log.reserve(wanted) {
                 Ok(()) => {
                     step.reserved = wanted;
+                    self.room_is_missed = false;
                     return Ok(true);
                 }
                 Err(LogFault::NoRoom(_)) => {}
@@ -344,7 +348,9 @@ impl<M: StateMachine> Shard<M> {
             }
         }
         if self.room_retry_at.is_none() {
-            tracing::warn!(log = ?self.log, bytes = needed, "no room in the log; what writes is refused for now");
+            if !std::mem::replace(&mut self.room_is_missed, true) {
+                tracing::warn!(log = ?self.log, bytes = needed, "no room in the log; what writes is refused for now");
+            }
             self.room_retry_at = Some(step.context.now.saturating_add(ROOM_RETRY_MS));
         }
         Ok(false)

@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
@@ -75,7 +76,8 @@ impl WriteQueue {
             self.load_small_slices(io.tcp().is_some()).await?;
             match io.tcp() {
                 Some(tcp) => {
-                    if !self.try_write_tcp(tcp).await? {
+                    let written = self.try_write_tcp(tcp).await;
+                    if !written.inspect_err(|error| self.suspect(error))? {
                         within(patience, drain, tcp.writable()).await?;
                     }
                 }
@@ -97,7 +99,7 @@ impl WriteQueue {
             if !plain && index > 0 {
                 break;
             }
-            let mut bytes = load(slice).await?;
+            let mut bytes = load(slice).await.inspect_err(|_| slice.could_not_be_read())?;
             bytes.advance(skip);
             if index == 0 {
                 self.sent = 0;
@@ -130,6 +132,18 @@ impl WriteQueue {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// If it was not the peer but the disk that failed a write, the slices in it are tried before they are sent again.
+    fn suspect(&self, error: &io::Error) {
+        let of_disk = [Errno::IO, Errno::FAULT].map(|errno| Some(errno.raw_os_error()));
+        if of_disk.contains(&error.raw_os_error()) || error.kind() == io::ErrorKind::UnexpectedEof {
+            let slices = self.chunks.iter().take(PIECES_MAX).filter_map(|chunk| match chunk {
+                Chunk::Slice(slice) => Some(slice),
+                Chunk::Bytes(_) => None,
+            });
+            slices.for_each(LogSlice::could_not_be_read);
         }
     }
 

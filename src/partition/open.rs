@@ -243,8 +243,29 @@ pub fn set_deleted_aside(root: &Path, topic: &str, partition: i32, id: TopicId) 
             std::fs::remove_dir_all(&aside)?;
             std::fs::rename(&dir, &aside)
         }
+        // A full disk that has no space for the name, either: the files are what holds the space (2.2).
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+            ) =>
+        {
+            remove_in_place(&dir)
+        }
         other => other,
     }
+}
+
+/// Unlinks a directory's files where it stands. What says whose it is goes last, so that what a crash leaves of it is
+/// still known to be the deleted topic's.
+fn remove_in_place(dir: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name() != layout::PARTITION_METADATA {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    std::fs::remove_dir_all(dir)
 }
 
 /// Feeds producers from what recovery finds. A snapshot that does not read back is refused, and an older one is tried.

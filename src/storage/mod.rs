@@ -33,6 +33,7 @@ pub mod room;
 mod scan;
 mod segment;
 mod segment_file;
+mod suspects;
 #[cfg(test)]
 mod testing;
 pub mod text_file;

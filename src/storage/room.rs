@@ -156,6 +156,13 @@ pub struct Measured {
     pub held: u64,
 }
 
+impl Measured {
+    /// Whether as good as nothing is free. A file system that refuses although it is not full has met another bound.
+    pub fn is_full(&self) -> bool {
+        self.free < FULL_BYTES.min(self.total / 100)
+    }
+}
+
 /// What stands between clients and the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Short {
@@ -218,6 +225,8 @@ pub fn outlook(limits: &DiskLimits, measured: &Measured, before: Option<Short>) 
     outlook
 }
 
+/// With less than this free, or a hundredth, a file system is full.
+const FULL_BYTES: u64 = 1 << 20;
 /// Of what is left, one log reserves no more than this part ahead.
 const AHEAD_SHARE: u64 = 16;
 /// Of a limit, the most that is kept for the last append and for what the broker writes for itself: metadata, indexes,

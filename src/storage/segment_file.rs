@@ -11,6 +11,7 @@ use arc_swap::ArcSwapOption;
 use super::files::{FileCache, OpenTicket};
 use super::mmap::ReadMap;
 use super::pread::Wait;
+use super::suspects::Suspects;
 
 /// A segment's `.log`, open, with what hangs on the open file.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct SegmentFile {
     index: OnceLock<(File, OpenTicket)>,
     map: ArcSwapOption<ReadMap>,
     map_used: AtomicBool,
+    suspects: Suspects,
     _ticket: OpenTicket,
 }
 
@@ -33,6 +35,7 @@ impl SegmentFile {
             index: OnceLock::new(),
             map: ArcSwapOption::empty(),
             map_used: AtomicBool::new(false),
+            suspects: Suspects::default(),
             _ticket: ticket,
         })
     }
@@ -45,6 +48,11 @@ impl SegmentFile {
     /// The file.
     pub(super) fn log(&self) -> &File {
         &self.log
+    }
+
+    /// What could not be read of it.
+    pub(super) fn suspects(&self) -> &Suspects {
+        &self.suspects
     }
 
     /// The file, for those that keep it beyond the segment's slot.

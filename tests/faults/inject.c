@@ -6,10 +6,10 @@
  *
  * RULES is a file, looked at anew whenever another is put in its place, with a rule on each line:
  *
- *     CALL PATH ERRNO
+ *     CALL PATH ERRNO FROM
  *
  * CALL is a name of the table below, PATH a part of the path of the file that the call is about (* for any), ERRNO a
- * number. Calls that were failed are written to RULES.met, a line each. Exit status 77: not possible here.
+ * number; of reads only those at FROM or behind it fail. Calls that were failed are written to RULES.met, a line each. Exit status 77: not possible here.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -29,23 +29,31 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The argument that is the file's descriptor. */
-struct call { int number; const char *name; int file; };
+/* Which argument is the file, by descriptor or by path, and which the position in it (-1: none). */
+struct call { int number; const char *name; int file, is_path, position; };
 static const struct call CALLS[] = {
-    { SYS_fsync, "fsync", 0 },         { SYS_fdatasync, "fdatasync", 0 },
-    { SYS_syncfs, "syncfs", 0 },       { SYS_write, "write", 0 },
-    { SYS_pwrite64, "pwrite", 0 },     { SYS_pwritev, "pwritev", 0 },
-    { SYS_pwritev2, "pwritev2", 0 },   { SYS_fallocate, "fallocate", 0 },
-    { SYS_ftruncate, "ftruncate", 0 }, { SYS_pread64, "pread", 0 },
-    { SYS_preadv, "preadv", 0 },       { SYS_preadv2, "preadv2", 0 },
-    { SYS_sendfile, "sendfile", 1 },   { SYS_sendmsg, "sendmsg", 0 },
+    { SYS_fsync, "fsync", 0, 0, -1 },         { SYS_fdatasync, "fdatasync", 0, 0, -1 },
+    { SYS_syncfs, "syncfs", 0, 0, -1 },       { SYS_write, "write", 0, 0, -1 },
+    { SYS_pwrite64, "pwrite", 0, 0, -1 },     { SYS_pwritev, "pwritev", 0, 0, -1 },
+    { SYS_pwritev2, "pwritev2", 0, 0, -1 },   { SYS_fallocate, "fallocate", 0, 0, -1 },
+    { SYS_ftruncate, "ftruncate", 0, 0, -1 }, { SYS_pread64, "pread", 0, 0, 3 },
+    { SYS_preadv, "preadv", 0, 0, 3 },        { SYS_preadv2, "preadv2", 0, 0, 3 },
+    { SYS_sendfile, "sendfile", 1, 0, -1 },   { SYS_openat, "create", 1, 1, -1 },
+    { SYS_renameat2, "rename", 1, 1, -1 },    { SYS_mkdirat, "mkdir", 1, 1, -1 },
+#ifdef SYS_renameat
+    { SYS_renameat, "rename", 1, 1, -1 },
+#endif
+#ifdef SYS_rename
+    { SYS_rename, "rename", 0, 1, -1 },       { SYS_mkdir, "mkdir", 0, 1, -1 },
+#endif
 };
 #define CALLS_COUNT (sizeof CALLS / sizeof CALLS[0])
 
-struct rule { char call[32], path[256]; int error; };
+struct rule { char call[32], path[256]; int error; unsigned long long from; };
 static struct rule rules[32];
 static int rules_count;
 
@@ -92,10 +100,24 @@ static void read_rules(const char *path) {
     rules_count = 0;
     FILE *file = fopen(path, "r");
     if (!file) return;
-    struct rule *rule = &rules[0];
-    while (rules_count < 32 && fscanf(file, "%31s %255s %d", rule->call, rule->path, &rule->error) == 3)
-        rule = &rules[++rules_count];
+    while (rules_count < 32) {
+        struct rule *rule = &rules[rules_count];
+        if (fscanf(file, "%31s %255s %d %llu", rule->call, rule->path, &rule->error, &rule->from) != 4) break;
+        rules_count++;
+    }
     fclose(file);
+}
+
+static int path_of(pid_t pid, const struct call *call, const uint64_t *args, char *path, size_t size) {
+    memset(path, 0, size);
+    if (call->is_path) {
+        struct iovec here = { path, size - 1 }, there = { (void *)(uintptr_t)args[call->file], size - 1 };
+        /* Near the end of a page with nothing behind it, less is read. */
+        return process_vm_readv(pid, &here, 1, &there, 1, 0) > 0 ? 0 : -1;
+    }
+    char link[64];
+    snprintf(link, sizeof link, "/proc/%d/fd/%d", pid, (int)args[call->file]);
+    return readlink(link, path, size - 1) < 0 ? -1 : 0;
 }
 
 static int verdict(const struct seccomp_notif *told, const char *met) {
@@ -103,13 +125,13 @@ static int verdict(const struct seccomp_notif *told, const char *met) {
     for (size_t i = 0; i < CALLS_COUNT; i++)
         if (CALLS[i].number == told->data.nr) call = &CALLS[i];
     if (!call || rules_count == 0) return 0;
-    char link[64], path[512];
-    snprintf(link, sizeof link, "/proc/%d/fd/%d", told->pid, (int)told->data.args[call->file]);
-    ssize_t len = readlink(link, path, sizeof path - 1);
-    if (len < 0) return 0;
-    path[len] = 0;
+    const uint64_t *args = (const uint64_t *)told->data.args;
+    if (call->number == SYS_openat && !(args[2] & O_CREAT)) return 0;
+    char path[512];
+    if (path_of(told->pid, call, args, path, sizeof path) != 0) return 0;
     for (int i = 0; i < rules_count; i++) {
         if (strcmp(rules[i].call, call->name) != 0) continue;
+        if (call->position >= 0 && args[call->position] < rules[i].from) continue;
         if (strcmp(rules[i].path, "*") != 0 && !strstr(path, rules[i].path)) continue;
         FILE *file = fopen(met, "a");
         if (file) { fprintf(file, "%s %s\n", call->name, path); fclose(file); }

@@ -16,6 +16,10 @@
 #[allow(dead_code, reason = "the tests with librdkafka use more of it")]
 #[path = "../librdkafka/clients.rs"]
 mod clients;
+mod failing;
+mod frozen;
+mod full;
+mod injector;
 mod limits;
 mod scene;
 #[path = "../support/mod.rs"]

@@ -145,15 +145,16 @@ pub(crate) fn patient_producer(broker: &Broker) -> FutureProducer {
         .expect("a producer")
 }
 
-/// Sends these values to a partition and waits until all are acknowledged.
+/// Sends these values to a partition at once, and waits until all are acknowledged.
 pub(crate) async fn send_all(producer: &FutureProducer, topic: &str, partition: i32, values: &[String]) {
     let mut waiting = Vec::new();
     for value in values {
         let record = FutureRecord::<(), _>::to(topic).partition(partition).payload(value);
-        waiting.push(producer.send(record, PATIENCE));
+        waiting.push(producer.send_result(record).map_err(|(error, _)| error).expect("the queue has room"));
     }
     for sent in waiting {
-        sent.await.map_err(|(error, _)| error).expect("the record is acknowledged");
+        let sent = sent.await.expect("the producer lives");
+        sent.map_err(|(error, _)| error).expect("the record is acknowledged");
     }
 }
 

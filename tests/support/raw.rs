@@ -150,6 +150,12 @@ pub fn name(topic: &str) -> TopicName {
 
 /// Makes a topic, which must work.
 pub fn create(connection: &mut Connection, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
+    let response = connection.call(5, &create_request(topic, partitions, settings));
+    assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+}
+
+/// A request that makes a topic.
+pub fn create_request(topic: &str, partitions: i32, settings: &[(&str, &str)]) -> CreateTopicsRequest {
     let configs = settings.iter().map(|(key, value)| {
         CreatableTopicConfig::default()
             .with_name(StrBytes::from_string((*key).to_owned()))
@@ -160,9 +166,7 @@ pub fn create(connection: &mut Connection, topic: &str, partitions: i32, setting
         .with_num_partitions(partitions)
         .with_replication_factor(1)
         .with_configs(configs.collect());
-    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
-    let response = connection.call(5, &request);
-    assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+    CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000)
 }
 
 /// Whether the broker answers on this connection.

@@ -186,6 +186,14 @@ fn read_stretch(
         }
         return Ok(None);
     }
+    let wanted = start..stop.position;
+    let tried = file.suspects().try_read(file.log(), wanted, wait).map_err(|error| finder.io(error))?;
+    if let (readable, Some(error)) = tried {
+        stop = finder.stop_behind(start, from, upper, readable - start, false)?;
+        if stop.position == start {
+            return Err(finder.io(error));
+        }
+    }
     let len = saturate_u32(stop.position - start);
     let is_warm = stretch.is_active && start + TAIL_BYTES >= stretch.size;
     let map = if is_warm { file.map(log.map_bytes(), &log.files) } else { None };

@@ -117,6 +117,12 @@ impl LogSlice {
         Ok(room)
     }
 
+    /// Takes note that the slice could not be read when it was to be sent: the next read that wants it tries it before
+    /// anything is promised, and is answered with an error if the disk still refuses.
+    pub fn could_not_be_read(&self) {
+        self.file.suspects().add(self.position..self.position + u64::from(self.len));
+    }
+
     fn part(&self, from: usize, room: usize) -> (u64, usize) {
         let from = from.min(self.len());
         (self.position + from as u64, room.min(self.len() - from))
