@@ -27,6 +27,10 @@ struct State {
     walk_at: Duration,
     /// When to run retention early again.
     tidy_at: Duration,
+    /// Whether that will free more as soon as a checkpoint is made.
+    more_to_free: bool,
+    /// Since when there has been less than there should be, without the broker being read-only for it.
+    short_since: Option<Duration>,
     /// Batches that had been refused at the last look.
     refused: u64,
     read_only: Option<ReadOnly>,
@@ -50,12 +54,29 @@ enum Why {
     Full,
 }
 
+/// What a look at the disk came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct DiskState {
+    /// Clients are refused.
+    pub(super) is_read_only: bool,
+    /// Retention has found more to drop, and waits for a checkpoint.
+    pub(super) is_being_freed: bool,
+}
+
 impl Disk {
     /// A keeper that takes the manifest's word for what there is, until it has looked.
     pub(super) fn new<'a>(limits: DiskLimits, rows: impl Iterator<Item = &'a Arc<PartitionRow>>) -> Self {
         let held = rows.map(|row| row.bytes()).sum();
         let (walk_at, tidy_at) = (Duration::ZERO, Duration::ZERO);
-        let state = State { held: (held, 0), walk_at, tidy_at, refused: 0, read_only: None };
+        let state = State {
+            held: (held, 0),
+            walk_at,
+            tidy_at,
+            more_to_free: false,
+            short_since: None,
+            refused: 0,
+            read_only: None,
+        };
         Self { limits, state: Mutex::new(state) }
     }
 }
@@ -69,14 +90,18 @@ impl Broker {
         }
     }
 
-    /// Measures, and does what follows from it. Blocks. Whether the broker is read-only now.
-    pub(super) fn keep_disk(&self, now: Duration) -> bool {
+    /// Measures, and does what follows from it. Blocks.
+    pub(super) fn keep_disk(&self, now: Duration) -> DiskState {
         let room = self.data_dir.health().room();
         let mut state = self.disk.state.lock();
         let is_full = room.take_full();
         self.walk_if_due(&mut state, now);
-        let Some((mut measured, mut outlook)) = self.look_at_disk(&state) else { return false };
-        if (outlook.tight || is_full) && now >= state.tidy_at {
+        let Some((mut measured, mut outlook)) = self.look_at_disk(&state) else {
+            return DiskState::default();
+        };
+        // Nobody is refused before retention has had its chance.
+        let turns = outlook.short.is_some() && state.read_only.is_none();
+        if turns || ((outlook.tight || is_full) && now >= state.tidy_at) {
             self.tidy(&mut state, now);
             self.walk_if_due(&mut state, now);
             if let Some(again) = self.look_at_disk(&state) {
@@ -84,7 +109,16 @@ impl Broker {
             }
         }
         room.set(&outlook);
+        if outlook.short.is_none() {
+            state.short_since = None;
+        }
+        let is_being_freed = outlook.tight && state.more_to_free;
+        let waits = is_being_freed
+            && state.read_only.is_none()
+            && now < *state.short_since.get_or_insert(now) + FREEING_MAX;
         let why = match (outlook.short, state.read_only) {
+            // What is to go goes with the next checkpoint.
+            (Some(_), None) if waits => None,
             (Some(short), _) => Some(Why::Short(short)),
             (None, _) if is_full => Some(Why::Full),
             (None, Some(was))
@@ -100,7 +134,7 @@ impl Broker {
         if let Some(read_only) = state.read_only.as_mut().filter(|_| is_full) {
             read_only.full_at = now;
         }
-        state.read_only.is_some()
+        DiskState { is_read_only: state.read_only.is_some(), is_being_freed }
     }
 
     fn look_at_disk(&self, state: &State) -> Option<(Measured, Outlook)> {
@@ -145,7 +179,9 @@ impl Broker {
         let again = self.retain();
         self.unlinks.lock().unlink_all();
         let took = self.clock.monotonic().saturating_sub(began);
-        state.tidy_at = if again { now } else { now + (took * 20).max(TIDY_PAUSE_MIN) };
+        state.more_to_free = again;
+        // It looks at every partition there is: what waits for a checkpoint is no reason to do nothing else.
+        state.tidy_at = now + if again { took * 5 } else { (took * 20).max(TIDY_PAUSE_MIN) };
         state.walk_at = Duration::ZERO;
     }
 
@@ -228,6 +264,8 @@ fn retention(settings: &TopicSettings) -> String {
     if both.is_empty() { "retention: none".to_owned() } else { format!("retention: {}", both.join(", ")) }
 }
 
+/// How long retention may take to bring the disk out of its reserve before clients are refused.
+const FREEING_MAX: Duration = Duration::from_secs(2);
 /// How long a full file system counts as full after it was last met.
 const FULL_FOR: Duration = Duration::from_secs(10);
 /// The least time between two looks through the data directory.

@@ -17,6 +17,8 @@ const UNLINK_MAX_FILES: usize = 100_000;
 const TICK: Duration = Duration::from_secs(1);
 /// The least time between two rounds.
 const WAIT_MIN: Duration = Duration::from_millis(20);
+/// The time between two looks at a tight disk while retention makes room on it.
+const FREEING_WAIT: Duration = Duration::from_millis(50);
 /// The least time between two looks at a disk that gets tight.
 const PRESSED_PAUSE: Duration = Duration::from_millis(10);
 
@@ -31,15 +33,16 @@ pub(super) async fn run(broker: Weak<Broker>) {
     let schedule = Arc::clone(&strong.partitions.environment().schedule);
     let health = Arc::clone(strong.data_dir.health());
     let first_look = tokio::task::spawn_blocking(move || strong.keep_disk(strong.clock.monotonic()));
-    let mut is_read_only = first_look.await.unwrap_or(false);
+    let Ok(mut disk) = first_look.await else { return };
     loop {
         let Some(wait) = broker.upgrade().map(|broker| broker.until_next(&schedule)) else { return };
+        let wait = if disk.is_being_freed { wait.min(FREEING_WAIT) } else { wait };
         let is_pressed = tokio::select! {
-            () = tokio::time::sleep(wait) => false,
+            () = tokio::time::sleep(wait) => disk.is_being_freed,
             // Not at once: what falls due together is looked at together.
             () = sooner(&schedule) => false,
             // Who is refused already waits for the next tick as well.
-            () = pressed(health.room()), if !is_read_only => true,
+            () = pressed(health.room()), if !disk.is_read_only => true,
         };
         let Some(broker) = broker.upgrade() else { return };
         let now = broker.clock.monotonic();
@@ -63,8 +66,8 @@ pub(super) async fn run(broker: Weak<Broker>) {
             broker.unlinks.lock().unlink_due(now);
             (due_tick || is_pressed).then(|| broker.keep_disk(now))
         });
-        let Ok(short) = round.await else { return };
-        is_read_only = short.unwrap_or(is_read_only);
+        let Ok(looked) = round.await else { return };
+        disk = looked.unwrap_or(disk);
     }
 }
 

@@ -49,6 +49,8 @@ enum Judged {
 struct Looked {
     trimmed: Option<Trimmed>,
     next: Option<Timestamp>,
+    /// Whether something is due that has to wait for a sync or a checkpoint.
+    waits: bool,
 }
 
 impl Keeper {
@@ -139,7 +141,7 @@ impl Keeper {
             for partition in open {
                 match self.look_at(broker, &partition, now) {
                     Ok(looked) => {
-                        again |= looked.trimmed.is_some() && looked.next.is_some_and(|next| next <= now);
+                        again |= looked.waits;
                         trimmed.extend(looked.trimmed);
                         look_again(partition.id(), looked.next);
                     }
@@ -196,12 +198,13 @@ impl Keeper {
             retention::plan(&partition.reader().segments(), &settings, partition.log_start(), now, bound);
         let trimmed = self.drop_old(broker, partition, plan)?;
         let mut next = partition.next_look(!self.still);
-        if trimmed.is_none() && next.is_some_and(|next| next <= now) {
+        let waits = next.is_some_and(|next| next <= now);
+        if trimmed.is_none() && waits {
             // What is due is not durable yet, or not behind a checkpoint.
             partition.request_sync();
             next = Some(now + if plan.roll { SOON_MS } else { LATER_MS });
         }
-        Ok(Looked { trimmed, next })
+        Ok(Looked { trimmed, next, waits })
     }
 
     fn drop_old(

@@ -83,22 +83,22 @@ async fn an_idempotent_producer_sits_a_read_only_time_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn retention_runs_before_anything_is_refused() {
     // Retention by itself looks every five minutes and leaves files for one more: both far too late here.
-    let Some(scene) = Scene::new(48 * MIB, "[disk]\nreserve = \"24 MiB\"\n") else { return };
+    let Some(scene) = Scene::new(96 * MIB, "[disk]\nreserve = \"48 MiB\"\n") else { return };
     let broker = &scene.broker;
     create(broker, "t", 1, &[("segment.bytes", "1048576"), ("retention.bytes", "4194304")]).await;
     let producer = patient_producer(broker);
     let chunk: Vec<String> = (0..200).map(|n| format!("{n}-{}", "x".repeat(10_000))).collect();
-    for _ in 0..30 {
+    for _ in 0..60 {
         send_all(&producer, "t", 0, &chunk).await;
     }
     assert_eq!(lines_with(broker, "read-only: "), 0);
     let mut connection = Connection::to(broker.address());
-    let end = 30 * 200;
+    let end = 60 * 200;
     let (error, high_watermark, _) = raw::fetched(&connection.call(11, &raw::fetch("t", 0, end, 0)), end);
     assert_eq!(
         (error, high_watermark),
         (0, end),
-        "60 MB went through a disk of 48 MiB of which half is reserved"
+        "120 MB went through a disk of 96 MiB of which half is reserved"
     );
 }
 
