@@ -22,7 +22,8 @@ use super::log::{Damage, Log, Opened, ReadError};
 use super::manifest::{Checkpoint, Manifest, PartitionRow, SegmentRow};
 use super::quarantine::{self, Bad, Quarantine};
 use super::segment::Segment;
-use crate::record::batch::{Attributes, BatchHeader, HEADER_LEN, LENGTH_OVERHEAD, MAGIC, seal};
+use crate::record::batch::{Attributes, BatchHeader, MAGIC};
+use crate::record::empty;
 use crate::types::offset::{NO_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, saturate_i32};
 use crate::types::time::NO_TIMESTAMP;
 
@@ -236,9 +237,9 @@ fn filler(log: &Log, base: i64, bad: &Bad) -> Vec<u8> {
     if last < bad.first {
         return Vec::new();
     }
-    let header = BatchHeader {
+    empty(&BatchHeader {
         base_offset: bad.first,
-        batch_length: saturate_i32(HEADER_LEN - LENGTH_OVERHEAD),
+        batch_length: 0,
         partition_leader_epoch: log.side.lock().epochs.at(bad.first).unwrap_or(NO_EPOCH),
         magic: MAGIC,
         crc: 0,
@@ -250,10 +251,7 @@ fn filler(log: &Log, base: i64, bad: &Bad) -> Vec<u8> {
         producer_epoch: -1,
         base_sequence: NO_SEQUENCE,
         records_count: 0,
-    };
-    let mut bytes = header.encode().to_vec();
-    seal(&mut bytes);
-    bytes
+    })
 }
 
 fn from_shared(error: Arc<io::Error>) -> io::Error {

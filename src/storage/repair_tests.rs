@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::topic::TopicSettings;
+use crate::record::batch::HEADER_LEN;
 use crate::storage::health::DirHealth;
 use crate::storage::layout::QUARANTINE;
 use crate::storage::testing::*;
