@@ -38,6 +38,7 @@ use super::files::FileCache;
 use super::health::DirHealth;
 use super::manifest::PartitionRow;
 use super::recovery::{Recovered, recover};
+use super::segment::Segment;
 use crate::config::topic::TopicSettings;
 use crate::record::batch::BatchHeader;
 use crate::types::offset::non_negative;
@@ -172,12 +173,7 @@ pub fn open(spec: OpenSpec, replay: &mut dyn FnMut(Replay<'_>) -> bool) -> Resul
 
 fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Opened {
     let last = recovered.segments.last().cloned();
-    let end = Place {
-        offset: recovered.end,
-        segment: last.as_ref().map_or(-1, |last| last.base()),
-        position: last.as_ref().map_or(0, |last| last.len()),
-        serial: last.as_ref().map_or(0, |last| last.serial()),
-    };
+    let end = end_behind(last.as_deref(), recovered.end);
     let durable = if recovered.durable == end.offset { end } else { Place::nowhere(recovered.durable) };
     let mut dirty = Dirty::default();
     if recovered.dirs_unsynced {
@@ -241,6 +237,16 @@ fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Ope
         tracing::warn!(dir = %log.dir.display(), %error, "cannot begin a segment behind what was lost");
     }
     Opened { writer, reader: LogReader::new(log.clone()), log, report }
+}
+
+/// The place of the log's next offset: behind the last segment, if there is one.
+fn end_behind(last: Option<&Segment>, offset: i64) -> Place {
+    Place {
+        offset,
+        segment: last.map_or(-1, Segment::base),
+        position: last.map_or(0, Segment::len),
+        serial: last.map_or(0, Segment::serial),
+    }
 }
 
 /// One batch to append, with the place it was given.
