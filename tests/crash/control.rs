@@ -7,6 +7,9 @@ use crate::history::Violation;
 use crate::proxy;
 use crate::rig::Rig;
 
+/// Kills of a broker that lies, until one shows it.
+const ROUNDS_MAX: usize = 6;
+
 /// A broker that acknowledges what is not on disk, and a crash that takes that away.
 #[test]
 fn a_broker_that_acknowledges_before_the_disk_has_it_is_caught() {
@@ -45,7 +48,9 @@ fn violations_with(held_max: usize) -> Vec<Violation> {
 
 #[test]
 fn a_broker_that_acknowledges_before_the_append_is_caught() {
-    let violations = violations_with(3);
+    // A kill can come before a client has heard of what is held: then nothing is lost, and another is tried.
+    let rounds = std::iter::repeat_with(|| violations_with(3)).take(ROUNDS_MAX);
+    let violations = rounds.into_iter().find(|violations| !violations.is_empty()).unwrap_or_default();
     assert!(!violations.is_empty(), "records that were acknowledged are not there, and nobody noticed");
     let others: Vec<_> = violations.iter().filter(|found| !matches!(found, Violation::Lost { .. })).collect();
     assert!(others.is_empty(), "it loses records and does nothing else that is wrong: {others:?}");
