@@ -156,7 +156,7 @@ impl FrameBuffer {
     }
 
     /// The buffer with room at its end for one receive: append what the socket gives and nothing else. Room above
-    /// [`RECEIVE_BYTES_MAX`] is only made within `at_once_max`.
+    /// `RECEIVE_BYTES_MAX` is only made within `at_once_max`.
     pub fn space(&mut self, at_once_max: usize) -> &mut BytesMut {
         let (have, spare) = (self.received.len(), self.received.spare());
         let at_once = |bytes: usize| bytes.min(TRUSTED_BYTES_MAX).min(at_once_max).max(self.receive_bytes);

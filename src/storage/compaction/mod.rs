@@ -1,7 +1,7 @@
 //! Compaction: of each key the last record stays (S92 to S94, KIP-534; architecture 2.2 for the order of writes).
 //!
 //! A cleaning reads the part of a log that no cleaning has covered and notes the last offset of each key
-//! ([`offset_map`]); then it copies the log from its start, neighbouring segments into one ([`plan`] groups them), and
+//! (`offset_map`); then it copies the log from its start, neighbouring segments into one ([`plan`] groups them), and
 //! leaves out what the map knows a later record of (`merge`). Each new segment is complete and on disk before
 //! [`super::log`] swaps it in. Every byte is verified on the way; a bad one ends the cleaning, and nothing is dropped.
 //!
