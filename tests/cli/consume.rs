@@ -195,8 +195,10 @@ fn records_that_retention_took_are_passed_over_with_a_note() {
         assert!(began.elapsed() < Duration::from_secs(30), "nothing is deleted");
         std::thread::sleep(Duration::from_millis(50));
     };
+    // The round after may take another segment before the consumer asks.
     let outcome = scene.run(&["consume", "t", "-g", "g", "-n", "1", "-f", "%o"], b"");
-    assert_eq!((outcome.code, outcome.out), (0, start.to_string()));
+    assert_eq!(outcome.code, 0, "{}", outcome.err);
+    assert!(outcome.out.parse::<i64>().expect("an offset") >= start, "{} < {start}", outcome.out);
     assert!(outcome.err.contains("t-0: offset 1 is gone, reading goes on at "), "{}", outcome.err);
 }
 
