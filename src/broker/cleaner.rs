@@ -16,10 +16,11 @@ use super::group_shards::CONSUMER_OFFSETS;
 use super::{Broker, housekeeping, random};
 use crate::catalog::{CatalogImage, TopicImage};
 use crate::config::{CleanerRules, TopicSettings};
-use crate::partition::Partition;
+use crate::partition::{OpenFault, Partition};
 use crate::storage::compaction::plan::{Plan, Situation, Work, dirty_from, plan};
 use crate::storage::compaction::{CleanFault, CleanPoints, Cleaned, Cleaning, MapLimits, Pace, clean};
 use crate::storage::manifest::PartitionRow;
+use crate::storage::retention::ClockGuard;
 use crate::types::{Clock, Timestamp, TopicId, TopicPartition};
 
 /// The cleaner's threads and what they share.
@@ -34,6 +35,7 @@ pub(super) struct Cleaner {
     damaged: Mutex<HashMap<TopicPartition, u32>>,
     /// Logs whose cleaning failed, and when it is tried again (on the steady clock): others have their turn first.
     resting: Mutex<HashMap<TopicPartition, Duration>>,
+    guard: Mutex<ClockGuard>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -57,6 +59,7 @@ impl Cleaner {
             taken: Mutex::default(),
             damaged: Mutex::default(),
             resting: Mutex::default(),
+            guard: Mutex::new(ClockGuard::new(clock)),
             threads: Mutex::default(),
         }
     }
@@ -117,8 +120,20 @@ impl Cleaner {
         until.map_or(self.rules.backoff, |until| until.max(WAIT_MIN).min(self.rules.backoff))
     }
 
+    /// Whether the wall clock is to be believed: lags and delete horizons are told by it.
+    fn believes_clock(&self, clock: &Clock) -> bool {
+        let mut guard = self.guard.lock();
+        if let Some(by_ms) = guard.look(clock) {
+            tracing::warn!(by_ms, "the wall clock has jumped: nothing is compacted for ten minutes");
+        }
+        !guard.stands_still(clock)
+    }
+
     /// Takes the dirtiest log of those that are dirty enough. Else says when there may be one.
     fn choose(&self, broker: &Broker) -> (Option<Chosen>, Option<Timestamp>) {
+        if !self.believes_clock(&broker.clock) {
+            return (None, None);
+        }
         let mut taken = self.taken.lock();
         let began = broker.clock.monotonic();
         let (mut best, mut next): (Option<Chosen>, Option<Timestamp>) = (None, None);
@@ -169,14 +184,12 @@ impl Cleaner {
         let segments = reader.segments();
         let dirty_from = dirty_from(self.points.get(partition.id()), reader.start(), reader.end());
         let has_lag = settings.max_compaction_lag_ms < i64::MAX;
-        let (oldest_dirty, active_since) =
-            if has_lag { reader.first_times(dirty_from) } else { (None, None) };
+        let oldest_dirty = has_lag.then(|| reader.oldest_first_record(dirty_from)).flatten();
         let situation = Situation {
             segments: &segments,
             dirty_from,
             bound: partition.compaction_bound(),
             oldest_dirty,
-            active_since,
             replayed: **partition.topic() == *CONSUMER_OFFSETS,
             now,
         };
@@ -199,6 +212,7 @@ impl Cleaner {
         // The lag counts from first records, and only the log tells of them.
         match broker.partition_blocking(topic, id.partition) {
             Ok(partition) => Some(self.plan(&partition, now)),
+            Err(OpenFault::Unknown | OpenFault::Stopping) => None,
             Err(error) => {
                 tracing::error!(topic = %topic.name, partition = id.partition, %error, "cannot open a log to compact it");
                 None
@@ -216,7 +230,6 @@ impl Cleaner {
             dirty_from: dirty_from(self.points.get(row.id), row.log_start, end),
             bound: row.checkpoint.segment,
             oldest_dirty: None,
-            active_since: None,
             replayed: false,
             now,
         };
@@ -246,6 +259,7 @@ impl Cleaner {
         let id = TopicPartition { topic: chosen.topic.id, partition: chosen.partition };
         let cleaned = match broker.partition_blocking(&chosen.topic, chosen.partition) {
             Ok(partition) => self.clean_partition(broker, &partition),
+            Err(OpenFault::Unknown | OpenFault::Stopping) => false,
             Err(error) => {
                 tracing::error!(topic = %chosen.topic.name, partition = chosen.partition, %error, "cannot open a log to compact it");
                 false
@@ -278,7 +292,9 @@ impl Cleaner {
             now,
         });
         let ended = broker.clock.monotonic();
-        let delay = u64::try_from(settings.file_delete_delay_ms).unwrap_or(0);
+        // Readers have their time, unless the disk is short.
+        let delay = Some(settings.file_delete_delay_ms).filter(|_| broker.data_dir.health().room().admits());
+        let delay = delay.and_then(|delay| u64::try_from(delay).ok()).unwrap_or(0);
         let removed = std::mem::take(&mut cleaned.removed);
         broker.unlinks.lock().add(removed, ended + Duration::from_millis(delay));
         let took = ended.saturating_sub(began);

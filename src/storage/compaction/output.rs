@@ -97,6 +97,7 @@ impl Output {
             self.write_out()?;
         }
         if bytes.len() >= WRITE_BYTES {
+            self.owner.health.room().take(len);
             self.log.write_all_at(bytes, self.position)?;
         } else {
             self.buffer.extend_from_slice(bytes);
@@ -118,6 +119,7 @@ impl Output {
 
     fn write_out(&mut self) -> io::Result<()> {
         let at = self.position - self.buffer.len() as u64;
+        self.owner.health.room().take(self.buffer.len() as u64);
         self.log.write_all_at(&self.buffer, at)?;
         self.buffer.clear();
         Ok(())

@@ -18,8 +18,6 @@ pub struct Situation<'a> {
     /// The smallest time of a first record among the sealed segments from `dirty_from` on, if
     /// `max.compaction.lag.ms` asks for it.
     pub oldest_dirty: Option<Timestamp>,
-    /// The time of the active segment's first record, if `max.compaction.lag.ms` asks for it.
-    pub active_since: Option<Timestamp>,
     /// Whether a coordinator replays the log whole when it loads it: then its size is what somebody waits for.
     pub replayed: bool,
     /// The broker's clock.
@@ -31,7 +29,8 @@ pub struct Situation<'a> {
 pub struct Plan {
     /// The part to be cleaned now.
     pub work: Option<Work>,
-    /// The active segment is to be closed, so that it can be cleaned.
+    /// The active segment is to be closed, so that it can be cleaned: a coordinator would have more to replay than the
+    /// log is worth.
     pub roll: bool,
     /// When there will be work though nothing is appended; `None` if nothing is known.
     pub next: Option<Timestamp>,
@@ -87,22 +86,12 @@ pub fn plan(log: &Situation<'_>, settings: &TopicSettings) -> Plan {
         .filter(|segment| segment.next <= log.bound)
         .and_then(newest)
         .map(|at| at.saturating_add(lag));
-    let rolls_at = log.active_since.filter(|_| active.bytes > 0);
-    let rolls_at = rolls_at.map(|at| at.saturating_add(settings.max_compaction_lag_ms.max(0)));
-    let later = [due_at, rolls_at].map(|due| due.filter(|due| *due >= log.now));
     Plan {
         work,
-        roll: active.bytes > 0 && wants_roll(log, settings, active, clean_bytes),
-        next: later.into_iter().chain([grown_up]).flatten().min(),
+        // Housekeeping closes segments for `max.compaction.lag.ms`.
+        roll: log.replayed && active.bytes > clean_bytes.max(REPLAY_BYTES_MIN),
+        next: [due_at.filter(|due| *due >= log.now), grown_up].into_iter().flatten().min(),
     }
-}
-
-/// Whether the active segment is to be closed for the sake of compaction: its first record must be compacted now, or a
-/// coordinator would have more to replay than the log is worth.
-fn wants_roll(log: &Situation<'_>, settings: &TopicSettings, active: &SegmentInfo, clean_bytes: u64) -> bool {
-    let lag = settings.max_compaction_lag_ms.max(0);
-    let is_late = log.active_since.is_some_and(|since| log.now.saturating_sub(since) > lag);
-    is_late || (log.replayed && active.bytes > clean_bytes.max(REPLAY_BYTES_MIN))
 }
 
 /// The time of a segment's newest record, or of the broker's clock at its last append if that is older: a record from

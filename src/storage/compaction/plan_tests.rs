@@ -19,8 +19,8 @@ fn segments(of: &[(u64, i64)]) -> Vec<SegmentInfo> {
 
 fn situation(segments: &[SegmentInfo], dirty_from: i64) -> Situation<'_> {
     let bound = i64::MAX;
-    let (oldest_dirty, active_since, replayed) = (None, None, false);
-    Situation { segments, dirty_from, bound, oldest_dirty, active_since, replayed, now: NOW }
+    let (oldest_dirty, replayed) = (None, false);
+    Situation { segments, dirty_from, bound, oldest_dirty, replayed, now: NOW }
 }
 
 fn compact() -> TopicSettings {
@@ -84,17 +84,6 @@ fn s92_the_largest_lag_forces_a_cleaning() {
     assert_eq!(planned.work.map(|work| (work.dirty_from, work.end, work.forced)), Some((20, 30, true)));
     assert_eq!(plan(&at(6), &lag), Plan { next: Some(NOW), ..Plan::default() }, "not before it has passed");
     assert_eq!(plan(&at(4), &lag).next, Some(NOW + 2 * HOUR));
-}
-
-#[test]
-fn s91_the_largest_lag_closes_the_active_segment() {
-    let list = segments(&[(100, 0)]);
-    let lag = TopicSettings { max_compaction_lag_ms: 6 * HOUR, ..compact() };
-    let at = |hours: i64| Situation { active_since: Some(NOW - hours * HOUR), ..situation(&list, 0) };
-    assert!(plan(&at(7), &lag).roll);
-    assert_eq!(plan(&at(6), &lag), Plan { next: Some(NOW), ..Plan::default() });
-    let empty = segments(&[(0, 0)]);
-    assert!(!plan(&Situation { segments: &empty, ..at(7) }, &lag).roll);
 }
 
 #[test]

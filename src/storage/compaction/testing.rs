@@ -102,7 +102,6 @@ impl Log {
             dirty_from: super::plan::dirty_from(self.clean_to, start, end),
             bound: row.map_or(0, |row| row.checkpoint.segment),
             oldest_dirty: None,
-            active_since: None,
             replayed: false,
             now: self.now,
         };

@@ -173,18 +173,18 @@ impl LogReader {
             .collect()
     }
 
-    /// The smallest time of a first record among the sealed segments that hold offsets from `from` on, and that of the
-    /// active one (`max.compaction.lag.ms` counts from them). May wait for the disk.
-    pub fn first_times(&self, from: i64) -> (Option<Timestamp>, Option<Timestamp>) {
-        let (sealed, active) = {
+    /// The smallest time of a first record among the sealed segments that hold offsets from `from` on
+    /// (`max.compaction.lag.ms` counts from it). May wait for the disk.
+    pub fn oldest_first_record(&self, from: i64) -> Option<Timestamp> {
+        let sealed = {
             let state = self.log.state.lock();
             let count = state.segments.len().saturating_sub(1);
             let first = (0..count).find(|nth| state.next_of(*nth) > from).unwrap_or(count);
-            (state.segments.get(first..count).unwrap_or_default().to_vec(), state.segments.last().cloned())
+            state.segments.get(first..count).unwrap_or_default().to_vec()
         };
         let time =
             |segment: &Arc<Segment>| segment.first_timestamp(&self.log.files).filter(|time| *time >= 0);
-        (sealed.iter().filter_map(time).min(), active.as_ref().and_then(time))
+        sealed.iter().filter_map(time).min()
     }
 
     /// Whether a segment of this number is in the log: it changes when the segment is replaced or opened anew.
