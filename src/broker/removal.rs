@@ -44,8 +44,10 @@ pub(super) async fn run(
             let (table, manifest, cleaner) =
                 (Arc::clone(&partitions), Arc::clone(&manifest), Arc::clone(&cleaner));
             let removing = tokio::task::spawn_blocking(move || {
-                cleaner.forget(topic.id)?;
-                remove(&table, &manifest, &topic)
+                let forgotten = cleaner.forget(topic.id);
+                remove(&table, &manifest, &topic)?;
+                // On a full disk it is the removal that makes room for the word on it.
+                forgotten.or_else(|_| cleaner.forget(topic.id))
             });
             match removing.await {
                 Ok(Ok(())) if catalog.post_internal(Command::FilesRemoved(id)).is_ok() => {

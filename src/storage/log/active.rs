@@ -40,6 +40,11 @@ pub(super) struct Ahead {
 }
 
 impl Active {
+    /// A segment that was there, at its end.
+    pub(super) fn found(segment: Arc<Segment>) -> Self {
+        Self { position: segment.len(), reserved: 0, indexed: false, segment }
+    }
+
     /// Reserves blocks for the next `bytes`, and some ahead of them. A full disk shows here, before anything is
     /// written.
     pub(super) fn reserve(

@@ -223,19 +223,10 @@ fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Ope
         side,
         Watch::new(spec.clock.clone()),
     );
-    let active = last.filter(|_| recovered.last_is_active).map(|segment| Active {
-        position: segment.len(),
-        reserved: 0,
-        indexed: false,
-        segment,
-    });
+    let active = last.filter(|_| recovered.last_is_active).map(Active::found);
     let mut writer =
         LogWriter::new(log.clone(), spec.settings, recovered.end, last_epoch, active, spec.kept_bytes);
-    writer.keep_reserve(spec.clock.now_ms());
-    if let Err(error) = writer.begin_behind_hole(spec.clock.now_ms()) {
-        // The first append tries again; no checkpoint is made before.
-        tracing::warn!(dir = %log.dir.display(), %error, "cannot begin a segment behind what was lost");
-    }
+    writer.take_up(spec.clock.now_ms());
     Opened { writer, reader: LogReader::new(log.clone()), log, report }
 }
 

@@ -47,9 +47,18 @@ impl LogWriter {
         Self { log, settings, end, last_epoch, active, found_active, kept_bytes, closed: false }
     }
 
+    /// Makes ready for the first append, as far as the disk allows.
+    pub(super) fn take_up(&mut self, now: Timestamp) {
+        self.keep_reserve(now);
+        if let Err(error) = self.begin_behind_hole(now) {
+            // The first append tries again; no checkpoint is made before.
+            tracing::warn!(dir = %self.log.dir.display(), %error, "cannot begin a segment behind what was lost");
+        }
+    }
+
     /// Makes the space known that an earlier life of the log kept reserved, and asks for what is missing of it. A full
     /// disk has none to give: then what writes first will be told.
-    pub(super) fn keep_reserve(&mut self, now: Timestamp) {
+    fn keep_reserve(&mut self, now: Timestamp) {
         let Some(active) = self.active.as_mut().filter(|_| self.kept_bytes > 0) else { return };
         match active.segment.open(&self.log.files, Wait::MayBlock) {
             Ok(file) => active.find_reserve(file.log(), 2 * self.kept_bytes),
