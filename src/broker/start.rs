@@ -25,6 +25,7 @@ use crate::storage::files::FileCache;
 use crate::storage::flush::{CheckpointLimits, Checkpointer, Committer, CommitterSpec, unsynced_limit_bytes};
 use crate::storage::layout;
 use crate::storage::manifest::{Manifest, ManifestState, Verdict};
+use crate::storage::room::is_no_space;
 use crate::types::{Clock, ErrorCode, TopicId, TopicPartition};
 
 /// The catalog's own log.
@@ -220,11 +221,12 @@ impl Parts {
             Arc::clone(&manifest),
         )
         .map_err(wrap)?;
-        manifest.started(clock.now_ms()).map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+        manifest.started(clock.now_ms()).map_err(|error| {
+            if is_no_space(&error) {
                 StartError::Full { path: root.display().to_string() }
+            } else {
+                io(error)
             }
-            _ => io(error),
         })?;
         // A file system whose maps do not show what was just written gets none; reads then go by `pread`.
         let maps_max = if data_dir.capabilities().maps_show_writes { MAPS_MAX } else { 0 };

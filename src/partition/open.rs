@@ -20,6 +20,7 @@ use crate::storage::health::DirHealth;
 use crate::storage::layout;
 use crate::storage::log::{self, OpenError, OpenSpec, Opened, RecoveryReport, Replay};
 use crate::storage::manifest::{Manifest, PartitionRow};
+use crate::storage::room::is_no_space;
 use crate::types::{Clock, TopicId, TopicPartition};
 
 /// What all partitions of a data directory share.
@@ -244,14 +245,7 @@ pub fn set_deleted_aside(root: &Path, topic: &str, partition: i32, id: TopicId) 
             std::fs::rename(&dir, &aside)
         }
         // A full disk that has no space for the name, either: the files are what holds the space (2.2).
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-            ) =>
-        {
-            remove_in_place(&dir)
-        }
+        Err(error) if is_no_space(&error) => remove_in_place(&dir),
         other => other,
     }
 }

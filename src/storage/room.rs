@@ -10,6 +10,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::task::Poll;
 
@@ -143,6 +144,11 @@ impl fmt::Debug for Room {
             .field("read_only", &self.read_only)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether an error says that the file system has no space for us: it may have another time.
+pub fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// What was measured, in bytes.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::storage::mmap::ReadMap;
+use crate::storage::room::is_no_space;
 
 /// What storage may rely on. Whatever is missing has a slower way round.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +27,8 @@ pub struct Capabilities {
     pub file_system: String,
 }
 
-/// Tries everything, in a file that is removed again.
+/// Tries everything, in a file that is removed again. A full disk shows nothing of what the file system can do, and must
+/// not keep the broker from starting.
 pub(super) fn probe(dir: &Path) -> io::Result<Capabilities> {
     let path = dir.join(PROBE_FILE);
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
@@ -34,9 +36,9 @@ pub(super) fn probe(dir: &Path) -> io::Result<Capabilities> {
         Ok(file) => {
             let found = (reserves_space(&file), maps_show_writes(&file));
             fs::remove_file(&path)?;
-            (found.0?, found.1.unwrap_or_else(|error| is_full(&error)))
+            (found.0?, found.1.unwrap_or_else(|error| is_no_space(&error)))
         }
-        Err(error) if is_full(&error) => (true, true),
+        Err(error) if is_no_space(&error) => (true, true),
         Err(error) => return Err(error),
     };
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -52,7 +54,7 @@ pub(super) fn probe(dir: &Path) -> io::Result<Capabilities> {
 fn reserves_space(file: &File) -> io::Result<bool> {
     match fallocate(file, FallocateFlags::KEEP_SIZE, 0, 64 << 10) {
         Ok(()) => Ok(file.metadata()?.len() == 0),
-        Err(error) => Ok(is_full(&error.into())),
+        Err(error) => Ok(is_no_space(&error.into())),
     }
 }
 
@@ -75,11 +77,6 @@ fn maps_show_writes(file: &File) -> io::Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// A full disk shows nothing of what the file system can do, and must not keep the broker from starting.
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use super::syncer::{SyncFault, SyncSet};
 use super::{CheckpointNote, CheckpointTarget, Committer};
 use crate::storage::manifest::Manifest;
+use crate::storage::room::is_no_space;
 use crate::types::Clock;
 
 /// When a checkpoint is due.
@@ -267,7 +268,13 @@ impl Shared {
                 }
                 Ok(None) => drop(self.behind_bytes.fetch_sub(bytes, Ordering::Relaxed)),
                 Err(error) => {
-                    tracing::warn!(%error, "a checkpoint cannot be made yet; recovery after a crash would take longer");
+                    if is_no_space(&error) {
+                        // The disk's keeper speaks for all.
+                        self.committer.health().room().found_full();
+                        tracing::debug!(%error, "a checkpoint finds no space");
+                    } else {
+                        tracing::warn!(%error, "a checkpoint cannot be made yet; recovery after a crash would take longer");
+                    }
                     self.put_back(target, bytes);
                 }
             }

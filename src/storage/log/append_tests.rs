@@ -348,6 +348,17 @@ fn a_full_disk_refuses_appends_until_there_is_space_and_loses_nothing() {
     assert_eq!(opened.reader.end(), appended);
     assert_eq!(read_all(&opened.reader).len(), usize::try_from(appended).unwrap());
     assert!(opened.log.failure().is_none());
+    // A crash with the disk as full as it is: everything is found, index or not.
+    drop(opened);
+    let mut opened = rig.open();
+    let last = opened.reader.segments().last().unwrap().base;
+    assert_eq!((opened.reader.end(), read_all(&opened.reader).len() as i64), (appended, appended));
+    // The negative control: a batch that did not reach the disk is missed.
+    let image = rig.image();
+    let path = image.path(last, FileKind::Log);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    assert_eq!(image.open().reader.end(), appended - 1);
     fs::remove_file(filler).unwrap();
     append_at(&mut opened.writer, &[plain(appended, 1, 30_000)], 0, NOW).unwrap();
     drop(opened);

@@ -56,11 +56,6 @@ pub enum AppendError {
     },
 }
 
-/// Whether the file system has no space for us.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
 /// Whether the disk itself has failed: what was refused once may be half there, and nothing says that the next write
 /// fares better. Too many open files or a missing right may pass.
 pub(super) fn is_device_fault(error: &io::Error) -> bool {

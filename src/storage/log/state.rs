@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::damage::Watch;
-use super::error::{is_device_fault, is_full};
+use super::error::is_device_fault;
 use super::{AppendError, Place};
 use crate::storage::epochs::Epochs;
 use crate::storage::files::FileCache;
@@ -16,6 +16,7 @@ use crate::storage::flush::{CheckpointMark, SyncMark, SyncNote, SyncTarget};
 use crate::storage::health::DirHealth;
 use crate::storage::layout::LEADER_EPOCHS;
 use crate::storage::manifest::PartitionRow;
+use crate::storage::room::is_no_space;
 use crate::storage::segment::Segment;
 use crate::types::TopicPartition;
 
@@ -271,7 +272,7 @@ impl Log {
     /// What the writer is told when the file system refused: space may come back, and a disk that fails does not.
     pub(super) fn refuse(&self, error: io::Error, bytes: u64) -> AppendError {
         let dir = self.dir.to_path_buf();
-        if is_full(&error) {
+        if is_no_space(&error) {
             self.health.room().found_full();
             AppendError::Full { dir, bytes }
         } else if is_device_fault(&error) {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::active::{Active, Ahead};
-use super::error::is_full;
 use super::gather::write_batches;
 use super::{AppendBatch, AppendError, Log, LogMark, Place};
 use crate::config::topic::TopicSettings;
 use crate::record::batch::HEADER_LEN;
 use crate::storage::index::OffsetEntry;
 use crate::storage::pread::Wait;
+use crate::storage::room::is_no_space;
 use crate::storage::segment::Segment;
 use crate::types::Timestamp;
 use crate::types::offset::{NO_EPOCH, non_negative, saturate_u32};
@@ -266,7 +266,7 @@ impl LogWriter {
         let trimmed = if self.kept_bytes > 0 { Ok(()) } else { self.trim(&active) };
         match trimmed.and_then(|()| active.segment.seal_index()) {
             // Indexes are hints, and the next start makes them again.
-            Err(error) if is_full(&error) => {
+            Err(error) if is_no_space(&error) => {
                 tracing::warn!(dir = %self.log.dir.display(), %error, "cannot complete an index on a full disk");
                 Ok(())
             }

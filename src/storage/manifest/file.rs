@@ -13,6 +13,7 @@ use super::load::{Loaded, Rows, load, snapshot};
 use super::{Checkpoint, PartitionRow, Verdict};
 use crate::storage::checkpoint::temp_path;
 use crate::storage::layout::{DirKind, MANIFEST, MANIFEST_DAMAGED, parse_dir, read_partition_metadata};
+use crate::storage::room::is_no_space;
 use crate::types::TopicPartition;
 
 /// A manifest that can be appended to.
@@ -40,7 +41,7 @@ pub(super) enum WriteFault {
 
 impl WriteFault {
     fn of_write(error: io::Error) -> Self {
-        if is_full(&error) { Self::Later(error) } else { Self::Final(error) }
+        if is_no_space(&error) { Self::Later(error) } else { Self::Final(error) }
     }
 }
 
@@ -249,10 +250,6 @@ fn write_temp(temp: &Path, rows: &Rows) -> Result<ManifestFile, WriteFault> {
     // No space at the sync is no failure yet: the old file is untouched, and this one is not in use.
     new.file.sync_all().map_err(WriteFault::of_write)?;
     Ok(new)
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl Loaded {
