@@ -19,6 +19,7 @@ mod start;
 mod stop;
 mod sweep;
 mod topics;
+mod transactions;
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
@@ -43,6 +44,7 @@ pub use self::group_shards::{CONSUMER_OFFSETS, partition_of};
 pub use self::start::StartError;
 pub use self::stop::{StopFault, Stopped};
 pub use self::topics::tell_created;
+pub use self::transactions::JoinTransaction;
 
 /// A running broker.
 #[derive(Debug)]
