@@ -11,7 +11,9 @@ use super::records::Record;
 use super::shared_map::SharedMap;
 use super::state::{Catalog, TopicRow};
 use super::{CatalogWorld, Effect, configs, names, producer_ids, topics};
-use crate::coord::{Context, CorruptRecord, Decision, Decoded, LogRecord, Release, StateMachine, Ticket};
+use crate::coord::{
+    BatchKind, Context, CorruptRecord, Decision, Decoded, LogRecord, Release, StateMachine, Ticket,
+};
 use crate::types::{ErrorCode, Timestamp, TopicId};
 
 /// KRaft's feature that names the schemas of the log.
@@ -143,7 +145,10 @@ impl StateMachine for CatalogMachine {
         record.encode()
     }
 
-    fn decode(record: &LogRecord) -> Result<Decoded<Record>, CorruptRecord> {
+    fn decode(record: &LogRecord, batch: &BatchKind) -> Result<Decoded<Record>, CorruptRecord> {
+        if *batch != BatchKind::Plain {
+            return Err(CorruptRecord("a record of a transaction, which nothing writes here".to_owned()));
+        }
         Ok(Record::decode(record)?.map_or(Decoded::Nothing, Decoded::Own))
     }
 }
@@ -203,7 +208,13 @@ fn durable(
     ticket: Ticket,
     reply: Reply,
 ) -> Decision<CatalogMachine> {
-    Decision { records, release: Release::Durable, replies: vec![(ticket, reply)], effects }
+    Decision {
+        records,
+        release: Release::Durable,
+        replies: vec![(ticket, reply)],
+        effects,
+        ..Decision::default()
+    }
 }
 
 /// What a command writes at most, with the log's own overhead.

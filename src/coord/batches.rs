@@ -1,10 +1,10 @@
-//! The batches of one step. Neighbouring decisions share a batch, and none is split over two: a torn tail is cut
-//! between batches, so a decision is in the log whole or not at all.
+//! The batches of one step. Neighbouring plain decisions share a batch, those of transactions have their own, and none is
+//! split over two: a torn tail is cut between batches, so a decision is in the log whole or not at all.
 
 use bytes::Bytes;
 
-use super::LogRecord;
-use crate::record::{BatchBuilder, BatchError, NewRecord};
+use super::{BatchKind, LogRecord};
+use crate::record::{BatchError, NewRecord};
 use crate::types::Timestamp;
 
 /// A batch takes no further decision once it is this large. One decision may be larger.
@@ -13,10 +13,15 @@ const BATCH_BYTES_MAX: u64 = 1 << 20;
 /// header counts as variable-length numbers.
 const BATCH_OVERHEAD_BYTES: u64 = 61;
 const RECORD_OVERHEAD_BYTES: u64 = 32;
+/// Key and value of a marker's record.
+const MARKER_BYTES: u64 = 10;
 
-/// The most that these records take in the log, in a batch of their own.
-pub(super) fn batch_len_max(records: &[LogRecord]) -> u64 {
-    BATCH_OVERHEAD_BYTES + records_len(records)
+/// The most that these records take in the log, in a batch of their own; a marker has one that is not among them.
+pub(super) fn batch_len_max(kind: BatchKind, records: &[LogRecord]) -> u64 {
+    match kind {
+        BatchKind::Marker { .. } => BATCH_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES + MARKER_BYTES,
+        BatchKind::Plain | BatchKind::Transactional { .. } => BATCH_OVERHEAD_BYTES + records_len(records),
+    }
 }
 
 fn records_len(records: &[LogRecord]) -> u64 {
@@ -43,11 +48,25 @@ impl StepBatches {
         Self { wall, done: Vec::new(), open: Vec::new(), open_len: 0, done_len: 0 }
     }
 
-    /// Adds one decision's records.
+    /// Adds one decision's records; a marker has none.
     ///
     /// # Errors
-    /// A batch that was full cannot be built.
-    pub(super) fn push(&mut self, records: Vec<LogRecord>) -> Result<(), BatchError> {
+    /// A batch that is complete cannot be built.
+    pub(super) fn push(&mut self, kind: BatchKind, records: Vec<LogRecord>) -> Result<(), BatchError> {
+        if kind == BatchKind::Plain {
+            return self.push_plain(records);
+        }
+        self.close()?;
+        self.done_len += batch_len_max(kind, &records);
+        let batch = match kind.marker(self.wall) {
+            Some(marker) => marker?,
+            None => self.build(kind, records)?,
+        };
+        self.done.push(batch);
+        Ok(())
+    }
+
+    fn push_plain(&mut self, records: Vec<LogRecord>) -> Result<(), BatchError> {
         let len = records_len(&records);
         if self.open_len + len > BATCH_BYTES_MAX {
             self.close()?;
@@ -78,14 +97,19 @@ impl StepBatches {
         if self.open.is_empty() {
             return Ok(());
         }
-        let mut builder = BatchBuilder::new();
-        for record in self.open.drain(..) {
-            let (key, value) = (record.key.as_deref(), record.value.as_deref());
-            builder.push(&NewRecord { timestamp: self.wall, key, value, ..NewRecord::default() });
-        }
-        self.done.push(builder.build()?);
+        let records = std::mem::take(&mut self.open);
+        self.done.push(self.build(BatchKind::Plain, records)?);
         self.done_len += self.open_len;
         self.open_len = 0;
         Ok(())
+    }
+
+    fn build(&self, kind: BatchKind, records: Vec<LogRecord>) -> Result<Bytes, BatchError> {
+        let mut builder = kind.builder();
+        for record in records {
+            let (key, value) = (record.key.as_deref(), record.value.as_deref());
+            builder.push(&NewRecord { timestamp: self.wall, key, value, ..NewRecord::default() });
+        }
+        builder.build()
     }
 }

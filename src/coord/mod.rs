@@ -2,10 +2,11 @@
 //!
 //! A machine decides; it never acts. [`StateMachine::decide`] looks at the hard state, may change the soft state, and
 //! returns records, replies and effects. The shard appends the records, applies them to the hard state and only then
-//! releases replies and effects, so nothing outside a shard sees state that is not in its log. The catalog and the
-//! groups run on it; transactions and share groups will.
+//! releases replies and effects, so nothing outside a shard sees state that is not in its log. The catalog, the groups
+//! and the transactions run on it; share groups will.
 
 mod batches;
+mod kind;
 pub mod log;
 pub mod shard;
 pub mod task;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 
 use crate::types::{ErrorCode, Timestamp};
 
+pub use kind::BatchKind;
 pub use log::{CoordLog, LogFault};
 pub use task::{LoadWhen, ShardHandle, ShardSpec, ShardStatus};
 
@@ -52,6 +54,8 @@ pub enum Release {
 /// tail never splits it.
 #[derive(Debug)]
 pub struct Decision<M: StateMachine + ?Sized> {
+    /// How the records lie in the log. A marker comes without records: the batch itself is the change.
+    pub batch: BatchKind,
     /// Changes of hard state, in order.
     pub records: Vec<M::Record>,
     /// When what follows may be seen.
@@ -64,7 +68,13 @@ pub struct Decision<M: StateMachine + ?Sized> {
 
 impl<M: StateMachine + ?Sized> Default for Decision<M> {
     fn default() -> Self {
-        Self { records: Vec::new(), release: Release::Appended, replies: Vec::new(), effects: Vec::new() }
+        Self {
+            batch: BatchKind::Plain,
+            records: Vec::new(),
+            release: Release::Appended,
+            replies: Vec::new(),
+            effects: Vec::new(),
+        }
     }
 }
 
@@ -179,9 +189,14 @@ pub trait StateMachine: Send + 'static {
     /// The record as it lies in the log.
     fn encode(record: &Self::Record) -> LogRecord;
 
-    /// The record back from the log.
+    /// The record back from the log, where it lies in a batch of this kind: one that is plain or transactional.
     ///
     /// # Errors
     /// The record is one of this machine's and says what it cannot understand.
-    fn decode(record: &LogRecord) -> Result<Decoded<Self::Record>, CorruptRecord>;
+    fn decode(record: &LogRecord, batch: &BatchKind) -> Result<Decoded<Self::Record>, CorruptRecord>;
+
+    /// The change that a marker makes, live and in replay alike; `None` when it makes none.
+    fn marker(_batch: &BatchKind) -> Option<Self::Record> {
+        None
+    }
 }

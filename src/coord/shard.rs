@@ -13,7 +13,8 @@ use std::sync::Arc;
 use super::batches::{StepBatches, batch_len_max};
 use super::log::Wake;
 use super::{
-    Context, CoordLog, CorruptRecord, Decision, Decoded, LogFault, LogRecord, Release, StateMachine, Ticket,
+    BatchKind, Context, CoordLog, CorruptRecord, Decision, Decoded, LogFault, LogRecord, Release,
+    StateMachine, Ticket,
 };
 use crate::record::BatchView;
 use crate::types::{ErrorCode, Timestamp};
@@ -118,9 +119,12 @@ fn apply_batch<M: StateMachine>(
     if !batch.crc_ok() {
         return Err(corrupt("the checksum does not match".into()));
     }
-    let attributes = batch.header().attributes;
-    if attributes.is_transactional() || attributes.is_control() {
-        return Err(corrupt("a transaction's batch, which this version does not write or read here".into()));
+    let Some(kind) = BatchKind::of(batch)? else { return Ok(()) };
+    if matches!(kind, BatchKind::Marker { .. }) {
+        if let Some(record) = M::marker(&kind) {
+            M::apply(hard, &record);
+        }
+        return Ok(());
     }
     let records = batch.records(LOAD_BATCH_MAX_BYTES).map_err(|error| corrupt(error.to_string()))?;
     for record in records.iter() {
@@ -130,7 +134,7 @@ fn apply_batch<M: StateMachine>(
             key: record.key.map(bytes::Bytes::copy_from_slice),
             value: record.value.map(bytes::Bytes::copy_from_slice),
         };
-        match M::decode(&record)? {
+        match M::decode(&record, &kind)? {
             Decoded::Own(record) => M::apply(hard, &record),
             Decoded::Nothing => {}
             Decoded::NotOurs(why) => {
@@ -358,16 +362,21 @@ impl<M: StateMachine> Shard<M> {
 
     /// Adds a decision to the step: its records are encoded and applied, what it lets out is put in order.
     fn take(&mut self, step: &mut Step<'_, M>, decision: Decision<M>) -> Result<(), LogFault> {
-        let Decision { records, release, replies, effects } = decision;
-        if !records.is_empty() {
+        let Decision { batch, mut records, release, replies, effects } = decision;
+        let is_marker = matches!(batch, BatchKind::Marker { .. });
+        debug_assert!(!is_marker || records.is_empty(), "a marker has no records of its machine's");
+        if is_marker || !records.is_empty() {
             let encoded: Vec<_> = records.iter().map(M::encode).collect();
-            let needed = step.batches.len() + batch_len_max(&encoded);
+            let needed = step.batches.len() + batch_len_max(batch, &encoded);
             if needed > step.reserved {
                 // More than the command was expected to write. Without room for it the step is lost.
                 self.log.reserve(needed)?;
                 step.reserved = needed;
             }
-            step.batches.push(encoded)?;
+            step.batches.push(batch, encoded)?;
+            if is_marker {
+                records = M::marker(&batch).into_iter().collect();
+            }
             for record in &records {
                 M::apply(&mut self.hard, record);
             }
@@ -435,7 +444,7 @@ impl<M: StateMachine> Shard<M> {
         };
         let mut batches = StepBatches::new(context.wall);
         for record in &records {
-            batches.push(vec![M::encode(record)])?;
+            batches.push(BatchKind::Plain, vec![M::encode(record)])?;
         }
         let live = batches.len();
         if size < live.saturating_mul(SNAPSHOT_RATIO) {

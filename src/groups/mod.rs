@@ -54,7 +54,7 @@ use std::sync::Arc;
 use classic::ClassicGroup;
 use soft::Timer;
 
-use crate::coord::{Context, CorruptRecord, Decision, Decoded, LogRecord, StateMachine, Ticket};
+use crate::coord::{BatchKind, Context, CorruptRecord, Decision, Decoded, LogRecord, StateMachine, Ticket};
 use crate::types::{ErrorCode, Timestamp};
 
 /// The machine of one shard.
@@ -142,7 +142,12 @@ impl StateMachine for Groups {
         records::encode(record)
     }
 
-    fn decode(record: &LogRecord) -> Result<Decoded<Record>, CorruptRecord> {
+    fn decode(record: &LogRecord, batch: &BatchKind) -> Result<Decoded<Record>, CorruptRecord> {
+        if *batch != BatchKind::Plain {
+            return Err(CorruptRecord(
+                "a record of a transaction, which this version does not read here".to_owned(),
+            ));
+        }
         records::decode(record)
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use streamd::coord::shard::{Now, Output, Shard, replay};
 use streamd::coord::{CoordLog, LogFault, Release, Ticket};
+use streamd::record::BatchView;
 use streamd::record::build::{BatchBuilder, NewRecord};
 use streamd::types::ErrorCode;
 
 use crate::faulty_log::{AppendFault, FaultyLog};
-use crate::ledger::{Command, Effect, Ledger, Reply, Sums, World};
+use crate::ledger::{Command, Effect, Ledger, PRODUCER_EPOCH, Reply, Sums, World};
 use crate::seeds::{Random, for_each_seed};
 
 /// A shard with its callers, and all that was promised to them.
@@ -108,7 +109,9 @@ impl Driver {
             match output {
                 Output::Reply(ticket, reply) => {
                     assert!(self.waiting.remove(ticket), "{ticket:?} is answered twice");
-                    if let Reply::Sum { relies_on, release, .. } = reply {
+                    if let Reply::Sum { relies_on, release, .. } | Reply::Written { relies_on, release } =
+                        reply
+                    {
                         assert!(*relies_on <= in_log(*release), "a reply precedes its records");
                     }
                 }
@@ -128,13 +131,23 @@ impl Driver {
     fn check_promises(&self) {
         let mut sums = vec![Sums::default()];
         for batch in self.log.batches() {
-            let view = streamd::record::BatchView::parse(&batch).expect("a batch");
-            for record in view.records(1 << 20).expect("plain records").iter() {
+            let view = BatchView::parse(&batch).expect("a batch");
+            let (attributes, producer) = (view.header().attributes, view.header().producer_id);
+            for record in view.records(1 << 20).expect("records").iter() {
                 let record = record.expect("a record");
                 let (key, value) = (record.key.expect("a key"), record.value.expect("a value"));
                 let mut next = sums.last().expect("at least one").clone();
-                *next.by_key.entry(key[0]).or_default() +=
-                    i64::from_be_bytes(value.try_into().expect("8 bytes"));
+                let amount = || i64::from_be_bytes(value.try_into().expect("8 bytes"));
+                if attributes.is_control() {
+                    let pending = next.pending.remove(&producer).unwrap_or_default();
+                    for (key, amount) in pending.into_iter().filter(|_| key[3] == 1) {
+                        *next.by_key.entry(key).or_default() += amount;
+                    }
+                } else if attributes.is_transactional() {
+                    next.pending.entry(producer).or_default().push((key[0], amount()));
+                } else {
+                    *next.by_key.entry(key[0]).or_default() += amount();
+                }
                 sums.push(next);
             }
         }
@@ -165,7 +178,13 @@ fn add(key: u8, release: Release) -> Command {
 fn random_command(random: &mut Random) -> Command {
     let key = random.below(4) as u8;
     let release = *random.pick(&[Release::Appended, Release::Durable]);
-    match random.below(10) {
+    let producer = random.below(2) as i64;
+    match random.below(13) {
+        10 => Command::End { producer, commit: random.one_in(2), release },
+        11..=12 => {
+            let (amount, records) = (random.below(100) as i64, random.below(3) as u8);
+            Command::AddPending { producer, key, amount, records, release }
+        }
         0..=4 => {
             let (amount, records) = (random.below(100) as i64, random.below(4) as u8);
             Command::Add { key, amount, records, release }
@@ -291,6 +310,72 @@ fn a_step_is_one_write_and_small_decisions_share_a_batch() {
     assert_eq!(driver.log.appends(), 1, "what changes nothing writes nothing");
 }
 
+/// Records of each batch of the log, and whose transaction they belong to or end.
+fn shape(log: &FaultyLog) -> Vec<(i32, Option<(i64, &'static str)>)> {
+    let shape = |batch: bytes::Bytes| {
+        let header = *BatchView::parse(&batch).expect("a batch").header();
+        let (transactional, control) = (header.attributes.is_transactional(), header.attributes.is_control());
+        assert!(transactional || (!control && header.producer_id == -1 && header.producer_epoch == -1));
+        assert!(!transactional || header.producer_epoch == PRODUCER_EPOCH);
+        assert_eq!(header.base_sequence, -1);
+        let what = if control { "end" } else { "data" };
+        (header.records_count, transactional.then_some((header.producer_id, what)))
+    };
+    log.batches().into_iter().map(shape).collect()
+}
+
+#[test]
+fn decisions_of_transactions_stand_alone_and_their_plain_neighbours_share() {
+    let mut driver = Driver::new();
+    let release = Release::Appended;
+    let plain = || add(1, release);
+    let pending = |producer, records| Command::AddPending { producer, key: 2, amount: 10, records, release };
+    let end = |producer, commit| Command::End { producer, commit, release };
+    driver.step(vec![
+        plain(),
+        plain(),
+        pending(8, 2),
+        pending(8, 1),
+        pending(9, 1),
+        plain(),
+        end(8, true),
+        end(9, false),
+        plain(),
+        pending(8, 0),
+        plain(),
+    ]);
+    assert_eq!(driver.log.appends(), 1, "one step is one write all the same");
+    let data = |producer| Some((producer, "data"));
+    let ended = |producer| Some((producer, "end"));
+    let expected = [
+        (2, None),
+        (2, data(8)),
+        (1, data(8)),
+        (1, data(9)),
+        (1, None),
+        (1, ended(8)),
+        (1, ended(9)),
+        (2, None),
+    ];
+    assert_eq!(shape(&driver.log), expected);
+    let state = driver.shard.state();
+    assert_eq!((state.by_key[&1], state.by_key[&2]), (5, 30), "what was aborted does not count");
+    assert!(state.pending.is_empty());
+}
+
+#[test]
+fn control_batches_that_end_no_transaction_change_nothing() {
+    let mut driver = Driver::new();
+    driver.step(vec![add(1, Release::Appended)]);
+    let mut batch = BatchBuilder::new().control(true);
+    let leader_change = [0, 0, 0, 2];
+    batch.push(&NewRecord { key: Some(&leader_change), value: Some(b"x"), ..NewRecord::default() });
+    let batch = batch.base_offset(driver.log.end()).build().expect("a batch");
+    driver.log.append(vec![batch]).expect("it is appended");
+    let replayed = replay::<Ledger>(&*driver.log).expect("it is passed over");
+    assert_eq!(replayed.state(), driver.shard.state());
+}
+
 #[test]
 fn no_decision_is_split_over_batches() {
     let mut driver = Driver::new();
@@ -301,7 +386,7 @@ fn no_decision_is_split_over_batches() {
         .log
         .batches()
         .iter()
-        .map(|batch| streamd::record::BatchView::parse(batch).expect("a batch").header().records_count)
+        .map(|batch| BatchView::parse(batch).expect("a batch").header().records_count)
         .collect();
     assert_eq!(driver.log.appends(), 1);
     assert!(counts.len() > 1, "{counts:?}");

@@ -11,7 +11,7 @@ use super::Depth;
 use super::out::{Out, many};
 use crate::catalog::names::{CLUSTER_METADATA, CONSUMER_OFFSETS};
 use crate::catalog::records::Record;
-use crate::coord::{Decoded, LogRecord, StateMachine as _};
+use crate::coord::{BatchKind, Decoded, LogRecord, StateMachine as _};
 use crate::groups::Groups;
 use crate::record::control::{ControlType, read_marker};
 use crate::record::{BatchHeader, BatchView, RecordView};
@@ -162,6 +162,7 @@ fn batch_json(position: u64, header: &BatchHeader) -> Value {
 
 /// What a record of one of the broker's own topics says.
 fn decoded(batch: &BatchView<'_>, record: &RecordView<'_>, topic: Option<&str>) -> Option<String> {
+    let kind = BatchKind::of(batch).ok().flatten()?;
     if batch.header().attributes.is_control() {
         return None;
     }
@@ -173,7 +174,7 @@ fn decoded(batch: &BatchView<'_>, record: &RecordView<'_>, topic: Option<&str>) 
             Ok(None) => "nothing".to_owned(),
             Err(error) => error.to_string(),
         }),
-        CONSUMER_OFFSETS => Some(match Groups::decode(&record) {
+        CONSUMER_OFFSETS => Some(match Groups::decode(&record, &kind) {
             Ok(Decoded::Own(record)) => format!("{record:?}"),
             Ok(Decoded::Nothing) => "nothing".to_owned(),
             Ok(Decoded::NotOurs(why)) => why,

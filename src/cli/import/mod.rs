@@ -33,7 +33,7 @@ use crate::catalog::records::Record;
 use crate::catalog::state::TopicRow;
 use crate::catalog::{TopicImage, consumer_offsets_settings};
 use crate::config::{Config, TopicSettings, topic as topic_settings};
-use crate::coord::{Decoded, LogRecord, StateMachine as _};
+use crate::coord::{BatchKind, Decoded, LogRecord, StateMachine as _};
 use crate::groups::Groups;
 use crate::record::{BatchBuilder, BatchHeader, NewRecord};
 use crate::storage::layout::{LOCK_FILE, MANIFEST, META_PROPERTIES, MetaProperties};
@@ -385,7 +385,8 @@ fn groups_in(opened: &Opened) -> anyhow::Result<BTreeMap<Arc<str>, ()>> {
     let mut fault = None;
     opened.reader.for_each_batch(opened.reader.start(), opened.reader.end(), &mut |batch| {
         let read = each_record(batch, &mut |record| {
-            if let Decoded::Own(crate::groups::Record::Group { group, value }) = Groups::decode(&record)? {
+            let decoded = Groups::decode(&record, &BatchKind::Plain)?;
+            if let Decoded::Own(crate::groups::Record::Group { group, value }) = decoded {
                 if value.is_some() {
                     groups.insert(group, ())
                 } else {

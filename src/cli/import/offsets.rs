@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 
 use super::super::offline::each_record;
-use crate::coord::{Decoded, LogRecord, StateMachine as _};
+use crate::coord::{BatchKind, Decoded, LogRecord, StateMachine as _};
 use crate::groups::{CommittedOffset, GroupMetadata, Groups, Record};
 use crate::record::control::{ControlType, read_marker};
 use crate::storage::inspect::{self, Look, Piece};
@@ -96,7 +96,7 @@ impl Offsets {
             }
             return Ok(());
         }
-        match Groups::decode(record)? {
+        match Groups::decode(record, &BatchKind::Plain)? {
             Decoded::Own(Record::Offset { group, topic, partition, value: Some(value) }) => {
                 self.group(&group).offsets.insert((topic, partition), value);
             }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::catalog::{CatalogImage, TopicImage};
 use crate::config::TopicSettings;
-use crate::coord::{Context, Decision, Decoded, LogRecord, Release, StateMachine, Ticket};
+use crate::coord::{BatchKind, Context, Decision, Decoded, LogRecord, Release, StateMachine, Ticket};
 use crate::groups::*;
 use crate::types::{ErrorCode, Timestamp, TopicId};
 
@@ -101,7 +101,9 @@ impl Shard {
     pub(super) fn restart(&mut self) {
         let mut hard = Hard::default();
         for record in &self.log {
-            let Ok(Decoded::Own(record)) = Groups::decode(record) else { panic!("a record of ours") };
+            let Ok(Decoded::Own(record)) = Groups::decode(record, &BatchKind::Plain) else {
+                panic!("a record of ours")
+            };
             Groups::apply(&mut hard, &record);
         }
         assert_eq!(hard, self.hard, "replay gives what was there");
@@ -144,7 +146,7 @@ impl Shard {
         for record in &decision.records {
             let logged = Groups::encode(record);
             assert_eq!(
-                Groups::decode(&logged).as_ref(),
+                Groups::decode(&logged, &BatchKind::Plain).as_ref(),
                 Ok(&Decoded::Own(record.clone())),
                 "the log keeps all of it"
             );
