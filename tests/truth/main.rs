@@ -52,7 +52,7 @@ fn record() {
             continue;
         }
         let kafka = kafka::Kafka::start(profile);
-        for (name, outcome) in run::run(kafka.address, &scripts) {
+        for (name, outcome) in run::run_to_record(kafka.address, &scripts) {
             match outcome.failure {
                 None => recording::save(name, &outcome.exchanges),
                 Some(failure) => failures.push(format!("{name}: {failure}")),
@@ -67,7 +67,10 @@ fn record() {
 fn streamd_answers_as_kafka_does() {
     let mut report = Report::default();
     for profile in Profile::ALL {
-        let scripts = chosen(profile);
+        let mut scripts = chosen(profile);
+        if std::env::var_os("TRUTH_ONLY").is_none() {
+            scripts.retain(|script| !scripts::AWAITED.iter().any(|family| script.name.starts_with(family)));
+        }
         if scripts.is_empty() {
             continue;
         }

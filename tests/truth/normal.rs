@@ -10,13 +10,14 @@ use crate::codec::ZERO_UUID;
 use crate::tree::Tree;
 
 /// Fields that tell the elements of a list apart, the first that an element has.
-const IDENTITIES: [&str; 14] = [
+const IDENTITIES: [&str; 16] = [
     "api_key",
     "name",
     "topic",
     "topic_name",
     "group_id",
     "resource_name",
+    "transactional_id",
     "group_instance_id",
     "member_id",
     "key",
@@ -25,6 +26,7 @@ const IDENTITIES: [&str; 14] = [
     "index",
     "topic_id",
     "node_id",
+    "producer_id",
 ];
 
 /// Lists whose order is part of the answer.
@@ -37,7 +39,14 @@ const PARTITIONS: [&str; 2] = ["partitions", "partition_responses"];
 const MESSAGES: [&str; 3] = ["error_message", "batch_index_error_message", "documentation"];
 
 /// Times that brokers take from their clocks.
-const TIMES: [&str; 4] = ["log_append_time_ms", "timestamp", "base_timestamp", "max_timestamp"];
+const TIMES: [&str; 6] = [
+    "log_append_time_ms",
+    "timestamp",
+    "base_timestamp",
+    "max_timestamp",
+    "last_timestamp",
+    "transaction_start_time_ms",
+];
 
 /// What an element of a list is called in paths, e.g. the topic's name.
 pub(crate) fn identity(element: &Tree) -> Option<String> {
@@ -83,12 +92,15 @@ impl Names {
         self.value("", tree, false)
     }
 
-    /// Drops the topics and groups of other scripts from the lists of an answer.
+    /// Drops the topics, groups and transactions of other scripts from the lists of an answer.
     pub(crate) fn keep_own(&self, answer: &mut Tree) {
         let Tree::Struct(fields) = answer else { return };
         for (name, value) in fields {
-            if let ("topics" | "groups", Tree::List(items)) = (name.as_str(), value) {
-                let named = |item: &Tree| match item.field("name").or_else(|| item.field("group_id")) {
+            if let ("topics" | "groups" | "transaction_states", Tree::List(items)) = (name.as_str(), value) {
+                let name = |item: &Tree| {
+                    ["name", "group_id", "transactional_id"].iter().find_map(|n| item.field(n).cloned())
+                };
+                let named = |item: &Tree| match name(item) {
                     Some(Tree::Text(name)) => name.starts_with(&self.prefix),
                     _ => true,
                 };
@@ -185,6 +197,7 @@ impl Names {
                 });
                 (true, format!("{}{}", number.unwrap_or_default(), self.blur(&item.inline())))
             }
+            Tree::Int(number) => (false, format!("{number:020}")),
             _ => (false, String::new()),
         }
     }
@@ -203,13 +216,13 @@ impl Names {
 
     fn number(&mut self, name: &str, number: i64, answer: bool) -> Tree {
         match name {
-            "error_code" | "topic_config_error_code" => error_name(number),
+            "error_code" | "topic_config_error_code" | "partition_error_code" => error_name(number),
             "port" if answer && number == i64::from(self.address.port()) => Tree::symbol("port"),
             "session_id" if number != 0 => match answer {
                 true => Tree::symbol(self.name_of("session", &number.to_string(), "session")),
                 false => self.known("session", &number.to_string()).unwrap_or(Tree::Int(number)),
             },
-            "producer_id" if number >= 0 => {
+            "producer_id" | "producer_id_filters" | "v3_and_below_producer_id" if number >= 0 => {
                 self.known("producer", &number.to_string()).unwrap_or(Tree::Int(number))
             }
             "finalized_features_epoch" if number >= 0 => Tree::symbol("epoch"),
@@ -218,7 +231,7 @@ impl Names {
         }
     }
 
-    /// Binds the producer id of an InitProducerId answer.
+    /// Binds the producer id that an answer gives out.
     pub(crate) fn producer_id(&mut self, id: i64) {
         if id >= 0 {
             self.name_of("producer", &id.to_string(), "producer-id");

@@ -7,10 +7,12 @@ pub(crate) enum Profile {
     Plain,
     /// Small limits, switches turned off and other defaults for topics.
     Strict,
+    /// Transactions and their ids that end soon.
+    Hasty,
 }
 
 impl Profile {
-    pub(crate) const ALL: [Self; 2] = [Self::Plain, Self::Strict];
+    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Strict, Self::Hasty];
 
     /// The same properties in streamd's own file.
     pub(crate) fn toml(self) -> String {
@@ -47,6 +49,15 @@ impl Profile {
                 ("compression.type", "gzip"),
                 ("max.request.partition.size.limit", "3"),
                 ("socket.request.max.bytes", "1000000"),
+            ],
+            Self::Hasty => &[
+                ("node.id", "1"),
+                ("offsets.topic.replication.factor", "1"),
+                ("group.initial.rebalance.delay.ms", "0"),
+                ("transaction.max.timeout.ms", "60000"),
+                ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "200"),
+                ("transaction.remove.expired.transaction.cleanup.interval.ms", "200"),
+                ("transactional.id.expiration.ms", "2500"),
             ],
         }
     }

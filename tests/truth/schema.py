@@ -12,7 +12,7 @@ import re
 import sys
 import zipfile
 
-KEYS = [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 42, 44, 47, 60, 75]
+KEYS = [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 32, 33, 35, 37, 42, 44, 47, 60, 61, 65, 66, 75]
 
 HEADER = """\
 # Made by schema.py from the message definitions in kafka-clients-4.3.1.jar; not edited by hand.
@@ -37,7 +37,7 @@ def fields(out, definition, common, depth):
             line += " null " + f["nullableVersions"]
         if "tag" in f:
             line += " tag %d %s" % (f["tag"], f["taggedVersions"])
-        default = str(f.get("default", ""))
+        default = str(f.get("default", "")).lower() if isinstance(f.get("default"), bool) else str(f.get("default", ""))
         if default not in ("", "0", "false"):
             line += " default " + default
         out.append(line)

@@ -384,7 +384,7 @@ fn read_answer(frame: &[u8], api: &Api, version: i16, correlation: i32) -> Resul
 }
 
 impl Pending<'_> {
-    /// Records only the script's own topics and groups of what the answer lists.
+    /// Records only the script's own topics, groups and transactions of what the answer lists.
     pub(crate) fn own(self) -> Self {
         Self { own: true, ..self }
     }
@@ -432,7 +432,7 @@ impl Pending<'_> {
     /// Gives names to what the answer brings, without recording it.
     fn learn(&self, answer: &Tree) {
         let mut transcript = self.connection.transcript.borrow_mut();
-        if let (22, Some(Tree::Int(id))) = (self.api.key, answer.field("producer_id")) {
+        if let (22 | 26, Some(Tree::Int(id))) = (self.api.key, answer.field("producer_id")) {
             transcript.names.producer_id(*id);
         }
         transcript.names.answer(answer);
@@ -444,7 +444,7 @@ impl Pending<'_> {
             transcript.names.keep_own(&mut answer);
         }
         answer.hide(self.hidden);
-        if let (22, Some(Tree::Int(id))) = (self.api.key, answer.field("producer_id")) {
+        if let (22 | 26, Some(Tree::Int(id))) = (self.api.key, answer.field("producer_id")) {
             transcript.names.producer_id(*id);
         }
         let request = transcript.names.request(&self.request).pretty(0);
