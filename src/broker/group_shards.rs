@@ -122,6 +122,10 @@ fn settings(config: &Config) -> GroupSettings {
             Fsync::Always => Release::Durable,
             _ => Release::Appended,
         },
+        transaction_release: match config.fsync {
+            Fsync::Always | Fsync::Batch => Release::Durable,
+            Fsync::Interval(_) | Fsync::Never => Release::Appended,
+        },
     }
 }
 

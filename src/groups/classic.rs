@@ -201,6 +201,19 @@ impl ClassicGroup {
         }
     }
 
+    /// Whether offsets may be committed with a transaction (S60, KIP-447). The group's state does not matter, and older
+    /// clients name neither member nor generation.
+    pub(super) fn check_pending_commit(
+        &self,
+        member: &str,
+        instance: Option<&str>,
+        generation: i32,
+    ) -> Result<(), ErrorCode> {
+        let from_outside = generation < 0 && self.state == GroupState::Empty;
+        let unnamed = generation < 0 && member.is_empty() && instance.is_none();
+        if from_outside || unnamed { Ok(()) } else { self.check(member, instance, generation) }
+    }
+
     /// Changes the state.
     pub(super) fn enter(&mut self, state: GroupState, wall: Timestamp) {
         self.state = state;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::guards::Guard;
 use crate::types::TopicId;
 
-/// One request to the shard that owns the group. All but [`Command::List`] and [`Command::TopicsDeleted`] are for one
-/// group, whose id picks the shard (S77).
+/// One request to the shard that owns the group. All but [`Command::List`], [`Command::EndTransaction`] and
+/// [`Command::TopicsDeleted`] are for one group, whose id picks the shard (S77).
 #[derive(Debug)]
 pub enum Command {
     /// JoinGroup (key 11). Answered when the group's join phase ends, or at once with a refusal.
@@ -21,6 +22,11 @@ pub enum Command {
     Leave(LeaveGroup),
     /// OffsetCommit (key 8).
     Commit(CommitOffsets),
+    /// TxnOffsetCommit (key 28).
+    TxnOffsetCommit(TxnOffsetCommit),
+    /// The end of a producer's transaction, as its coordinator decided it. Answered when the marker is as durable as
+    /// transactions are; to be sent again until then, for the outcome stands.
+    EndTransaction(EndTransaction),
     /// OffsetFetch (key 9), one group of it.
     Fetch(FetchOffsets),
     /// DescribeGroups (key 15), one group of it.
@@ -160,6 +166,44 @@ pub struct CommitOffsets {
     pub retention_ms: Option<i64>,
     /// What is committed.
     pub topics: Vec<CommitTopic>,
+}
+
+/// A TxnOffsetCommit request: offsets that are committed if the producer's transaction is (S60).
+#[derive(Debug, Clone)]
+pub struct TxnOffsetCommit {
+    /// The group; empty is refused with `INVALID_GROUP_ID`.
+    pub group: Arc<str>,
+    /// The member's id; empty before version 3 and from producers without a group's metadata (KIP-447).
+    pub member_id: Arc<str>,
+    /// Its `group.instance.id`.
+    pub instance_id: Option<Arc<str>>,
+    /// The member's generation, -1 without membership.
+    pub generation: i32,
+    /// Whose transaction it is.
+    pub producer_id: i64,
+    /// The producer's epoch.
+    pub producer_epoch: i16,
+    /// `None` at first; then what [`super::TxnCommitReply::Unverified`] brought, when the transaction's coordinator has
+    /// said that `__consumer_offsets`' partition is part of the transaction.
+    pub guard: Option<Guard>,
+    /// What is to be committed.
+    pub topics: Vec<CommitTopic>,
+}
+
+/// The end of a producer's transaction in one shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndTransaction {
+    /// Whose transaction ends.
+    pub producer_id: i64,
+    /// The epoch that the marker carries (S57).
+    pub producer_epoch: i16,
+    /// The epoch of the transaction coordinator that decided.
+    pub coordinator_epoch: i32,
+    /// Whether it is committed; else it is aborted.
+    pub commit: bool,
+    /// The marker is one of transactions V2 (KIP-890): it is above the epoch of the transaction that it ends, so one at
+    /// the same epoch is late and refused.
+    pub v2: bool,
 }
 
 /// Offsets committed for one topic.

@@ -31,29 +31,30 @@ pub(super) fn commit(
         topics.into_iter().filter_map(|topic| sort_out(&context.world.image, topic, &mut refused)).collect();
     let (verdict, mut out) =
         if known.is_empty() { (Ok(()), Decision::default()) } else { admit(hard, soft, context, &request) };
-    let settings = &context.world.settings;
-    let terms = Terms {
-        group: &request.group,
-        wall: context.wall,
-        expires_at: request.retention_ms.map(|ms| context.wall.saturating_add(ms)),
-        metadata_max: usize::try_from(settings.offset_metadata_max).unwrap_or(0),
-    };
+    let terms = Terms::of(context, request.retention_ms);
     let mut answers = Vec::with_capacity(known.len());
     for (topic, offsets) in known {
         answers.push(match verdict {
-            Ok(()) => terms.take(&topic, offsets, &mut out.records),
+            Ok(()) => terms.take(&topic, offsets, |partition, value| {
+                out.records.push(Record::Offset {
+                    group: Arc::clone(&request.group),
+                    topic: Arc::clone(&topic.name),
+                    partition,
+                    value: Some(value),
+                });
+            }),
             Err(error) => told(&topic, offsets.iter().map(|offset| (offset.partition, error)).collect()),
         });
     }
     if !out.records.is_empty() {
-        out.release = settings.commit_release;
+        out.release = context.world.settings.commit_release;
     }
     out.replies.push((ticket, Reply::Commit(CommitReply { topics: refused.and(answers) })));
     out
 }
 
 /// A topic of the request with those of its partitions that exist; the others are refused.
-fn sort_out(
+pub(super) fn sort_out(
     image: &CatalogImage,
     asked: CommitTopic,
     refused: &mut Refusals,
@@ -105,16 +106,16 @@ fn admit(
     });
     match live {
         Some(out) => (verdict, out),
-        None => (admit_to_empty(hard, request), Decision::default()),
+        None => (admit_to_empty(hard, &request.group, request.generation), Decision::default()),
     }
 }
 
 /// A group that is empty, or that does not exist, takes the offsets of consumers that manage their partitions
 /// themselves and of administrators.
-fn admit_to_empty(hard: &Hard, request: &CommitOffsets) -> Result<(), ErrorCode> {
-    if request.generation < 0 {
+pub(super) fn admit_to_empty(hard: &Hard, group: &str, generation: i32) -> Result<(), ErrorCode> {
+    if generation < 0 {
         Ok(())
-    } else if hard.group(&request.group).is_some() {
+    } else if hard.group(group).is_some() {
         Err(ErrorCode::UnknownMemberId)
     } else {
         Err(ErrorCode::GroupIdNotFound)
@@ -132,28 +133,36 @@ impl ClassicGroup {
 }
 
 /// What all offsets of one request have in common.
-struct Terms<'a> {
-    group: &'a Arc<str>,
+pub(super) struct Terms {
     wall: Timestamp,
     expires_at: Option<Timestamp>,
     metadata_max: usize,
 }
 
-impl Terms<'_> {
-    fn take(
+impl Terms {
+    /// The terms of a request, which may say for how many milliseconds its offsets are to be kept.
+    pub(super) fn of(context: &Context<'_, World>, retention_ms: Option<i64>) -> Self {
+        Self {
+            wall: context.wall,
+            expires_at: retention_ms.map(|ms| context.wall.saturating_add(ms)),
+            metadata_max: usize::try_from(context.world.settings.offset_metadata_max).unwrap_or(0),
+        }
+    }
+
+    /// Hands the offsets of one topic on, each with its partition, but those with too long a note.
+    pub(super) fn take(
         &self,
         topic: &TopicImage,
         offsets: Vec<CommitPartition>,
-        records: &mut Vec<Record>,
+        mut hand_on: impl FnMut(i32, CommittedOffset),
     ) -> CommittedTopic {
         let mut answers = Vec::with_capacity(offsets.len());
-        records.reserve(offsets.len());
         for offset in offsets {
             let partition = offset.partition;
             let error = if self.is_too_long(offset.metadata.as_deref()) {
                 ErrorCode::OffsetMetadataTooLarge
             } else {
-                records.push(self.record(topic, offset));
+                hand_on(partition, self.committed(topic, offset));
                 ErrorCode::None
             };
             answers.push((partition, error));
@@ -167,23 +176,19 @@ impl Terms<'_> {
         text.len() > self.metadata_max && text.encode_utf16().count() > self.metadata_max
     }
 
-    fn record(&self, topic: &TopicImage, offset: CommitPartition) -> Record {
-        Record::Offset {
-            group: Arc::clone(self.group),
-            topic: Arc::clone(&topic.name),
-            partition: offset.partition,
-            value: Some(CommittedOffset {
-                offset: offset.offset,
-                leader_epoch: offset.leader_epoch,
-                metadata: offset.metadata.filter(|text| !text.is_empty()),
-                committed_at: self.wall,
-                expires_at: self.expires_at,
-                topic_id: topic.id,
-            }),
+    fn committed(&self, topic: &TopicImage, offset: CommitPartition) -> CommittedOffset {
+        CommittedOffset {
+            offset: offset.offset,
+            leader_epoch: offset.leader_epoch,
+            metadata: offset.metadata.filter(|text| !text.is_empty()),
+            committed_at: self.wall,
+            expires_at: self.expires_at,
+            topic_id: topic.id,
         }
     }
 }
 
-fn told(topic: &TopicImage, partitions: Vec<(i32, ErrorCode)>) -> CommittedTopic {
+/// What became of the partitions of a topic.
+pub(super) fn told(topic: &TopicImage, partitions: Vec<(i32, ErrorCode)>) -> CommittedTopic {
     CommittedTopic { name: Arc::clone(&topic.name), id: topic.id, partitions }
 }

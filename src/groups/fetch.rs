@@ -6,59 +6,94 @@ use std::sync::Arc;
 use super::command::{FetchOffsets, FetchTopic, TopicKey};
 use super::commit::{find, identity};
 use super::hard::{CommittedOffset, Hard, StoredGroup};
+use super::pending::PendingOffsets;
 use super::reply::{FetchReply, FetchedOffset, FetchedTopic};
 use super::world::World;
 use crate::catalog::CatalogImage;
 use crate::types::{ErrorCode, TopicId};
 
-/// Answers an OffsetFetch request for one group. An unknown group has no offsets, which is not an error.
-///
-/// `require_stable` asks for nothing yet: without transactions no offset is pending.
+/// Answers an OffsetFetch request for one group. An unknown group has no offsets, which is not an error. With
+/// `require_stable` an offset that an open transaction may change is not told (S60); without, the last committed one is.
 pub(super) fn fetch(hard: &Hard, world: &World, request: &FetchOffsets) -> FetchReply {
     let group = hard.group(&request.group);
+    let look = Look { group, image: &world.image, require_stable: request.require_stable };
     let topics = match &request.topics {
-        Some(topics) => fetch_some(group, &world.image, topics),
-        None => group.map(|group| fetch_all(group, &world.image)).unwrap_or_default(),
+        Some(topics) => look.at_some(topics),
+        None => look.at_all(),
     };
     FetchReply { topics }
 }
 
-/// Topics of unknown id come last, as in Kafka.
-fn fetch_some(group: Option<&StoredGroup>, image: &CatalogImage, asked: &[FetchTopic]) -> Vec<FetchedTopic> {
-    let mut unknown = Vec::new();
-    let mut fetched = Vec::with_capacity(asked.len());
-    for FetchTopic { topic, partitions } in asked {
-        let found = find(image, topic).ok();
-        if let (None, TopicKey::Id(id)) = (&found, topic) {
-            let absent = |partition: &i32| FetchedOffset::absent(*partition, ErrorCode::UnknownTopicId);
-            let partitions = partitions.iter().map(absent).collect();
-            unknown.push(FetchedTopic { name: Arc::default(), id: *id, partitions });
-            continue;
-        }
-        let (name, id) = found.map_or_else(|| identity(topic), |found| (Arc::clone(&found.name), found.id));
-        let stored = group.and_then(|group| group.offsets.get(&name));
-        let look_up = |partition: &i32| {
-            let offset = stored.and_then(|stored| stored.get(partition));
-            match offset.filter(|offset| is_of(offset, id)) {
-                Some(offset) => present(*partition, offset),
-                None => FetchedOffset::absent(*partition, ErrorCode::None),
-            }
-        };
-        let partitions = partitions.iter().map(look_up).collect();
-        fetched.push(FetchedTopic { name, id, partitions });
-    }
-    fetched.append(&mut unknown);
-    fetched
+/// One look at a group's offsets.
+struct Look<'a> {
+    group: Option<&'a StoredGroup>,
+    image: &'a CatalogImage,
+    require_stable: bool,
 }
 
-fn fetch_all(group: &StoredGroup, image: &CatalogImage) -> Vec<FetchedTopic> {
-    let topic = |(name, stored): (&Arc<str>, &BTreeMap<i32, CommittedOffset>)| {
-        let id = id_of(image, name);
-        let live = stored.iter().filter(|(_, offset)| is_of(offset, id));
-        let partitions: Vec<_> = live.map(|(partition, offset)| present(*partition, offset)).collect();
-        (!partitions.is_empty()).then(|| FetchedTopic { name: Arc::clone(name), id, partitions })
-    };
-    group.offsets.iter().filter_map(topic).collect()
+impl Look<'_> {
+    /// Topics of unknown id come last, as in Kafka.
+    fn at_some(&self, asked: &[FetchTopic]) -> Vec<FetchedTopic> {
+        let mut unknown = Vec::new();
+        let mut fetched = Vec::with_capacity(asked.len());
+        for FetchTopic { topic, partitions } in asked {
+            let found = find(self.image, topic).ok();
+            if let (None, TopicKey::Id(id)) = (&found, topic) {
+                let absent = |partition: &i32| FetchedOffset::absent(*partition, ErrorCode::UnknownTopicId);
+                let partitions = partitions.iter().map(absent).collect();
+                unknown.push(FetchedTopic { name: Arc::default(), id: *id, partitions });
+                continue;
+            }
+            let (name, id) =
+                found.map_or_else(|| identity(topic), |found| (Arc::clone(&found.name), found.id));
+            let offsets = self.of(&name, id);
+            let partitions = partitions.iter().map(|partition| offsets.at(*partition)).collect();
+            fetched.push(FetchedTopic { name, id, partitions });
+        }
+        fetched.append(&mut unknown);
+        fetched
+    }
+
+    /// Every committed offset. What is only pending is not among them, whoever asks: nothing is committed.
+    fn at_all(&self) -> Vec<FetchedTopic> {
+        let topic = |(name, stored): (&Arc<str>, &BTreeMap<i32, CommittedOffset>)| {
+            let id = id_of(self.image, name);
+            let (live, offsets) = (stored.iter().filter(|(_, offset)| is_of(offset, id)), self.of(name, id));
+            let partitions: Vec<_> = live.map(|(partition, _)| offsets.at(*partition)).collect();
+            (!partitions.is_empty()).then(|| FetchedTopic { name: Arc::clone(name), id, partitions })
+        };
+        self.group.into_iter().flat_map(|group| &group.offsets).filter_map(topic).collect()
+    }
+
+    fn of(&self, topic: &str, id: TopicId) -> TopicOffsets<'_> {
+        TopicOffsets {
+            id,
+            committed: self.group.and_then(|group| group.offsets.get(topic)),
+            pending: self.group.filter(|_| self.require_stable).and_then(|group| group.pending.get(topic)),
+        }
+    }
+}
+
+/// The group's offsets of one topic.
+struct TopicOffsets<'a> {
+    id: TopicId,
+    committed: Option<&'a BTreeMap<i32, CommittedOffset>>,
+    /// What bars the committed ones; `None` when nobody asked.
+    pending: Option<&'a BTreeMap<i32, PendingOffsets>>,
+}
+
+impl TopicOffsets<'_> {
+    fn at(&self, partition: i32) -> FetchedOffset {
+        let pending = self.pending.and_then(|pending| pending.get(&partition));
+        if pending.is_some_and(|pending| pending.iter().any(|pending| is_of(&pending.value, self.id))) {
+            return FetchedOffset::absent(partition, ErrorCode::UnstableOffsetCommit);
+        }
+        let committed = self.committed.and_then(|committed| committed.get(&partition));
+        match committed.filter(|offset| is_of(offset, self.id)) {
+            Some(offset) => present(partition, offset),
+            None => FetchedOffset::absent(partition, ErrorCode::None),
+        }
+    }
 }
 
 /// The present id of the topic of this name, zero when there is none.

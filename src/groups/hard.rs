@@ -1,11 +1,12 @@
-//! What the log says of groups: recorded generations and committed offsets. Changed by [`Hard::apply`] alone, record by
-//! record, so that replay and life give the same.
+//! What the log says of groups: recorded generations, committed offsets, and those that open transactions will commit.
+//! Changed by [`Hard::apply`] alone, record by record, so that replay and life give the same.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::pending::{OffsetKey, OpenTransaction, PendingOffset, PendingOffsets};
 use crate::types::{Timestamp, TopicId};
 
 /// One change of a shard's hard state; in the log it has Kafka's bytes.
@@ -21,6 +22,24 @@ pub enum Record {
         partition: i32,
         /// The offset; `None` is a tombstone.
         value: Option<CommittedOffset>,
+    },
+    /// An offset is committed if the producer's transaction is.
+    PendingOffset {
+        /// The group.
+        group: Arc<str>,
+        /// The topic's name.
+        topic: Arc<str>,
+        /// The partition's index.
+        partition: i32,
+        /// The offset, and whose transaction it belongs to.
+        pending: PendingOffset,
+    },
+    /// A producer's transaction has ended. In the log this is the control record of a marker.
+    EndTransaction {
+        /// The producer.
+        producer_id: i64,
+        /// Whether its pending offsets are committed; else they are dropped.
+        commit: bool,
     },
     /// A generation is recorded, or the group is gone.
     Group {
@@ -90,8 +109,10 @@ pub struct MemberMetadata {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Hard {
     groups: BTreeMap<Arc<str>, StoredGroup>,
-    /// Which groups have offsets of a topic: a deleted topic must not cost a walk over all groups.
+    /// Which groups have offsets of a topic, pending ones included: a deleted topic must not cost a walk over all groups.
     by_topic: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// Open transactions with offsets here, by producer id.
+    transactions: HashMap<i64, OpenTransaction>,
 }
 
 /// One group's part of the log. A group exists from its first record to its own tombstone, with or without offsets.
@@ -101,6 +122,37 @@ pub struct StoredGroup {
     pub metadata: Option<Arc<GroupMetadata>>,
     /// Offsets by topic name and partition. No topic without an offset is in it.
     pub offsets: BTreeMap<Arc<str>, BTreeMap<i32, CommittedOffset>>,
+    /// The same of offsets that open transactions will commit.
+    pub pending: BTreeMap<Arc<str>, BTreeMap<i32, PendingOffsets>>,
+}
+
+impl StoredGroup {
+    /// Offsets of a partition that open transactions will commit.
+    pub(super) fn pending(&self, topic: &str, partition: i32) -> Option<&PendingOffsets> {
+        self.pending.get(topic)?.get(&partition)
+    }
+
+    /// Whether a partition has an offset, committed or pending.
+    pub(super) fn has(&self, topic: &str, partition: i32) -> bool {
+        let committed = self.offsets.get(topic).is_some_and(|topic| topic.contains_key(&partition));
+        committed || self.pending(topic, partition).is_some()
+    }
+
+    /// The topics that have offsets, committed or pending.
+    pub(super) fn topics(&self) -> BTreeSet<&Arc<str>> {
+        self.offsets.keys().chain(self.pending.keys()).collect()
+    }
+
+    /// The partitions of a topic that have offsets, committed or pending.
+    pub(super) fn partitions(&self, topic: &str) -> BTreeSet<i32> {
+        let committed = self.offsets.get(topic).into_iter().flat_map(BTreeMap::keys);
+        let pending = self.pending.get(topic).into_iter().flat_map(BTreeMap::keys);
+        committed.chain(pending).copied().collect()
+    }
+
+    fn has_topic(&self, topic: &str) -> bool {
+        self.offsets.contains_key(topic) || self.pending.contains_key(topic)
+    }
 }
 
 impl Hard {
@@ -114,12 +166,12 @@ impl Hard {
         self.groups.get(id)
     }
 
-    /// One committed offset.
-    pub(super) fn offset(&self, group: &str, topic: &str, partition: i32) -> Option<&CommittedOffset> {
-        self.groups.get(group)?.offsets.get(topic)?.get(&partition)
+    /// The producer's open transaction, if it has offsets here.
+    pub(super) fn transaction(&self, producer_id: i64) -> Option<&OpenTransaction> {
+        self.transactions.get(&producer_id)
     }
 
-    /// The groups that have offsets of this topic.
+    /// The groups that have offsets of this topic, committed or pending.
     pub(super) fn groups_of(&self, topic: &str) -> Option<&BTreeSet<Arc<str>>> {
         self.by_topic.get(topic)
     }
@@ -133,6 +185,10 @@ impl Hard {
             Record::Offset { group, topic, partition, value: None } => {
                 self.remove_offset(group, topic, *partition);
             }
+            Record::PendingOffset { group, topic, partition, pending } => {
+                self.add_pending((Arc::clone(group), Arc::clone(topic), *partition), pending.clone());
+            }
+            Record::EndTransaction { producer_id, commit } => self.end_transaction(*producer_id, *commit),
             Record::Group { group, value: Some(metadata) } => {
                 self.group_mut(group).metadata = Some(Arc::clone(metadata));
             }
@@ -144,23 +200,63 @@ impl Hard {
         self.groups.entry(Arc::clone(id)).or_default()
     }
 
+    /// A commit goes before all that is pending for its partition so far: what is later in the log counts.
     fn set_offset(&mut self, group: &Arc<str>, topic: &Arc<str>, partition: i32, value: &CommittedOffset) {
+        let stored = self.group_mut(group);
+        if let Some(pending) = stored.pending.get_mut(topic).and_then(|topic| topic.get_mut(&partition)) {
+            pending.overtake_all();
+        }
+        self.put_offset(group, topic, partition, value.clone());
+    }
+
+    fn put_offset(&mut self, group: &Arc<str>, topic: &Arc<str>, partition: i32, value: CommittedOffset) {
         let topics = &mut self.group_mut(group).offsets;
         if let Some(partitions) = topics.get_mut(topic) {
-            partitions.insert(partition, value.clone());
+            partitions.insert(partition, value);
             return;
         }
-        topics.insert(Arc::clone(topic), BTreeMap::from([(partition, value.clone())]));
+        topics.insert(Arc::clone(topic), BTreeMap::from([(partition, value)]));
         self.by_topic.entry(Arc::clone(topic)).or_default().insert(Arc::clone(group));
     }
 
+    /// A tombstone takes what is pending, too.
     fn remove_offset(&mut self, group: &str, topic: &str, partition: i32) {
         let Some(stored) = self.groups.get_mut(group) else { return };
-        let Some(partitions) = stored.offsets.get_mut(topic) else { return };
-        partitions.remove(&partition);
-        if partitions.is_empty() {
-            stored.offsets.remove(topic);
-            self.forget_topic(group, topic);
+        if let Some(partitions) = stored.offsets.get_mut(topic) {
+            partitions.remove(&partition);
+            if partitions.is_empty() {
+                stored.offsets.remove(topic);
+            }
+        }
+        for pending in take_pending(stored, topic, partition).iter() {
+            if let Some(transaction) = self.transactions.get_mut(&pending.producer_id) {
+                transaction.forget(group, topic, partition);
+            }
+        }
+        self.forget_topic_if_gone(group, topic);
+    }
+
+    fn add_pending(&mut self, key: OffsetKey, pending: PendingOffset) {
+        let (group, topic, partition) = &key;
+        let topics = self.group_mut(group).pending.entry(Arc::clone(topic)).or_default();
+        topics.entry(*partition).or_default().add(pending.clone());
+        self.by_topic.entry(Arc::clone(topic)).or_default().insert(Arc::clone(group));
+        self.transactions.entry(pending.producer_id).or_default().add(pending.producer_epoch, key);
+    }
+
+    fn end_transaction(&mut self, producer_id: i64, commit: bool) {
+        let Some(transaction) = self.transactions.remove(&producer_id) else { return };
+        for (group, topic, partition) in transaction.offsets {
+            let Some(stored) = self.groups.get_mut(&group) else { continue };
+            let mut pending = take_pending(stored, &topic, partition);
+            let committed = pending.end(producer_id, commit);
+            if !pending.is_empty() {
+                stored.pending.entry(Arc::clone(&topic)).or_default().insert(partition, pending);
+            }
+            if let Some(value) = committed {
+                self.put_offset(&group, &topic, partition, value);
+            }
+            self.forget_topic_if_gone(&group, &topic);
         }
     }
 
@@ -168,8 +264,14 @@ impl Hard {
     fn remove_group(&mut self, id: &str) {
         let Some(stored) = self.groups.get_mut(id) else { return };
         stored.metadata = None;
-        if stored.offsets.is_empty() {
+        if stored.offsets.is_empty() && stored.pending.is_empty() {
             self.groups.remove(id);
+        }
+    }
+
+    fn forget_topic_if_gone(&mut self, group: &str, topic: &str) {
+        if !self.groups.get(group).is_some_and(|stored| stored.has_topic(topic)) {
+            self.forget_topic(group, topic);
         }
     }
 
@@ -180,4 +282,14 @@ impl Hard {
             self.by_topic.remove(topic);
         }
     }
+}
+
+/// Takes out what is pending for a partition. No topic without any stays behind.
+fn take_pending(stored: &mut StoredGroup, topic: &str, partition: i32) -> PendingOffsets {
+    let Some(partitions) = stored.pending.get_mut(topic) else { return PendingOffsets::default() };
+    let taken = partitions.remove(&partition).unwrap_or_default();
+    if partitions.is_empty() {
+        stored.pending.remove(topic);
+    }
+    taken
 }

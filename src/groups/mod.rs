@@ -6,6 +6,8 @@
 //! (KIP-394), cooperative rebalancing, which needs nothing but exact bytes, and KIP-814. The initial rebalance delay is
 //! adaptive unless it is set (`rebalance.rs` says how).
 //!
+//! Offsets may go with a transaction (S60): they are pending until its marker is in the log.
+//!
 //! Hard state is what the log says: recorded generations and offsets. Soft state is the rest:
 //! members while they are members, who waits for what, and timers.
 
@@ -15,10 +17,12 @@ mod command;
 mod commit;
 mod effect;
 mod fetch;
+mod guards;
 mod hard;
 mod join;
 mod leave;
 mod members;
+mod pending;
 mod rebalance;
 mod records;
 mod removal;
@@ -29,6 +33,7 @@ mod soft;
 mod subscription;
 mod sweep;
 mod sync;
+mod transactions;
 mod view;
 mod world;
 
@@ -36,15 +41,18 @@ mod world;
 mod tests;
 
 pub use command::{
-    Command, CommitOffsets, CommitPartition, CommitTopic, DeleteOffsets, FetchOffsets, FetchTopic, Heartbeat,
-    JoinGroup, LeaveGroup, Leaver, ListGroups, Protocol, SyncGroup, TopicKey,
+    Command, CommitOffsets, CommitPartition, CommitTopic, DeleteOffsets, EndTransaction, FetchOffsets,
+    FetchTopic, Heartbeat, JoinGroup, LeaveGroup, Leaver, ListGroups, Protocol, SyncGroup, TopicKey,
+    TxnOffsetCommit,
 };
 pub use effect::Effect;
+pub use guards::Guard;
 pub use hard::{CommittedOffset, GroupMetadata, Hard, MemberMetadata, Record, StoredGroup};
+pub use pending::{PendingOffset, PendingOffsets};
 pub use reply::{
     CLASSIC, CommitReply, CommittedTopic, DeleteOffsetsReply, DeletedOffsets, DescribeReply, DescribedMember,
     FetchReply, FetchedOffset, FetchedTopic, GroupState, JoinReply, JoinedMember, LeaveReply, LeftMember,
-    ListedGroup, Reply, SyncReply,
+    ListedGroup, Reply, SyncReply, TxnCommitReply,
 };
 pub use soft::Soft;
 pub use world::{GroupSettings, InitialDelay, World};
@@ -84,6 +92,8 @@ impl StateMachine for Groups {
             Command::Heartbeat(request) => session::heartbeat(soft, context, ticket, &request),
             Command::Leave(request) => leave::leave(soft, context, ticket, &request),
             Command::Commit(request) => commit::commit(hard, soft, context, ticket, request),
+            Command::TxnOffsetCommit(request) => transactions::commit(hard, soft, context, ticket, request),
+            Command::EndTransaction(end) => transactions::end(hard, soft, context, ticket, end),
             Command::Fetch(request) => answer(Reply::Fetch(fetch::fetch(hard, context.world, &request))),
             Command::Describe { group } => answer(Reply::Describe(view::describe(hard, soft, &group))),
             Command::List(filter) => answer(Reply::List(view::list(hard, soft, &filter))),
@@ -143,12 +153,16 @@ impl StateMachine for Groups {
     }
 
     fn decode(record: &LogRecord, batch: &BatchKind) -> Result<Decoded<Record>, CorruptRecord> {
-        if *batch != BatchKind::Plain {
-            return Err(CorruptRecord(
-                "a record of a transaction, which this version does not read here".to_owned(),
-            ));
+        records::decode(record, batch)
+    }
+
+    fn marker(batch: &BatchKind) -> Option<Record> {
+        match *batch {
+            BatchKind::Marker { producer_id, commit, .. } => {
+                Some(Record::EndTransaction { producer_id, commit })
+            }
+            BatchKind::Plain | BatchKind::Transactional { .. } => None,
         }
-        records::decode(record)
     }
 }
 

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::hard::{CommittedOffset, GroupMetadata, MemberMetadata, Record};
-use crate::coord::{CorruptRecord, Decoded, LogRecord};
+use super::pending::PendingOffset;
+use crate::coord::{BatchKind, CorruptRecord, Decoded, LogRecord};
 use crate::types::TopicId;
 use crate::types::offset::NO_EPOCH;
 use crate::wire::{DecodeError, Reader, Writer};
@@ -44,38 +45,58 @@ const NONE_I32: i32 = -1;
 /// The longest string that a key or a group value can hold, in bytes.
 pub(super) const TEXT_BYTES_MAX: usize = 0x7fff;
 
-/// The record as key and value.
+/// The record as key and value. What is pending has the bytes of any other offset: its batch says whose it is. The end
+/// of a transaction has none of its own; it lies in the log as a marker.
 pub(super) fn encode(record: &Record) -> LogRecord {
     match record {
         Record::Offset { group, topic, partition, value } => LogRecord {
             key: Some(offset_key(group, topic, *partition)),
             value: value.as_ref().map(offset_value),
         },
+        Record::PendingOffset { group, topic, partition, pending } => LogRecord {
+            key: Some(offset_key(group, topic, *partition)),
+            value: Some(offset_value(&pending.value)),
+        },
+        Record::EndTransaction { .. } => LogRecord { key: None, value: None },
         Record::Group { group, value } => {
             LogRecord { key: Some(group_key(group)), value: value.as_deref().map(group_value) }
         }
     }
 }
 
-/// The record back.
+/// The record back, from a batch of this kind. Only offsets can be pending: all else, tombstones included, counts at once
+/// wherever it lies, as in Kafka.
 ///
 /// # Errors
 /// A value of a version that Kafka 4.3 does not have. A newer broker wrote it: without it, a group would fall back to
 /// what it had before.
-pub(super) fn decode(record: &LogRecord) -> Result<Decoded<Record>, CorruptRecord> {
+pub(super) fn decode(record: &LogRecord, batch: &BatchKind) -> Result<Decoded<Record>, CorruptRecord> {
     let Some(key) = &record.key else { return Ok(Decoded::NotOurs("it has no key".to_owned())) };
     let shown = |cause: &DecodeError| {
         let shown = &key[..key.len().min(80)];
         format!("record of a group with key \"{}\": {cause}", shown.escape_ascii())
     };
     match decode_key(key, record.value.as_ref()) {
-        Ok(Some(record)) => Ok(Decoded::Own(record)),
+        Ok(Some(record)) => Ok(Decoded::Own(in_batch(record, batch))),
         Ok(None) => {
             let kind = key.first_chunk().map_or(-1, |kind| i16::from_be_bytes(*kind));
             Ok(Decoded::NotOurs(format!("a key of type {kind}, which is none of classic groups")))
         }
         Err(Undecodable::Garbled(cause)) => Ok(Decoded::NotOurs(shown(&cause))),
         Err(Undecodable::Newer(cause)) => Err(CorruptRecord(shown(&cause))),
+    }
+}
+
+fn in_batch(record: Record, batch: &BatchKind) -> Record {
+    match (record, *batch) {
+        (
+            Record::Offset { group, topic, partition, value: Some(value) },
+            BatchKind::Transactional { producer_id, producer_epoch },
+        ) => {
+            let pending = PendingOffset { producer_id, producer_epoch, value };
+            Record::PendingOffset { group, topic, partition, pending }
+        }
+        (record, _) => record,
     }
 }
 

@@ -39,6 +39,11 @@ fn bytes(hex: &str) -> Bytes {
     digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
 }
 
+/// The record in a plain batch.
+fn decode(record: &LogRecord) -> Result<Decoded<Record>, CorruptRecord> {
+    super::decode(record, &BatchKind::Plain)
+}
+
 fn logged(key: &str, value: Option<&str>) -> LogRecord {
     LogRecord { key: Some(bytes(key)), value: value.map(bytes) }
 }
@@ -234,4 +239,21 @@ proptest! {
             let _ = decode(&LogRecord { key: Some(bytes(known)), value: Some(value.clone().into()) });
         }
     }
+}
+
+#[test]
+fn s60_an_offset_in_a_transactions_batch_is_pending_and_has_the_same_bytes() {
+    let batch = BatchKind::Transactional { producer_id: 4_000, producer_epoch: 3 };
+    let plain = offset(5, None, TopicId::ZERO);
+    let Record::Offset { group, topic, partition, value: Some(value) } = plain.clone() else { panic!() };
+    let pending = PendingOffset { producer_id: 4_000, producer_epoch: 3, value };
+    let pending = Record::PendingOffset { group, topic, partition, pending };
+    assert_eq!(encode(&pending), encode(&plain));
+    assert_eq!(super::decode(&encode(&pending), &batch), Ok(Decoded::Own(pending)));
+    let tombstone = logged(KEY, None);
+    assert_eq!(
+        super::decode(&tombstone, &batch),
+        decode(&tombstone),
+        "a tombstone counts at once, as in Kafka"
+    );
 }

@@ -31,8 +31,9 @@ pub(super) fn delete_group(hard: &Hard, soft: &mut Soft, ticket: Ticket, id: &Ar
 /// Decides on tombstones for a group and all its offsets, those first: none outlives the group.
 pub(super) fn bury(hard: &Hard, id: &Arc<str>, reason: &'static str, out: &mut Decision<Groups>) {
     let Some(stored) = hard.group(id) else { return };
-    for (topic, partitions) in &stored.offsets {
-        out.records.extend(partitions.keys().map(|partition| offset_tombstone(id, topic, *partition)));
+    for topic in stored.topics() {
+        let partitions = stored.partitions(topic).into_iter();
+        out.records.extend(partitions.map(|partition| offset_tombstone(id, topic, partition)));
     }
     out.records.push(Record::Group { group: Arc::clone(id), value: None });
     out.effects.push(Effect::GroupRemoved { group: Arc::clone(id), reason });
@@ -77,7 +78,8 @@ pub(super) fn delete_offsets(
         let error = if group.subscribes_to(name) {
             ErrorCode::GroupSubscribedToTopic
         } else {
-            let stored = existing.iter().filter(|at| hard.offset(&request.group, name, **at).is_some());
+            let stored = hard.group(&request.group);
+            let stored = existing.iter().filter(|at| stored.is_some_and(|group| group.has(name, **at)));
             out.records.extend(stored.map(|at| offset_tombstone(&request.group, name, *at)));
             ErrorCode::None
         };

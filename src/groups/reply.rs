@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::guards::Guard;
 use crate::types::{ErrorCode, TopicId};
 
 /// The answer to a command: the variant of the same name, or a refusal of the whole shard.
@@ -20,6 +21,11 @@ pub enum Reply {
     Leave(LeaveReply),
     /// To [`super::Command::Commit`].
     Commit(CommitReply),
+    /// To [`super::Command::TxnOffsetCommit`].
+    TxnOffsetCommit(TxnCommitReply),
+    /// To [`super::Command::EndTransaction`]: `INVALID_PRODUCER_EPOCH` for a marker below the transaction that is open,
+    /// or none.
+    EndTransaction(ErrorCode),
     /// To [`super::Command::Fetch`].
     Fetch(FetchReply),
     /// To [`super::Command::Describe`].
@@ -58,6 +64,8 @@ answers! {
     heartbeat: Heartbeat => ErrorCode;
     leave: Leave => LeaveReply;
     commit: Commit => CommitReply;
+    txn_offset_commit: TxnOffsetCommit => TxnCommitReply;
+    end_transaction: EndTransaction => ErrorCode;
     fetch: Fetch => FetchReply;
     describe: Describe => DescribeReply;
     list: List => Vec<ListedGroup>;
@@ -161,6 +169,17 @@ pub struct LeftMember {
 pub struct CommitReply {
     /// Each topic of the request.
     pub topics: Vec<CommittedTopic>,
+}
+
+/// The answer to offsets that go with a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TxnCommitReply {
+    /// They are pending as far as they were not refused. A group that does not exist is `GROUP_ID_NOT_FOUND` here;
+    /// versions below 6 write `ILLEGAL_GENERATION` instead.
+    Done(CommitReply),
+    /// Nothing was done: the transaction is not known to be open in this shard. Whoever asks is to ask the transaction's
+    /// coordinator, and to come back with this guard; if it no longer holds then, the same answer comes again.
+    Unverified(Guard),
 }
 
 /// How the commit went for one topic.

@@ -1,6 +1,6 @@
 //! How much a command may write, so that room is reserved in the log before it is decided on.
 
-use super::command::{Command, CommitOffsets, JoinGroup, SyncGroup};
+use super::command::{Command, CommitTopic, JoinGroup, SyncGroup};
 use super::members::protocol_bytes;
 
 /// A record's key and value around what varies: numbers, lengths, topic name and the frame in its batch.
@@ -14,7 +14,9 @@ pub(super) fn of(command: &Command) -> u64 {
     let bytes = match command {
         Command::Join(request) => join(request),
         Command::Sync(request) => sync(request),
-        Command::Commit(request) => commit(request),
+        Command::Commit(request) => commit(&request.group, &request.topics),
+        Command::TxnOffsetCommit(request) => commit(&request.group, &request.topics),
+        Command::EndTransaction(_) => RECORD_BYTES,
         Command::Leave(request) => RECORD_BYTES + request.group.len(),
         Command::DeleteGroup { .. } => GROUP_BYTES,
         Command::DeleteOffsets(request) => {
@@ -46,8 +48,8 @@ fn sync(request: &SyncGroup) -> usize {
     GROUP_BYTES + assigned.sum::<usize>()
 }
 
-fn commit(request: &CommitOffsets) -> usize {
-    let partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
+fn commit(group: &str, topics: &[CommitTopic]) -> usize {
+    let partitions = topics.iter().flat_map(|topic| &topic.partitions);
     let metadata = |text: Option<&str>| text.map_or(0, str::len);
-    partitions.map(|asked| RECORD_BYTES + request.group.len() + metadata(asked.metadata.as_deref())).sum()
+    partitions.map(|asked| RECORD_BYTES + group.len() + metadata(asked.metadata.as_deref())).sum()
 }

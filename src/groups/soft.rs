@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Groups;
 use super::classic::{ClassicGroup, PENDING_OVERHEAD_BYTES};
 use super::effect::Effect;
+use super::guards::Guards;
 use super::hard::{Hard, Record};
 use super::reply::{JoinReply, Reply, SyncReply};
 use super::sweep::Sweep;
@@ -35,6 +36,8 @@ pub struct Soft {
     pub(super) timers: Deadlines<Timer>,
     /// Expiry of offsets.
     pub(super) sweep: Sweep,
+    /// Transactions that their coordinators are being asked about.
+    pub(super) guards: Guards,
     /// Deleted topics whose offsets are still to be removed.
     pub(super) deleted_topics: VecDeque<DeletedTopic>,
     /// What pending ids of all groups take.
@@ -123,7 +126,7 @@ impl Turn<'_> {
 impl Soft {
     /// Nobody is here; the first look at old offsets comes an interval from now.
     pub(super) fn starting(context: &Context<'_, World>) -> Self {
-        Self { sweep: Sweep::starting(context), ..Self::default() }
+        Self { sweep: Sweep::starting(context), guards: Guards::starting(context.now), ..Self::default() }
     }
 
     /// Lets `act` work on a group that has members or pending ids; `None` when there is no such group.

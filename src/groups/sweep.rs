@@ -9,6 +9,7 @@ use super::Groups;
 use super::effect::Effect;
 use super::fetch::{id_of, is_of};
 use super::hard::{CommittedOffset, Hard, Record, StoredGroup};
+use super::pending::PendingOffsets;
 use super::removal::{bury, offset_tombstone};
 use super::reply::GroupState;
 use super::soft::{DeletedTopic, Soft};
@@ -80,11 +81,13 @@ fn expire_group(
 ) {
     let before = out.records.len();
     let mut kept = 0;
+    // What a transaction is about to commit anew is kept, and so is its group.
     for (topic, partitions) in &stored.offsets {
         let expires = (!group.subscribes_to(topic)).then(|| Expiry::of(group, context)).flatten();
         let topic_id = id_of(&context.world.image, topic);
         for (partition, offset) in partitions {
-            if !is_of(offset, topic_id) || expires.is_some_and(|expiry| expiry.is_over(offset)) {
+            let is_over = !is_of(offset, topic_id) || expires.is_some_and(|expiry| expiry.is_over(offset));
+            if is_over && stored.pending(topic, *partition).is_none() {
                 out.records.push(offset_tombstone(id, topic, *partition));
             } else {
                 kept += 1;
@@ -96,7 +99,8 @@ fn expire_group(
         let reason = "their retention is over or their topic is gone";
         out.effects.push(Effect::OffsetsRemoved { group: Arc::clone(id), count, reason });
     }
-    if kept == 0 && group.state() == GroupState::Empty && !group.has_pending() {
+    let is_left = kept == 0 && stored.pending.is_empty();
+    if is_left && group.state() == GroupState::Empty && !group.has_pending() {
         out.records.truncate(before);
         bury(hard, id, "it has neither members nor offsets", out);
     }
@@ -160,11 +164,9 @@ pub(super) fn clean_deleted_topic(hard: &Hard, soft: &mut Soft) -> Decision<Grou
 }
 
 fn remove_offsets(hard: &Hard, group: &Arc<str>, topic: &DeletedTopic, out: &mut Decision<Groups>) {
-    let Some(partitions) = hard.group(group).and_then(|stored| stored.offsets.get(&topic.name)) else {
-        return;
-    };
-    let gone =
-        partitions.iter().filter(|(_, offset)| is_of(offset, topic.id)).map(|(partition, _)| *partition);
+    let Some(stored) = hard.group(group) else { return };
+    let partitions = stored.partitions(&topic.name).into_iter();
+    let gone = partitions.filter(|partition| is_gone(stored, topic, *partition));
     let records: Vec<Record> =
         gone.map(|partition| offset_tombstone(group, &topic.name, partition)).collect();
     if !records.is_empty() {
@@ -176,4 +178,14 @@ fn remove_offsets(hard: &Hard, group: &Arc<str>, topic: &DeletedTopic, out: &mut
         out.effects.push(effect);
         out.records.extend(records);
     }
+}
+
+/// Whether the offsets of a partition went with the deleted topic. A tombstone takes the pending ones as well, so none is
+/// written while one of another topic of that name is among them; the sweep finds what is left then.
+fn is_gone(stored: &StoredGroup, topic: &DeletedTopic, partition: i32) -> bool {
+    let committed = stored.offsets.get(&topic.name).and_then(|topic| topic.get(&partition));
+    let pending = || stored.pending(&topic.name, partition).into_iter().flat_map(PendingOffsets::iter);
+    let is_gone = |offset: &CommittedOffset| is_of(offset, topic.id);
+    pending().all(|pending| is_gone(&pending.value))
+        && (committed.is_some_and(is_gone) || pending().next().is_some())
 }

@@ -33,6 +33,9 @@ pub struct GroupSettings {
     pub retention_check_interval_ms: i64,
     /// When a plain OffsetCommit is answered: [`Release::Durable`] with `fsync = "always"`.
     pub commit_release: Release,
+    /// When TxnOffsetCommit and the end of a transaction are answered: [`Release::Durable`] with `fsync = "batch"` and
+    /// `"always"`, as all that transactions write.
+    pub transaction_release: Release,
 }
 
 /// How long the first rebalance of an empty group waits for more members (S64).
@@ -69,6 +72,7 @@ impl Default for GroupSettings {
             offsets_retention_ms: 10_080 * 60_000,
             retention_check_interval_ms: 600_000,
             commit_release: Release::Appended,
+            transaction_release: Release::Durable,
         }
     }
 }

@@ -107,7 +107,10 @@ impl Offsets {
                 self.group(&group).generation = Some(value.generation);
             }
             Decoded::Own(Record::Group { group, value: None }) => self.group(&group).generation = None,
-            Decoded::Nothing | Decoded::NotOurs(_) => {}
+            // Offsets of transactions are read as plain ones, once their marker is there.
+            Decoded::Own(Record::PendingOffset { .. } | Record::EndTransaction { .. })
+            | Decoded::Nothing
+            | Decoded::NotOurs(_) => {}
         }
         Ok(())
     }

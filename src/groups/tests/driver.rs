@@ -24,7 +24,10 @@ pub(super) struct Shard {
     pub(super) soft: Soft,
     pub(super) world: World,
     pub(super) now: Timestamp,
+    /// The records of the log, a marker's without key and value.
     pub(super) log: Vec<LogRecord>,
+    /// The kinds of the batches that they lie in.
+    pub(super) kinds: Vec<BatchKind>,
     pub(super) effects: Vec<Effect>,
     pub(super) last_release: Release,
     answers: BTreeMap<Ticket, Reply>,
@@ -50,6 +53,7 @@ impl Shard {
             world: World { settings, image: Arc::new(image) },
             now: START,
             log: Vec::new(),
+            kinds: Vec::new(),
             effects: Vec::new(),
             last_release: Release::Appended,
             answers: BTreeMap::new(),
@@ -99,15 +103,7 @@ impl Shard {
 
     /// What a restart leaves: the log. Whoever waits is cut off.
     pub(super) fn restart(&mut self) {
-        let mut hard = Hard::default();
-        for record in &self.log {
-            let Ok(Decoded::Own(record)) = Groups::decode(record, &BatchKind::Plain) else {
-                panic!("a record of ours")
-            };
-            Groups::apply(&mut hard, &record);
-        }
-        assert_eq!(hard, self.hard, "replay gives what was there");
-        self.hard = hard;
+        assert_eq!(replay(self.log.iter().zip(&self.kinds)), self.hard, "replay gives what was there");
         self.waiting.clear();
         let context = Context { now: self.now, wall: self.now, world: &self.world };
         let (soft, effects) = Groups::on_load(&self.hard, &context);
@@ -143,15 +139,18 @@ impl Shard {
     fn decide(&mut self, decide: impl FnOnce(&Hard, &mut Soft, &Context<'_, World>) -> Decision<Groups>) {
         let context = Context { now: self.now, wall: self.now, world: &self.world };
         let decision = decide(&self.hard, &mut self.soft, &context);
-        for record in &decision.records {
+        let kind = decision.batch;
+        let mut records = decision.records;
+        if let Some(marker) = Groups::marker(&kind) {
+            assert!(records.is_empty(), "a marker stands alone");
+            records.push(marker);
+        }
+        for record in &records {
             let logged = Groups::encode(record);
-            assert_eq!(
-                Groups::decode(&logged, &BatchKind::Plain).as_ref(),
-                Ok(&Decoded::Own(record.clone())),
-                "the log keeps all of it"
-            );
+            assert_eq!(decode(&logged, &kind).as_ref(), Some(record), "the log keeps all of it");
             Groups::apply(&mut self.hard, record);
             self.log.push(logged);
+            self.kinds.push(kind);
         }
         self.last_release = decision.release;
         for (ticket, reply) in decision.replies {
@@ -161,6 +160,26 @@ impl Shard {
         }
         self.effects.extend(decision.effects);
     }
+}
+
+/// What a record of the log says, or the marker that its batch is.
+pub(super) fn decode(record: &LogRecord, kind: &BatchKind) -> Option<Record> {
+    if let Some(marker) = Groups::marker(kind) {
+        return Some(marker);
+    }
+    match Groups::decode(record, kind) {
+        Ok(Decoded::Own(record)) => Some(record),
+        other => panic!("a record of ours: {other:?}"),
+    }
+}
+
+/// The state that a log gives.
+pub(super) fn replay<'a>(log: impl Iterator<Item = (&'a LogRecord, &'a BatchKind)>) -> Hard {
+    let mut hard = Hard::default();
+    for record in log.filter_map(|(record, kind)| decode(record, kind)) {
+        Groups::apply(&mut hard, &record);
+    }
+    hard
 }
 
 fn image(topics: &[(&str, u8, i32)]) -> CatalogImage {
@@ -262,6 +281,25 @@ pub(super) fn commit_topic(name: &str, offsets: &[(i32, i64)]) -> CommitTopic {
     CommitTopic { topic: TopicKey::Name(name.into()), partitions: offsets.iter().map(partition).collect() }
 }
 
+/// The same with the transaction of a producer, at epoch 0.
+pub(super) fn pending(producer_id: i64, partition: i32, offset: i64) -> TxnOffsetCommit {
+    TxnOffsetCommit {
+        group: "g".into(),
+        member_id: "".into(),
+        instance_id: None,
+        generation: -1,
+        producer_id,
+        producer_epoch: 0,
+        guard: None,
+        topics: vec![commit_topic("t", &[(partition, offset)])],
+    }
+}
+
+/// The end of a producer's transaction, at epoch 0.
+pub(super) fn ended(producer_id: i64, commit: bool) -> EndTransaction {
+    EndTransaction { producer_id, producer_epoch: 0, coordinator_epoch: 1, commit, v2: false }
+}
+
 /// What tests do most.
 impl Shard {
     /// Posts a join.
@@ -346,6 +384,46 @@ impl Shard {
         let outcome = self.commit(request);
         assert_eq!(outcome.len(), 1);
         outcome[0].2
+    }
+
+    /// Commits with a transaction of which the coordinator says that it is open, and says what each partition got.
+    pub(super) fn commit_pending(&mut self, mut request: TxnOffsetCommit) -> Vec<(String, i32, ErrorCode)> {
+        for _ in 0..2 {
+            let reply = self.ask(Command::TxnOffsetCommit(request.clone())).txn_offset_commit().unwrap();
+            match reply {
+                TxnCommitReply::Unverified(guard) => request.guard = Some(guard),
+                TxnCommitReply::Done(reply) => {
+                    let topic = |topic: CommittedTopic| {
+                        let name = topic.name.to_string();
+                        let partitions = topic.partitions.into_iter();
+                        partitions.map(move |(partition, error)| (name.clone(), partition, error))
+                    };
+                    return reply.topics.into_iter().flat_map(topic).collect();
+                }
+            }
+        }
+        panic!("a guard that nobody took back does not hold")
+    }
+
+    /// The same for one partition.
+    pub(super) fn pend(&mut self, request: TxnOffsetCommit) -> ErrorCode {
+        let outcome = self.commit_pending(request);
+        assert_eq!(outcome.len(), 1);
+        outcome[0].2
+    }
+
+    /// Ends a transaction.
+    pub(super) fn end(&mut self, end: EndTransaction) -> ErrorCode {
+        self.ask(Command::EndTransaction(end)).end_transaction().unwrap()
+    }
+
+    /// What a consumer that insists on stable offsets is told of a partition of `t` in group `g`.
+    pub(super) fn stable_offset(&mut self, partition: i32) -> (i64, ErrorCode) {
+        let topics = vec![FetchTopic { topic: TopicKey::Name("t".into()), partitions: vec![partition] }];
+        let request = FetchOffsets { group: "g".into(), topics: Some(topics), require_stable: true };
+        let reply = self.ask(Command::Fetch(request)).fetch().unwrap();
+        let offset = &reply.topics[0].partitions[0];
+        (offset.offset, offset.error)
     }
 
     /// Every offset that a group has: topic, partition, offset.

@@ -7,3 +7,5 @@ mod model;
 mod offsets;
 mod statics;
 mod syncing;
+mod transactions;
+mod txn_model;

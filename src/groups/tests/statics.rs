@@ -53,8 +53,11 @@ fn s68_the_old_id_is_fenced_everywhere() {
     assert_eq!(shard.ask_join(join_static(&old, "b")).error, ErrorCode::FencedInstanceId);
     let request = SyncGroup { instance_id: instance.clone(), ..sync(&old, 2, &[]) };
     assert_eq!(shard.ask_sync(request).error, ErrorCode::FencedInstanceId);
-    let request = CommitOffsets { instance_id: instance, ..commit(&old, 2, 0, 1) };
+    let request = CommitOffsets { instance_id: instance.clone(), ..commit(&old, 2, 0, 1) };
     assert_eq!(shard.commit_one(request), ErrorCode::FencedInstanceId);
+    let (member_id, generation) = ((*old).into(), 2);
+    let request = TxnOffsetCommit { member_id, instance_id: instance, generation, ..pending(7, 0, 1) };
+    assert_eq!(shard.pend(request), ErrorCode::FencedInstanceId);
     assert_eq!(shard.leave(&[(&old, Some("b"))]).members[0].error, ErrorCode::FencedInstanceId);
     assert_eq!(shard.beat(&old, 2), ErrorCode::UnknownMemberId, "without its instance it is just unknown");
 }
