@@ -14,7 +14,7 @@ use streamd::storage::compaction::{ActiveProducers, Cleaning, MapLimits, Pace, c
 use streamd::storage::files::FileCache;
 use streamd::storage::flush::SyncTarget as _;
 use streamd::storage::health::DirHealth;
-use streamd::storage::log::{AppendBatch, OpenSpec, Opened, open};
+use streamd::storage::log::{AppendBatch, OpenSpec, Opened, Replayed, open};
 use streamd::storage::manifest::Manifest;
 use streamd::types::{Clock, Codec, TopicId, TopicPartition};
 use tempfile::TempDir;
@@ -59,7 +59,7 @@ impl Scene {
             health: DirHealth::new(),
             clock: Clock::system(),
         };
-        let mut opened = open(spec, &mut |_| true).expect("an empty log");
+        let mut opened = open(spec, &mut |_| Replayed::Sound).expect("an empty log");
         for first in (0..records).step_by(usize::try_from(BATCH_RECORDS).unwrap_or(1)) {
             let (bytes, header) = batch(first, keys, codec);
             let base_offset = opened.writer.end();

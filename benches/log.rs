@@ -12,7 +12,7 @@ use streamd::record::batch::BatchHeader;
 use streamd::record::{BatchBuilder, NewRecord};
 use streamd::storage::files::FileCache;
 use streamd::storage::health::DirHealth;
-use streamd::storage::log::{AppendBatch, LogReader, LogWriter, OpenSpec, Opened, open};
+use streamd::storage::log::{AppendBatch, LogReader, LogWriter, OpenSpec, Opened, Replayed, open};
 use streamd::types::{Clock, TopicId, TopicPartition};
 use tempfile::TempDir;
 
@@ -44,7 +44,7 @@ fn log() -> Bench {
         health: DirHealth::new(),
         clock: Clock::system(),
     };
-    let Opened { writer, reader, .. } = open(spec, &mut |_| true).expect("an empty log");
+    let Opened { writer, reader, .. } = open(spec, &mut |_| Replayed::Sound).expect("an empty log");
     Bench { writer, reader, _dir: dir }
 }
 

@@ -10,6 +10,7 @@ use kafka_protocol::protocol::Encodable;
 
 use super::data::fetch_session::FetchSessions;
 use super::data::places::Places;
+use super::data::produce_transaction::Turn;
 use super::notices::Notices;
 use super::{Outcome, Slice};
 use crate::broker::Broker;
@@ -121,6 +122,8 @@ pub struct Session {
     /// does nothing may last for days, and their topics may be deleted.
     pub(super) partitions: HashMap<TopicPartition, Weak<Partition>>,
     pub(super) catalog_version: u64,
+    /// Ends when the last produce request that had to wait for a transaction coordinator has queued its batches.
+    produce_turn: Option<Turn>,
     /// Where this connection's last reads ended.
     pub(crate) places: Arc<Places>,
 }
@@ -135,6 +138,7 @@ impl Session {
             touched: Vec::new(),
             partitions: HashMap::new(),
             catalog_version: 0,
+            produce_turn: None,
             places: Arc::default(),
         }
     }
@@ -164,6 +168,20 @@ impl Session {
             self.partitions.insert(id, Arc::downgrade(&partition));
         }
         Ok(partition)
+    }
+
+    /// What a produce request has to wait for before it queues its batches, if anything.
+    pub(crate) fn produce_turn(&mut self) -> Option<Turn> {
+        let is_over = self.produce_turn.as_ref().is_some_and(|turn| turn.has_changed().is_err());
+        if is_over {
+            self.produce_turn = None;
+        }
+        self.produce_turn.clone()
+    }
+
+    /// The next produce request waits for this one.
+    pub(crate) fn set_produce_turn(&mut self, turn: Turn) {
+        self.produce_turn = Some(turn);
     }
 
     /// Takes note that a partition's queue got something.

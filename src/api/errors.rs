@@ -41,3 +41,54 @@ pub(crate) fn not_appended(why: NotAppended) -> ErrorCode {
         NotAppended::Misplaced => ErrorCode::UnknownServerError,
     }
 }
+
+/// What a producer is told when the transaction coordinator does not let its batch into the transaction (S54). Older
+/// clients give up at what they do not expect from Produce; `NOT_ENOUGH_REPLICAS` is what all of them try again.
+pub(crate) fn not_joined(code: ErrorCode, version: i16) -> ErrorCode {
+    match code {
+        ErrorCode::NetworkException
+        | ErrorCode::CoordinatorLoadInProgress
+        | ErrorCode::CoordinatorNotAvailable
+        | ErrorCode::NotCoordinator => ErrorCode::NotEnoughReplicas,
+        // With transactions V2 clients know that the end before takes its time.
+        ErrorCode::ConcurrentTransactions if version < 12 => ErrorCode::NotEnoughReplicas,
+        ErrorCode::ProducerFenced => ErrorCode::InvalidProducerEpoch,
+        ErrorCode::TransactionAbortable if version < 11 => ErrorCode::InvalidTxnState,
+        // It was asked whether the partition is part of the transaction, and it is not: abort, and go on.
+        ErrorCode::InvalidTxnState if version == 11 => ErrorCode::TransactionAbortable,
+        other => other,
+    }
+}
+
+/// Whether asking again would get the same answer.
+pub(crate) fn is_final_for_transaction(code: ErrorCode) -> bool {
+    let may_change = not_joined(code, 0) == ErrorCode::NotEnoughReplicas;
+    !may_change
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s54_a_coordinator_that_cannot_speak_is_told_in_words_that_every_producer_tries_again() {
+        for code in [
+            ErrorCode::CoordinatorLoadInProgress,
+            ErrorCode::CoordinatorNotAvailable,
+            ErrorCode::NotCoordinator,
+        ] {
+            assert_eq!(not_joined(code, 7), ErrorCode::NotEnoughReplicas);
+            assert_eq!(not_joined(code, 13), ErrorCode::NotEnoughReplicas);
+        }
+        let ending = ErrorCode::ConcurrentTransactions;
+        assert_eq!(not_joined(ending, 11), ErrorCode::NotEnoughReplicas);
+        assert_eq!(not_joined(ending, 12), ending);
+        assert_eq!(not_joined(ErrorCode::ProducerFenced, 12), ErrorCode::InvalidProducerEpoch);
+        assert_eq!(not_joined(ErrorCode::InvalidTxnState, 10), ErrorCode::InvalidTxnState);
+        assert_eq!(not_joined(ErrorCode::InvalidTxnState, 11), ErrorCode::TransactionAbortable);
+        assert_eq!(not_joined(ErrorCode::InvalidTxnState, 12), ErrorCode::InvalidTxnState);
+        assert_eq!(not_joined(ErrorCode::TransactionAbortable, 10), ErrorCode::InvalidTxnState);
+        assert!(is_final_for_transaction(ErrorCode::InvalidTxnState));
+        assert!(!is_final_for_transaction(ending));
+    }
+}

@@ -275,12 +275,20 @@ impl Cleaner {
         let Some(work) = self.plan(partition, now).work else { return false };
         let began = broker.clock.monotonic();
         let settings = Arc::clone(&partition.settings());
+        let aborted = match partition.reader().aborted(i64::MIN, i64::MAX, true) {
+            Ok(aborted) => aborted,
+            Err(error) => {
+                let file = partition.log().dir().to_path_buf();
+                let fault = CleanFault::Io { file, error: io::Error::other(error) };
+                return self.tell_fault(partition, Some(&fault), began);
+            }
+        };
         let mut cleaned = clean(&Cleaning {
             log: partition.log(),
             settings: &settings,
             work,
             producers: &partition.active_producers(),
-            aborted: &[],
+            aborted: &aborted,
             manifest: &broker.manifest,
             pace: &self.pace,
             map: MapLimits {

@@ -16,7 +16,7 @@ use crate::record::BatchView;
 use crate::storage::dir::{DataDir, DirSpec};
 use crate::storage::files::FileCache;
 use crate::storage::layout::{MetaProperties, partition_dir};
-use crate::storage::log::{self, OpenError, OpenSpec, Opened, Replay};
+use crate::storage::log::{self, OpenError, OpenSpec, Opened, Replay, Replayed};
 use crate::storage::manifest::{Manifest, PartitionRow};
 use crate::types::{Clock, TopicId, TopicPartition};
 
@@ -92,7 +92,7 @@ impl Offline {
         let id = TopicPartition { topic: TopicId::METADATA, partition: 0 };
         let settings = TopicSettings { delete: false, ..TopicSettings::default() };
         let row = self.rows.get(&id).cloned();
-        self.open_log(&CLUSTER_METADATA.into(), id, settings, row, &mut |_| true)
+        self.open_log(&CLUSTER_METADATA.into(), id, settings, row, &mut |_| Replayed::Sound)
     }
 
     /// Opens a partition's log, as the broker does after a crash.
@@ -105,7 +105,7 @@ impl Offline {
         id: TopicPartition,
         settings: TopicSettings,
         row: Option<Arc<PartitionRow>>,
-        replay: &mut dyn FnMut(Replay<'_>) -> bool,
+        replay: &mut dyn FnMut(Replay<'_>) -> Replayed,
     ) -> Result<Opened, OpenError> {
         let spec = OpenSpec {
             dir: self.dir.path().join(partition_dir(topic, id.partition)).into(),

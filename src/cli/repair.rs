@@ -15,7 +15,7 @@ use crate::catalog::TopicImage;
 use crate::catalog::names::CLUSTER_METADATA;
 use crate::config::TopicSettings;
 use crate::storage::layout::{DirKind, parse_dir, partition_dir};
-use crate::storage::log::{Damage, OpenError};
+use crate::storage::log::{Damage, OpenError, Replayed};
 use crate::storage::repair::{Loss, begin_anew, give_up, verify};
 use crate::types::{Clock, TopicPartition};
 
@@ -67,7 +67,8 @@ pub(super) fn run(args: Args, before: SettingsArgs, clock: &Clock) -> anyhow::Re
     let id = TopicPartition { topic: row.id, partition };
     let settings = TopicSettings::clone(&TopicImage::resolve(&row.overrides, &config.topic_defaults));
     let name = Arc::clone(&row.name);
-    let found = offline.open_log(&name, id, settings, offline.rows.get(&id).cloned(), &mut |_| true);
+    let found =
+        offline.open_log(&name, id, settings, offline.rows.get(&id).cloned(), &mut |_| Replayed::Sound);
     let shown = Shown { name: &args.partition, output: args.output };
     let opened = match found {
         Err(OpenError::FilesGone { dir }) => {

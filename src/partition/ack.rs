@@ -115,11 +115,18 @@ pub struct AckSlot {
     pub slot: usize,
 }
 
+impl AckSlot {
+    /// Answers it.
+    pub fn answer(&self, result: AppendResult) {
+        self.ticket.answer(self.slot, result);
+    }
+}
+
 impl Ack {
     /// Answers it.
     pub fn answer(&self, result: AppendResult) {
         let (Self::None(place) | Self::Leader(place) | Self::All(place)) = self;
-        place.ticket.answer(place.slot, result);
+        place.answer(result);
     }
 }
 

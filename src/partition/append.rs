@@ -12,11 +12,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::ack::{Ack, NotAppended};
-use super::producers::{Producers, SeenBatch, Verdict};
+use super::producers::{Change, Producers, SeenBatch, TransactionMarker, Verdict};
+use super::transactions::CoordinatorWord;
 use super::{Appended, Partition};
 use crate::config::Fsync;
 use crate::record::batch::BatchHeader;
 use crate::record::check::CheckedBatch;
+use crate::record::control::{ControlType, Marker, build_marker};
 use crate::storage::flush::When;
 use crate::storage::log::{AppendBatch, AppendError, LogWriter};
 use crate::types::Timestamp;
@@ -31,6 +33,7 @@ const DRAIN_BATCHES_MAX: usize = 1024;
 pub(super) struct Pending {
     pub(super) batch: CheckedBatch,
     pub(super) ack: Ack,
+    pub(super) said: CoordinatorWord,
 }
 
 /// What only the writer touches.
@@ -49,6 +52,7 @@ pub(super) struct Writer {
 struct Stage {
     batches: Vec<(Pending, i64)>,
     duplicates: Vec<(Pending, SeenBatch)>,
+    changes: Vec<Change>,
     bytes: usize,
     records: i64,
 }
@@ -56,11 +60,17 @@ struct Stage {
 impl Partition {
     /// Puts a batch in the queue. [`Partition::drain`] must be called before anybody waits for its ticket.
     pub fn enqueue(&self, batch: CheckedBatch, ack: Ack) {
+        self.enqueue_said(batch, ack, CoordinatorWord::NotAsked);
+    }
+
+    /// [`Partition::enqueue`] for a batch of which the transaction coordinator has spoken: see
+    /// [`Partition::transactional_ticket`].
+    pub fn enqueue_said(&self, batch: CheckedBatch, ack: Ack, said: CoordinatorWord) {
         if let Some(why) = self.closed() {
             ack.answer(Err(why.into()));
             return;
         }
-        self.queue.lock().push(Pending { batch, ack });
+        self.queue.lock().push(Pending { batch, ack, said });
     }
 
     /// Appends what is in the queue, unless another thread does.
@@ -134,7 +144,7 @@ impl Partition {
                 continue;
             }
             let header = BatchHeader { base_offset: next, ..pending.batch.header };
-            let verdict = writer.producers.check(&header);
+            let verdict = writer.producers.check(&header, &self.word(&header, pending.said));
             // What was appended before is acknowledged again; of the rest nothing is looked at, since the batch before
             // it may have been refused for the same reason.
             if !admits && !matches!(verdict, Verdict::Duplicate(_)) {
@@ -159,7 +169,7 @@ impl Partition {
                         }
                         next = writer.log.end();
                     }
-                    writer.producers.stage(&header, next);
+                    stage.changes.extend(writer.producers.stage(&header, None, next));
                     stage.bytes += pending.batch.bytes.len();
                     stage.records += i64::from(header.records_count);
                     stage.batches.push((pending, next));
@@ -183,8 +193,7 @@ impl Partition {
                     leader_epoch: self.leader_epoch,
                 })
                 .collect();
-            if let Err(error) = writer.log.append(&batches, now) {
-                writer.producers.roll_back();
+            if let Err(error) = self.write_staged(writer, &batches, &stage.changes, now) {
                 self.report(&error, "append refused", stage.batches.len());
                 let error = self.not_appended(&error);
                 let duplicates = stage.duplicates.into_iter().map(|(pending, _)| pending);
@@ -193,7 +202,6 @@ impl Partition {
                 }
                 return false;
             }
-            writer.producers.commit();
             self.publish(writer, &stage);
         }
         for (pending, base_offset) in stage.batches {
@@ -272,28 +280,65 @@ impl Partition {
 
     /// Appends the broker's own batches (an internal topic's) in one write and returns the offset after the last: on an
     /// error none of them is in the log. They share a segment, which they may outgrow. Waits for the writer's lock,
-    /// never for the disk's sync. The batches are trusted: their builder made them.
+    /// never for the disk's sync. The batches are trusted: their builder made them. Those of transactions, and markers,
+    /// change the partition's producers as any other does; sequences are not looked at.
     ///
     /// # Errors
     /// [`AppendError`].
     pub fn append_own(self: &Arc<Self>, batches: &[(Bytes, BatchHeader)]) -> Result<i64, AppendError> {
+        self.with_writer(|writer| self.append_staged(writer, batches, self.clock.now_ms()))
+    }
+
+    fn append_staged(
+        self: &Arc<Self>,
+        writer: &mut Writer,
+        batches: &[(Bytes, BatchHeader)],
+        now: Timestamp,
+    ) -> Result<i64, AppendError> {
+        if self.needs_roll(writer, batches, now) {
+            self.roll(writer, now)?;
+        }
+        let (mut bytes, mut records, mut next) = (0, 0, writer.log.end());
+        let (mut staged, mut changes) = (Vec::with_capacity(batches.len()), Vec::new());
+        for (batch, header) in batches {
+            let control = header.attributes.is_control().then_some(&**batch);
+            changes.extend(writer.producers.stage(header, control, next));
+            let leader_epoch = self.leader_epoch;
+            staged.push(AppendBatch { bytes: batch, header, base_offset: next, leader_epoch });
+            bytes += batch.len();
+            records += i64::from(header.records_count);
+            next += i64::from(header.last_offset_delta) + 1;
+        }
+        self.write_staged(writer, &staged, &changes, now)?;
+        self.publish_end(writer, bytes, records, false);
+        Ok(writer.log.end())
+    }
+
+    /// Appends the marker that ends a producer's transaction here, open or not (S57), and returns the offset after it:
+    /// [`Partition::when_visible`] tells when nobody can take it back. Waits for the writer's lock, never for the disk's
+    /// sync. A full disk's reserve is its to use.
+    ///
+    /// # Errors
+    /// `INVALID_PRODUCER_EPOCH` or `TRANSACTION_COORDINATOR_FENCED` as [`NotAppended::Refused`]; otherwise nothing was
+    /// appended for another reason, and the marker is to be written again.
+    pub fn append_marker(self: &Arc<Self>, marker: TransactionMarker) -> Result<i64, NotAppended> {
+        if let Some(why) = self.closed() {
+            return Err(why.into());
+        }
+        let now = self.clock.now_ms();
+        let kind = if marker.commit { ControlType::Commit } else { ControlType::Abort };
+        let record = Marker { kind, coordinator_epoch: marker.coordinator_epoch };
+        let built = build_marker(record, marker.producer_id, marker.producer_epoch, now);
+        let batch = built.and_then(|bytes| BatchHeader::parse(&bytes).map(|header| (bytes, header)));
+        // Nothing but a bug.
+        let batch = batch.map_err(|_| NotAppended::Misplaced)?;
         self.with_writer(|writer| {
-            let now = self.clock.now_ms();
-            if self.needs_roll(writer, batches, now) {
-                self.roll(writer, now)?;
-            }
-            let (mut bytes, mut records, mut next) = (0, 0, writer.log.end());
-            let mut staged = Vec::with_capacity(batches.len());
-            for (batch, header) in batches {
-                let leader_epoch = self.leader_epoch;
-                staged.push(AppendBatch { bytes: batch, header, base_offset: next, leader_epoch });
-                bytes += batch.len();
-                records += i64::from(header.records_count);
-                next += i64::from(header.last_offset_delta) + 1;
-            }
-            writer.log.append(&staged, now)?;
-            self.publish_end(writer, bytes, records, false);
-            Ok(writer.log.end())
+            writer.producers.check_marker(&marker)?;
+            let appended = self.append_staged(writer, &[batch], now);
+            appended.map_err(|error| {
+                self.report(&error, "marker refused", 1);
+                self.not_appended(&error)
+            })
         })
     }
 
@@ -325,6 +370,7 @@ impl Partition {
 
     /// Forgets producers that have not written since `before` (`producer.id.expiration.ms`).
     pub fn expire_producers(&self, before: Timestamp) -> usize {
+        self.transactions.lock().expire(before);
         self.with_writer(|writer| writer.producers.expire(before))
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Partition;
 use super::ack::NotAppended;
-use super::producers::{Producers, Verdict};
+use super::producers::{Producers, Verdict, Word};
 use super::testing::*;
 use crate::config::TopicSettings;
 use crate::record::batch::BatchHeader;
@@ -161,5 +161,7 @@ fn a_producer_file_past_the_checkpoint_speaks_of_batches_that_may_be_lost() {
     // Negative control: whoever believes it acknowledges a batch that is not there.
     let believed = Producers::from_snapshot(&crash.newer).unwrap();
     let last = BatchHeader::parse(&batch(END - 1)).unwrap();
-    assert!(matches!(believed.check(&last), Verdict::Duplicate(seen) if seen.last_offset == END - 1));
+    assert!(
+        matches!(believed.check(&last, &Word::default()), Verdict::Duplicate(seen) if seen.last_offset == END - 1)
+    );
 }

@@ -13,7 +13,9 @@ mod open;
 pub mod producers;
 mod read;
 pub mod schedule;
+mod stability;
 pub mod table;
+pub mod transactions;
 mod upkeep;
 pub mod waiter;
 
@@ -29,6 +31,7 @@ use self::ack::{Ack, Appended};
 use self::append::{Pending, Writer};
 use self::durability::SyncSide;
 use self::schedule::Schedule;
+use self::transactions::Transactions;
 use self::waiter::{FetchWaiter, Watcher};
 use crate::config::{Fsync, TopicSettings};
 use crate::storage::flush::{Checkpointer, Committer, When};
@@ -37,7 +40,9 @@ use crate::types::{Clock, Timestamp, TopicPartition};
 
 pub use self::ack::{AckSlot, AppendTicket, NotAppended};
 pub use self::open::{Environment, OpenFault, OpenPartition, Recovered, Whose, set_deleted_aside};
+pub use self::producers::TransactionMarker;
 pub use self::read::{Isolation, OffsetAt, PartitionRead, ReadRequest};
+pub use self::stability::ProducerDescription;
 pub use self::upkeep::Trimmed;
 
 /// Called when a partition is durable up to an asked-for end, or never will be.
@@ -62,6 +67,9 @@ pub struct Partition {
     sync: Arc<SyncSide>,
     /// What readers may see ends here; a copy of the value under `visible` for those who only look.
     high_watermark: AtomicI64,
+    /// What is decided ends here if that is below the high watermark; a copy of what `transactions` says.
+    first_unstable: AtomicI64,
+    transactions: Mutex<Transactions>,
     visible: Mutex<Visible>,
     closed: OnceLock<Closed>,
 }
@@ -102,6 +110,15 @@ struct WaitingAck {
     end: i64,
     ack: Ack,
     at: Appended,
+}
+
+impl Visible {
+    /// Signals these watchers.
+    fn signal(&self, wanted: impl Fn(&Watcher) -> bool) {
+        for watcher in self.watchers.iter().filter(|watcher| wanted(watcher)) {
+            watcher.waiter.signal(watcher.slot);
+        }
+    }
 }
 
 impl Partition {
@@ -156,11 +173,6 @@ impl Partition {
         self.high_watermark.load(Ordering::Acquire)
     }
 
-    /// What `read_committed` readers may see ends here (S20). Without open transactions it is the high watermark.
-    pub fn last_stable_offset(&self) -> i64 {
-        self.high_watermark()
-    }
-
     /// Whether a sync has failed: nothing becomes durable any more.
     pub fn has_failed(&self) -> bool {
         self.visible.lock().failed
@@ -168,9 +180,7 @@ impl Partition {
 
     /// Signals readers that the log start has moved: what they wait for may be gone.
     pub fn log_start_moved(&self) {
-        for watcher in &self.visible.lock().watchers {
-            watcher.waiter.signal(watcher.slot);
-        }
+        self.visible.lock().signal(|_| true);
     }
 
     /// Why the partition was closed, if it was.
@@ -183,10 +193,10 @@ impl Partition {
         self.closed() == Some(Closed::Deleted)
     }
 
-    /// Takes a watcher that is signalled with `slot` whenever the watermark moves, the log start moves or the
-    /// partition closes. Look at the watermarks again after this, or a move in between is missed.
-    pub fn watch(&self, waiter: &Arc<FetchWaiter>, slot: usize) {
-        self.visible.lock().watchers.push(Watcher { waiter: Arc::clone(waiter), slot });
+    /// Takes a watcher that is signalled with `slot` whenever the end of what it may see moves, the log start moves or
+    /// the partition closes. Look at that end again after this, or a move in between is missed.
+    pub fn watch(&self, waiter: &Arc<FetchWaiter>, slot: usize, isolation: Isolation) {
+        self.visible.lock().watchers.push(Watcher { waiter: Arc::clone(waiter), slot, isolation });
         if self.closed().is_some() {
             waiter.signal(slot);
         }
@@ -210,6 +220,16 @@ impl Partition {
             }
         }
         wake();
+    }
+
+    /// Calls `wake` once, when all below `end` is visible, or when that has failed: at once where readers do not wait for
+    /// the disk.
+    pub fn when_visible(self: &Arc<Self>, end: i64, wake: DurableWake) {
+        if self.high_watermark() >= end {
+            wake();
+        } else {
+            self.when_durable(end, wake);
+        }
     }
 
     /// Closes the partition because its topic is deleted: what waits is answered so. When this returns, nothing of it
@@ -261,11 +281,12 @@ impl Partition {
         {
             let mut visible = self.visible.lock();
             if end > visible.high_watermark {
+                let stable = self.stable_end(&visible);
                 visible.high_watermark = end;
                 self.high_watermark.store(end, Ordering::Release);
-                for watcher in &visible.watchers {
-                    watcher.waiter.signal(watcher.slot);
-                }
+                self.show_transactions(end);
+                let is_stable_moved = self.stable_end(&visible) > stable;
+                visible.signal(|watcher| is_stable_moved || watcher.isolation == Isolation::ReadUncommitted);
             }
             while visible.waiting.front().is_some_and(|ack| ack.end <= end) {
                 covered.extend(visible.waiting.pop_front());
@@ -356,5 +377,9 @@ mod deletion_tests;
 mod stop_tests;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod transaction_model_tests;
+#[cfg(test)]
+mod transaction_tests;
 #[cfg(test)]
 mod upkeep_tests;

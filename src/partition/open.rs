@@ -10,15 +10,16 @@ use parking_lot::Mutex;
 
 use super::append::Writer;
 use super::durability::SyncSide;
-use super::producers::Producers;
+use super::producers::{Change, Producers};
 use super::schedule::Schedule;
+use super::transactions::Transactions;
 use super::{Partition, Visible};
 use crate::config::{Fsync, TopicSettings};
 use crate::storage::files::FileCache;
 use crate::storage::flush::{Checkpointer, Committer};
 use crate::storage::health::DirHealth;
 use crate::storage::layout;
-use crate::storage::log::{self, OpenError, OpenSpec, Opened, RecoveryReport, Replay};
+use crate::storage::log::{self, OpenError, OpenSpec, Opened, RecoveryReport, Replay, Replayed};
 use crate::storage::manifest::{Manifest, PartitionRow};
 use crate::storage::room::is_no_space;
 use crate::types::{Clock, TopicId, TopicPartition};
@@ -171,6 +172,7 @@ impl Environment {
 
     fn assemble(&self, wanted: &OpenPartition, opened: Opened, producers: Producers) -> Arc<Partition> {
         let end = opened.reader.end();
+        let transactions = Transactions::recovered(&producers);
         Arc::new_cyclic(|partition| Partition {
             id: wanted.id,
             topic: Arc::clone(&wanted.topic),
@@ -192,6 +194,8 @@ impl Environment {
             sync: Arc::new(SyncSide { log: Arc::clone(&opened.log), partition: partition.clone() }),
             log: opened.log,
             high_watermark: AtomicI64::new(end),
+            first_unstable: AtomicI64::new(transactions.first_unstable()),
+            transactions: Mutex::new(transactions),
             visible: Mutex::new(Visible { high_watermark: end, ..Visible::default() }),
             closed: OnceLock::new(),
         })
@@ -263,22 +267,22 @@ fn remove_in_place(dir: &Path) -> std::io::Result<()> {
 }
 
 /// Feeds producers from what recovery finds. A snapshot that does not read back is refused, and an older one is tried.
-fn replay(producers: &mut Producers, event: Replay<'_>) -> bool {
+fn replay(producers: &mut Producers, event: Replay<'_>) -> Replayed {
     match event {
         Replay::Snapshot { bytes, offset, .. } => match Producers::from_snapshot(bytes) {
             Ok(state) => {
                 *producers = state;
-                true
+                Replayed::Sound
             }
             Err(error) => {
                 tracing::warn!(%error, offset, "producer snapshot ignored");
-                false
+                Replayed::Damaged
             }
         },
-        Replay::Batch { header, .. } => {
-            producers.replay(header);
-            true
-        }
+        Replay::Batch { header, control } => match producers.replay(header, control) {
+            Some(Change::Ended { aborted: Some(transaction), .. }) => Replayed::Aborted(transaction),
+            _ => Replayed::Sound,
+        },
     }
 }
 

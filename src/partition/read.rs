@@ -2,6 +2,7 @@
 
 use super::Partition;
 use crate::storage::log::{LogReader, Place, ReadBatches, ReadError, TimedOffset};
+use crate::storage::txn_index::AbortedTransaction;
 use crate::types::offset::{NO_EPOCH, NO_OFFSET};
 use crate::types::time::NO_TIMESTAMP;
 use crate::types::{ErrorCode, Timestamp};
@@ -42,6 +43,9 @@ pub struct PartitionRead {
     pub last_stable_offset: i64,
     /// The first offset that may be read.
     pub log_start: i64,
+    /// The aborted transactions that have something among the batches, by rising markers; only for `read_committed`
+    /// (S21).
+    pub aborted: Vec<AbortedTransaction>,
 }
 
 /// The answer to a ListOffsets question.
@@ -97,7 +101,7 @@ impl Partition {
     /// # Errors
     /// [`ReadError::NotResident`]: call [`Partition::read_blocking`] on a thread that may wait.
     pub fn read(&self, request: &ReadRequest) -> Result<PartitionRead, ReadError> {
-        self.read_below_watermark(request, LogReader::read)
+        self.read_below_watermark(request, false)
     }
 
     /// Reads, waiting for the disk if it must.
@@ -105,7 +109,7 @@ impl Partition {
     /// # Errors
     /// [`ReadError`].
     pub fn read_blocking(&self, request: &ReadRequest) -> Result<PartitionRead, ReadError> {
-        self.read_below_watermark(request, LogReader::read_blocking)
+        self.read_below_watermark(request, true)
     }
 
     /// The watermarks of the answer are those that the read went by. Newer ones would tell a reader who has come to the
@@ -113,17 +117,24 @@ impl Partition {
     fn read_below_watermark(
         &self,
         request: &ReadRequest,
-        read: impl FnOnce(&LogReader, i64, Option<Place>, usize, i64, bool) -> Result<ReadBatches, ReadError>,
+        may_wait: bool,
     ) -> Result<PartitionRead, ReadError> {
         let (high_watermark, last_stable_offset) = (self.high_watermark(), self.last_stable_offset());
         let upper = match request.isolation {
             Isolation::ReadUncommitted => high_watermark,
             Isolation::ReadCommitted => last_stable_offset,
         };
-        let ReadRequest { from, hint, max_bytes, at_least_one, .. } = *request;
+        let ReadRequest { from, hint, max_bytes, at_least_one, isolation } = *request;
+        let read = if may_wait { LogReader::read_blocking } else { LogReader::read };
         let batches = read(&self.reader, from, hint, max_bytes, upper, at_least_one);
         let batches = self.unless_gone(batches)?;
-        Ok(PartitionRead { batches, high_watermark, last_stable_offset, log_start: self.log_start() })
+        let aborted = if isolation == Isolation::ReadCommitted && batches.bytes > 0 {
+            self.unless_gone(self.reader.aborted(from, batches.next.offset(), may_wait))?
+        } else {
+            Vec::new()
+        };
+        let log_start = self.log_start();
+        Ok(PartitionRead { batches, high_watermark, last_stable_offset, log_start, aborted })
     }
 
     /// Asked behind a read: once the topic is deleted its files are gone, and those that stand under their names may be

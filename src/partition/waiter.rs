@@ -12,6 +12,8 @@ use std::task::Poll;
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 
+use super::read::Isolation;
+
 /// What one fetch sleeps on.
 #[derive(Debug, Default)]
 pub struct FetchWaiter {
@@ -54,6 +56,8 @@ impl FetchWaiter {
 pub(super) struct Watcher {
     pub(super) waiter: Arc<FetchWaiter>,
     pub(super) slot: usize,
+    /// Which records it waits for.
+    pub(super) isolation: Isolation,
 }
 
 #[cfg(test)]

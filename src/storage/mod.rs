@@ -37,4 +37,5 @@ mod suspects;
 #[cfg(test)]
 mod testing;
 pub mod text_file;
+pub mod txn_index;
 mod walk;

@@ -18,6 +18,7 @@ use super::layout::{FileKind, segment_file_in};
 use super::pread::{Wait, read_full};
 use super::quarantine::{self, Bad};
 use super::segment_file::SegmentFile;
+use super::txn_index::{AbortedTransaction, TxnIndex};
 use crate::record::batch::{BatchHeader, HEADER_LEN};
 use crate::types::Timestamp;
 use crate::types::time::NO_TIMESTAMP;
@@ -33,6 +34,7 @@ pub(super) struct Segment {
     committed: Arc<AtomicU64>,
     slot: Mutex<Slot>,
     facts: Mutex<Facts>,
+    aborted: TxnIndex,
     /// Held while index files are written, so that the writer and a checkpoint do not write the same entries.
     index_io: Mutex<()>,
     /// Stretches that are never served, sorted; and whether there are any, for those who only want to know that.
@@ -143,6 +145,7 @@ impl Segment {
             committed: Arc::new(AtomicU64::new(committed)),
             slot: Mutex::default(),
             facts: Mutex::new(facts),
+            aborted: TxnIndex::found(),
             index_io: Mutex::new(()),
             bad: Mutex::default(),
             is_bad: AtomicBool::new(false),
@@ -342,9 +345,10 @@ impl Segment {
         self.slot.lock().pins += 1;
     }
 
-    /// Opens the file and its index, so that they can be read when their names are gone. To be pinned before.
+    /// Opens the file and its indexes, so that they can be read when their names are gone. To be pinned before.
     pub(super) fn open_for_good(self: &Arc<Self>, files: &FileCache) -> io::Result<()> {
         let file = self.open(files, Wait::MayBlock)?;
+        file.txn_index(|| self.path(FileKind::TxnIndex), files, Wait::MayBlock)?;
         file.index(|| self.path(FileKind::Index), files, Wait::MayBlock).map(|_| ())
     }
 
@@ -409,6 +413,44 @@ impl Segment {
         let result = pending.write(&self.dir, self.base);
         self.facts.lock().index.written(&pending, result.is_ok());
         result
+    }
+
+    /// The transactions that were aborted in this segment.
+    pub(super) fn aborted(&self) -> &TxnIndex {
+        &self.aborted
+    }
+
+    /// Takes a transaction that was aborted by the batch that was just appended, and writes it down if nobody writes
+    /// index files at this moment.
+    pub(super) fn note_aborted(&self, entry: AbortedTransaction) -> io::Result<()> {
+        self.aborted.push(entry);
+        match self.index_io.try_lock() {
+            Some(_io) => self.aborted.flush(&self.path(FileKind::TxnIndex)),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the aborted transactions that stand in RAM to their file.
+    pub(super) fn flush_aborted(&self) -> io::Result<()> {
+        let _io = self.index_io.lock();
+        self.aborted.flush(&self.path(FileKind::TxnIndex))
+    }
+
+    /// [`TxnIndex::overlapping`] with this segment's file.
+    pub(super) fn aborted_in(
+        self: &Arc<Self>,
+        range: (i64, i64),
+        files: &FileCache,
+        wait: Wait,
+        out: &mut Vec<AbortedTransaction>,
+    ) -> io::Result<bool> {
+        let path = || self.path(FileKind::TxnIndex);
+        let file = match self.aborted.needs_file(&path(), wait)? {
+            true => Some(self.open(files, wait)?),
+            false => None,
+        };
+        let open = || file.as_ref().map_or(Ok(None), |file| file.txn_index(path, files, wait));
+        self.aborted.overlapping(range, wait, open, out)
     }
 
     /// Looks up where the index files end, before entries are added to them.

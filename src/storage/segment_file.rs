@@ -20,6 +20,7 @@ pub(super) struct SegmentFile {
     log: Arc<File>,
     committed: Arc<AtomicU64>,
     index: OnceLock<(File, OpenTicket)>,
+    txn_index: OnceLock<(File, OpenTicket)>,
     map: ArcSwapOption<ReadMap>,
     map_used: AtomicBool,
     suspects: Suspects,
@@ -33,6 +34,7 @@ impl SegmentFile {
             log: Arc::new(log),
             committed,
             index: OnceLock::new(),
+            txn_index: OnceLock::new(),
             map: ArcSwapOption::empty(),
             map_used: AtomicBool::new(false),
             suspects: Suspects::default(),
@@ -67,17 +69,17 @@ impl SegmentFile {
         files: &FileCache,
         wait: Wait,
     ) -> io::Result<Option<&File>> {
-        if let Some((file, _)) = self.index.get() {
-            return Ok(Some(file));
-        }
-        if wait == Wait::Never {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        match File::open(path()) {
-            Ok(file) => Ok(Some(&self.index.get_or_init(|| (file, files.count())).0)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        open_beside(&self.index, path, files, wait)
+    }
+
+    /// The `.txnindex`, likewise.
+    pub(super) fn txn_index(
+        &self,
+        path: impl Fn() -> PathBuf,
+        files: &FileCache,
+        wait: Wait,
+    ) -> io::Result<Option<&File>> {
+        open_beside(&self.txn_index, path, files, wait)
     }
 
     /// The read map over `size` bytes, made if there is none; `None` if maps are off or the system gives no more.
@@ -113,5 +115,24 @@ impl SegmentFile {
     /// Drops the map: the segment was sealed, and its reads are no longer the tail's.
     pub(super) fn unmap(&self) {
         self.map.store(None);
+    }
+}
+
+fn open_beside<'f>(
+    slot: &'f OnceLock<(File, OpenTicket)>,
+    path: impl Fn() -> PathBuf,
+    files: &FileCache,
+    wait: Wait,
+) -> io::Result<Option<&'f File>> {
+    if let Some((file, _)) = slot.get() {
+        return Ok(Some(file));
+    }
+    if wait == Wait::Never {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    match File::open(path()) {
+        Ok(file) => Ok(Some(&slot.get_or_init(|| (file, files.count())).0)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -14,6 +14,7 @@ use super::files::FileCache;
 use super::flush::{CheckpointNote, SyncTarget as _};
 use super::health::DirHealth;
 use super::layout::{FileKind, segment_file_in};
+use super::log::Replayed as Taken;
 use super::log::{AppendBatch, AppendError, LogReader, LogWriter, OpenError, OpenSpec, Opened, Replay, open};
 use super::manifest::{Checkpoint, PartitionRow};
 use crate::config::topic::TopicSettings;
@@ -108,21 +109,21 @@ impl Rig {
     }
 
     pub(in crate::storage) fn try_open(&self) -> Result<Opened, OpenError> {
-        open(self.spec(), &mut |_| true)
+        open(self.spec(), &mut |_| Taken::Sound)
     }
 
     /// Opens, and tells what was replayed: producer files as `(offset, kafka)`, batches as their base offsets.
-    pub(in crate::storage) fn open_replaying(&self, sound: impl Fn(i64) -> bool) -> (Opened, Replayed) {
-        let mut replayed = Replayed::default();
+    pub(in crate::storage) fn open_replaying(&self, sound: impl Fn(i64) -> bool) -> (Opened, SeenReplay) {
+        let mut replayed = SeenReplay::default();
         let opened = open(self.spec(), &mut |replay| match replay {
             Replay::Snapshot { offset, kafka, .. } => {
                 replayed.snapshots.push((offset, kafka));
-                sound(offset)
+                if sound(offset) { Taken::Sound } else { Taken::Damaged }
             }
             Replay::Batch { header, control } => {
                 replayed.batches.push(header.base_offset);
                 replayed.controls += usize::from(control.is_some());
-                true
+                Taken::Sound
             }
         });
         (opened.unwrap(), replayed)
@@ -163,7 +164,7 @@ impl Rig {
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::storage) struct Replayed {
+pub(in crate::storage) struct SeenReplay {
     pub(in crate::storage) snapshots: Vec<(i64, bool)>,
     pub(in crate::storage) batches: Vec<i64>,
     pub(in crate::storage) controls: usize,

@@ -105,10 +105,10 @@ fn kafkas_topics_records_and_offsets_are_adopted_and_its_directory_is_left_alone
     let kafka = KafkaData::unpack();
     let before = kafka.content();
     let mut scene = fresh();
-    let done = import(&mut scene, &kafka.path(), &["--except", "aborted"]);
+    let done = import(&mut scene, &kafka.path(), &[]);
     assert_eq!(done.code, 0, "{done:?}");
     for part in
-        ["5 topics, 8 partitions", "3 groups, 5 committed offsets", "SCRAM users: 1", "__transaction_state"]
+        ["6 topics, 9 partitions", "3 groups, 5 committed offsets", "SCRAM users: 1", "__transaction_state"]
     {
         assert!(done.out.contains(part), "{}", done.out);
     }
@@ -129,6 +129,18 @@ fn kafkas_topics_records_and_offsets_are_adopted_and_its_directory_is_left_alone
     assert_eq!(offsets, (17..30).collect::<Vec<_>>());
     let committed = read_from_start(broker, "committed", 1);
     assert_eq!(committed.len(), 12, "markers are no records");
+    assert_eq!(
+        read_from_start(broker, "aborted", 1),
+        [],
+        "what was aborted is kept from those who read what is committed"
+    );
+    let index = "aborted-0/00000000000000000000.txnindex";
+    let ours = fs::read(broker.data().join(index)).unwrap();
+    assert_eq!(
+        ours,
+        fs::read(kafka.path().join(index)).unwrap(),
+        "made from the log, byte for byte as Kafka made it"
+    );
     // Each group goes on where it was.
     for (group, at) in [("billing", [20, 40]), ("shipping", [20, 40])] {
         let consumer = consumer(broker, group);
@@ -189,14 +201,13 @@ fn an_import_joins_what_is_there_already() {
 #[test]
 fn what_cannot_be_taken_is_refused_and_leaves_nothing() {
     type Spoil = fn(&Path);
-    let cases: [(&str, Spoil, &[&str], &str); 10] = [
+    let cases: [(&str, Spoil, &[&str], &str); 9] = [
         (
             "unclean",
             |dir| fs::remove_file(dir.join(".kafka_cleanshutdown")).unwrap(),
             &[],
             "not shut down cleanly",
         ),
-        ("aborted transactions", |_| {}, &[], "--except aborted"),
         ("no such topic", |_| {}, &["-t", "nobody"], "has no topic nobody"),
         (
             "not Kafka's",

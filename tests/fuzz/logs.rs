@@ -13,7 +13,7 @@ use streamd::record::check::{CheckRules, check};
 use streamd::storage::files::FileCache;
 use streamd::storage::health::DirHealth;
 use streamd::storage::layout;
-use streamd::storage::log::{self, OpenSpec};
+use streamd::storage::log::{self, OpenSpec, Replayed};
 use streamd::types::{Clock, Codec, TopicId, TopicPartition};
 
 const ID: TopicPartition = TopicPartition { topic: TopicId::from_bytes([7; 16]), partition: 0 };
@@ -74,7 +74,7 @@ fn recover(dir: &Path) -> (i64, i64) {
         health: DirHealth::new(),
         clock: Clock::manual(NOW),
     };
-    let opened = log::open(spec, &mut |_| true).expect("a damaged log opens");
+    let opened = log::open(spec, &mut |_| Replayed::Sound).expect("a damaged log opens");
     let (start, end) = (opened.reader.start(), opened.reader.end());
     let mut next = start;
     let damaged = !opened.report.damage.is_empty();

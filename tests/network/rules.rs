@@ -19,7 +19,7 @@ use streamd::types::Codec;
 use crate::support::Broker;
 use crate::support::raw::{self, Connection};
 
-const INVALID_TXN_STATE: i16 = 48;
+const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: i16 = 53;
 const FENCED_LEADER_EPOCH: i16 = 74;
 const UNKNOWN_LEADER_EPOCH: i16 = 75;
 const INVALID_RECORD: i16 = 87;
@@ -100,11 +100,11 @@ fn s19_a_committed_read_waits_for_what_is_committed_and_for_nothing_else() {
     let mut waiting = Connection::to(broker.address());
     let request = raw::fetch("t", 0, 0, 60_000).with_isolation_level(1);
     waiting.send(11, &request).unwrap();
-    // Records of a transaction that was never begun are no records: they wake nobody and are not stored.
+    // Records of a transaction that nobody is named for are no records: they wake nobody and are not stored.
     let mut open = BatchBuilder::new().producer(7, 0, 0).transactional(true);
     open.push(&NewRecord { value: Some(b"open"), ..NewRecord::default() });
     let response = connection.call(9, &raw::produce("t", 0, 1, open.build().unwrap()));
-    assert_eq!(raw::produced(&response).0, INVALID_TXN_STATE);
+    assert_eq!(raw::produced(&response).0, TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     waiting.patience(Duration::from_millis(300));
     assert!(waiting.receive().is_err(), "nothing is committed");
     waiting.patience(Duration::from_secs(20));

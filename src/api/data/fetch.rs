@@ -18,10 +18,11 @@ use crate::api::{Api, Call, Outcome, Responder, Slice, Started, done, errors, wa
 use crate::partition::waiter::FetchWaiter;
 use crate::partition::{Closed, Isolation, Partition as OpenPartition, PartitionRead, ReadRequest};
 use crate::storage::log::{Place, ReadError};
+use crate::storage::txn_index;
 use crate::types::offset::{NO_EPOCH, non_negative};
 use crate::types::{ErrorCode, TopicId};
 use crate::wire::fetch_body::{
-    self, CurrentLeader, FetchResponse, FetchedPartition, FetchedTopic, NodeEndpoint,
+    self, AbortedTransaction, CurrentLeader, FetchResponse, FetchedPartition, FetchedTopic, NodeEndpoint,
 };
 use crate::wire::service::Peer;
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
@@ -357,7 +358,7 @@ impl Fetch {
     /// Waits until there is enough or the time is over.
     async fn wait(&mut self, min_bytes: usize, max_wait: Duration) {
         let deadline = tokio::time::Instant::now() + max_wait;
-        let registered = Registered::new(&self.items);
+        let registered = Registered::new(&self.items, self.isolation);
         // What moved between the read and the registration made no signal.
         let mut moved: Vec<usize> = (0..self.items.len()).filter(|&slot| self.has_moved(slot)).collect();
         self.read(&moved).await;
@@ -466,12 +467,21 @@ fn finish_item(
         high_watermark: read.high_watermark,
         last_stable_offset: read.last_stable_offset,
         log_start_offset: read.log_start,
-        aborted: (isolation == Isolation::ReadCommitted).then(Vec::new),
+        aborted: (isolation == Isolation::ReadCommitted).then(|| aborted(&read)),
         records: read.batches.slices,
         records_len: read.batches.bytes,
         ..FetchedPartition::refused(index, ErrorCode::None)
     };
     (answer, place)
+}
+
+/// The aborted transactions among the batches, as the wire has them.
+fn aborted(read: &PartitionRead) -> Vec<AbortedTransaction> {
+    let wire = |transaction: &txn_index::AbortedTransaction| AbortedTransaction {
+        producer_id: transaction.producer_id,
+        first_offset: transaction.first_offset,
+    };
+    read.aborted.iter().map(wire).collect()
 }
 
 /// Reads at once if the place is in memory, else on a thread that may wait for the disk.
@@ -506,12 +516,12 @@ struct Registered {
 }
 
 impl Registered {
-    fn new(items: &[Item]) -> Self {
+    fn new(items: &[Item], isolation: Isolation) -> Self {
         let waiter = FetchWaiter::new();
         let mut partitions = Vec::with_capacity(items.len());
         for (slot, item) in items.iter().enumerate() {
             if let Ok(partition) = &item.found {
-                partition.watch(&waiter, slot);
+                partition.watch(&waiter, slot, isolation);
                 partitions.push(Arc::clone(partition));
             }
         }

@@ -7,3 +7,4 @@ pub mod leader_epoch;
 pub mod list_offsets;
 pub(crate) mod places;
 pub mod produce;
+pub(crate) mod produce_transaction;

@@ -6,7 +6,8 @@
 //!
 //! Each partition holds exactly one v2 batch (S35); `acks` other than -1, 0 and 1 is refused for every partition
 //! (S34); `acks` 0 gets no answer, and a failure then closes the connection (S8). Topics are never created here (S46).
-//! A partition that is named twice takes the last of its batches.
+//! A partition that is named twice takes the last of its batches. Batches of transactions need their transactional id
+//! in the request, and wait for the disk as with `acks` -1 whatever it says: `produce_transaction` has the rest.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::produce_transaction::{self, Ready};
 use crate::api::context::off_worker;
 use crate::api::{Call, Outcome, Responder, Started, errors, waits};
 use crate::catalog::TopicImage;
@@ -120,6 +122,12 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         acks: request.acks,
         topics: Vec::with_capacity(request.topics.len()),
     };
+    let is_transactional = has_transactional(&request.topics);
+    // Whoever writes in the name of a transactional id has to name it.
+    let is_nameless = is_transactional && request.transactional_id.is_none();
+    // Such a request may have to wait, and nothing behind it on this connection overtakes it.
+    let waits_its_turn = is_transactional || call.session.produce_turn().is_some();
+    let mut ready = Vec::new();
     let image = call.api.broker.image();
     let mut refused = RefusedBatches::default();
     let mut slot = 0;
@@ -130,16 +138,33 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         for partition in topic.partitions {
             let index = partition.index;
             let place = AckSlot { ticket: Arc::clone(&ticket), slot };
-            let refusal =
-                start_partition(call, found, partition, request.acks, (place, slots)).err().map(|refusal| {
+            let checked = match is_nameless {
+                true => Err(plain(ErrorCode::TransactionalIdAuthorizationFailed)),
+                false => check_partition(call, found, partition, request.acks, (place, slots)),
+            };
+            let refusal = match checked {
+                Ok(batch) if waits_its_turn => {
+                    ready.push(batch);
+                    None
+                }
+                Ok(Ready { target, batch, ack, .. }) => {
+                    call.session.touch(&target);
+                    target.enqueue(batch, ack);
+                    None
+                }
+                Err(refusal) => {
                     ticket.answer(slot, Err(refusal.code.into()));
                     refused.note(found, index, &refusal);
-                    Box::new(refusal)
-                });
+                    Some(Box::new(refusal))
+                }
+            };
             partitions.push((index, refusal));
             slot += 1;
         }
         answer.topics.push(AnswerTopic { name: topic.name, id: topic.id, partitions });
+    }
+    if waits_its_turn {
+        produce_transaction::enqueue(call, request.transactional_id, ready);
     }
     if let Some(line) = refused.line() {
         call.api.warn_of_refused_batches(call.session, &line);
@@ -173,18 +198,24 @@ fn keep_last_mentions(topics: &mut [Topic]) {
     }
 }
 
-/// Queues one partition's batch, or says why not.
-fn start_partition(
+/// Whether a batch says that it is part of a transaction. It is checked later.
+fn has_transactional(topics: &[Topic]) -> bool {
+    let mut records = topics.iter().flat_map(|topic| &topic.partitions).flat_map(|p| &p.records);
+    records.any(|records| BatchHeader::parse(records).is_ok_and(|h| h.attributes.is_transactional()))
+}
+
+/// Checks one partition's batch, or says why it is refused.
+fn check_partition(
     call: &mut Call<'_>,
     topic: Option<&Arc<TopicImage>>,
     partition: Partition,
     acks: i16,
     (place, slots): (AckSlot, usize),
-) -> Result<(), Refusal> {
-    let ack = match acks {
-        -1 => Ack::All(place),
-        0 => Ack::None(place),
-        1 => Ack::Leader(place),
+) -> Result<Ready, Refusal> {
+    let acked: fn(AckSlot) -> Ack = match acks {
+        -1 => Ack::All,
+        0 => Ack::None,
+        1 => Ack::Leader,
         _ => return Err(plain(ErrorCode::InvalidRequiredAcks)),
     };
     let unknown = if call.version >= TOPIC_IDS {
@@ -201,9 +232,9 @@ fn start_partition(
         .partition(&call.api.broker, topic, partition.index)
         .map_err(|fault| plain(errors::open_fault(&fault)))?;
     let batch = check_batch(call, topic, &target, partition, slots)?;
-    call.session.touch(&target);
-    target.enqueue(batch, ack);
-    Ok(())
+    // What a commit covers is durable before it, whatever the client asks for.
+    let acked = if batch.header.attributes.is_transactional() { Ack::All } else { acked };
+    Ok(Ready { target, batch, ack: acked(place.clone()), place })
 }
 
 fn check_batch(
@@ -223,24 +254,20 @@ fn check_batch(
     });
     let size = partition.records.as_ref().map_or(0, Bytes::len);
     let check = |rules, records| check::check(records, &rules, now);
-    let batch = if size > LONG_CHECK_BYTES && (is_compressed || settings.compression.is_some()) {
-        off_worker(|| check(rules, partition.records))?
+    if size > LONG_CHECK_BYTES && (is_compressed || settings.compression.is_some()) {
+        off_worker(|| check(rules, partition.records))
     } else if is_compressed {
         let short = check(rules.inflating_at_most(inflated_max_bytes), partition.records.clone());
         match short {
             // It may be that there was not the time to see that it is small enough.
             Err(refusal) if refusal.code == ErrorCode::MessageTooLarge => {
-                off_worker(|| check(rules, partition.records))?
+                off_worker(|| check(rules, partition.records))
             }
-            checked => checked?,
+            checked => checked,
         }
     } else {
-        check(rules, partition.records)?
-    };
-    if batch.header.attributes.is_transactional() {
-        return Err(plain(ErrorCode::InvalidTxnState));
+        check(rules, partition.records)
     }
-    Ok(batch)
 }
 
 /// The batches of one request that were not fit to append, for one line in the log.

@@ -37,7 +37,7 @@ use crate::coord::{BatchKind, Decoded, LogRecord, StateMachine as _};
 use crate::groups::Groups;
 use crate::record::{BatchBuilder, BatchHeader, NewRecord};
 use crate::storage::layout::{LOCK_FILE, MANIFEST, META_PROPERTIES, MetaProperties};
-use crate::storage::log::{AppendBatch, Opened};
+use crate::storage::log::{AppendBatch, Opened, Replayed};
 use crate::types::{Clock, TopicId, TopicPartition, topic_name};
 
 /// Adopt the data of another broker
@@ -346,7 +346,8 @@ impl Import<'_> {
         for (partition, groups) in by_partition {
             let id = TopicPartition { topic: row.id, partition };
             let at = self.offline.rows.get(&id).cloned();
-            let mut opened = self.offline.open_log(&row.name, id, settings.clone(), at, &mut |_| true)?;
+            let mut opened =
+                self.offline.open_log(&row.name, id, settings.clone(), at, &mut |_| Replayed::Sound)?;
             let here = groups_in(&opened)?;
             let now = self.clock.now_ms();
             let records: Vec<LogRecord> = groups

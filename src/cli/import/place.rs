@@ -1,7 +1,6 @@
 //! Bringing one partition into our directory: its segments linked or copied, then opened by the recovery that opens a log
 //! of which nothing is known, so that every byte is checked and every index made by the code that always does.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,16 +11,14 @@ use super::super::offline::Offline;
 use super::source::link_or_copy;
 use crate::catalog::names::CONSUMER_OFFSETS;
 use crate::config::TopicSettings;
-use crate::partition::producers::Producers;
-use crate::record::BatchView;
-use crate::record::control::{ControlType, read_marker};
+use crate::partition::producers::{Change, Producers};
 use crate::storage::checkpoint::replace;
 use crate::storage::flush::SyncTarget as _;
 use crate::storage::layout::{
     FileKind, FileState, LEADER_EPOCHS, PARTITION_METADATA, encode_partition_metadata, parse_file,
     partition_dir, read_partition_metadata, segment_file_in, stray_dir,
 };
-use crate::storage::log::{Opened, Replay};
+use crate::storage::log::{Opened, Replay, Replayed};
 use crate::storage::manifest::{Checkpoint, PartitionRow};
 use crate::types::{TopicId, TopicPartition};
 
@@ -172,10 +169,10 @@ fn open(offline: &Offline, wanted: &Wanted, placed: &mut Placed) -> anyhow::Resu
         segments: Vec::new(),
         producers: false,
     });
-    let mut seen = Seen::default();
+    let mut producers = Producers::default();
     let opened =
         offline.open_log(&wanted.topic, wanted.id, wanted.settings.clone(), Some(row), &mut |event| {
-            seen.take(&event)
+            replay(&mut producers, &event)
         })?;
     let report = &opened.report;
     if let Some(damage) = report.damage.first() {
@@ -188,17 +185,16 @@ fn open(offline: &Offline, wanted: &Wanted, placed: &mut Placed) -> anyhow::Resu
     if let Some(aside) = report.set_aside.first() {
         bail!("{} does not follow on the segment before it", aside.display());
     }
-    if seen.aborted > 0 || !seen.open.is_empty() {
-        let what = if seen.open.is_empty() { "aborted transactions" } else { "transactions in flight" };
+    if let Some(first) = producers.first_open() {
         bail!(
-            "it holds records of {what}, which this version of streamd cannot keep from consumers. Leave the topic out: \
-             --except {}",
+            "it holds a transaction that has not ended, from offset {first} on, and nobody would ever end it here. Start \
+             that Kafka again and let its producer end it, or leave the topic out: --except {}",
             wanted.topic
         );
     }
     placed.offsets = opened.reader.end() - opened.reader.start();
     placed.last_epoch = opened.reader.last_epoch().unwrap_or(-1);
-    checkpoint(offline, &opened, &seen.producers)
+    checkpoint(offline, &opened, &producers)
 }
 
 /// Vouches for all of a log: files synced, then the row.
@@ -234,34 +230,12 @@ pub(super) fn sync(opened: &Opened) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the batches of a log tell.
-#[derive(Debug, Default)]
-struct Seen {
-    producers: Producers,
-    /// Producers with a transaction that has not ended.
-    open: HashSet<i64>,
-    aborted: usize,
-}
-
-impl Seen {
-    fn take(&mut self, event: &Replay<'_>) -> bool {
-        let Replay::Batch { header, control } = event else { return false };
-        self.producers.replay(header);
-        match control {
-            None if header.attributes.is_transactional() => {
-                self.open.insert(header.producer_id);
-            }
-            None => {}
-            Some(bytes) => {
-                let marker =
-                    BatchView::parse(bytes).ok().and_then(|batch| read_marker(&batch).ok().flatten());
-                let had_records = self.open.remove(&header.producer_id);
-                if had_records && marker.is_some_and(|marker| marker.kind == ControlType::Abort) {
-                    self.aborted += 1;
-                }
-            }
-        }
-        true
+/// Feeds producers from what the log holds. Kafka's producer files are not taken over: the log tells more.
+fn replay(producers: &mut Producers, event: &Replay<'_>) -> Replayed {
+    let Replay::Batch { header, control } = event else { return Replayed::Damaged };
+    match producers.replay(header, *control) {
+        Some(Change::Ended { aborted: Some(transaction), .. }) => Replayed::Aborted(transaction),
+        _ => Replayed::Sound,
     }
 }
 

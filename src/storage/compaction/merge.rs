@@ -77,6 +77,12 @@ impl Rules<'_> {
         let header = batch.header();
         let count = usize::try_from(header.records_count).unwrap_or(0);
         if header.base_offset >= self.end {
+            // Its transactions are those of the segment that is written all the same.
+            if header.attributes.is_control() {
+                transactions.marker(batch)?;
+            } else {
+                transactions.data(header);
+            }
             return Ok(Judged { fate: Fate::Stays, before: count, after: count });
         }
         let remembers =

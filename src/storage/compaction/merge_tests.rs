@@ -3,6 +3,7 @@
 use super::*;
 use crate::record::control::{ControlType, Marker, build_marker};
 use crate::record::{BatchBuilder, NewRecord, stamp};
+use crate::storage::txn_index::AbortedTransaction;
 use crate::types::time::NO_TIMESTAMP;
 
 const NOW: Timestamp = 1_800_000_000_000;
@@ -201,7 +202,8 @@ fn s94_data_of_aborted_transactions_goes() {
     let data = builder(10, &[(Some("a"), Some("1"))], with);
     let mut scene = Scene::new(&[]);
     assert_eq!(scene.judge(&data), Fate::Stays);
-    let aborted = [super::super::AbortedTransaction { producer_id: 7, first_offset: 10, last_offset: 20 }];
+    let aborted =
+        [AbortedTransaction { producer_id: 7, first_offset: 10, last_offset: 20, last_stable_offset: 21 }];
     scene.transactions = Transactions::new(&aborted);
     assert_eq!(scene.judge(&data), Fate::Goes);
 }

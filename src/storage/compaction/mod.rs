@@ -25,7 +25,6 @@ pub use offset_map::OffsetMap;
 pub use pace::{Pace, Stopping};
 pub use points::CleanPoints;
 pub use run::{CleanFault, Cleaned, Cleaning, MapLimits, clean};
-pub use transactions::AbortedTransaction;
 
 pub(in crate::storage) use output::{Finished, OUTPUT_KINDS, discard, unlink_outputs};
 

@@ -12,12 +12,13 @@ use crate::storage::index::{IndexTail, OffsetEntry};
 use crate::storage::layout::{FileKind, FileState, SegmentFileName};
 use crate::storage::log::Log;
 use crate::storage::segment::Facts;
+use crate::storage::txn_index::{AbortedTransaction, encode_all};
 use crate::types::Timestamp;
 use crate::types::offset::saturate_u32;
 
-/// The files that a cleaned segment has.
-pub(in crate::storage) const OUTPUT_KINDS: [FileKind; 3] =
-    [FileKind::Index, FileKind::TimeIndex, FileKind::Log];
+/// The files that a cleaned segment has; the first only where there was one.
+pub(in crate::storage) const OUTPUT_KINDS: [FileKind; 4] =
+    [FileKind::TxnIndex, FileKind::Index, FileKind::TimeIndex, FileKind::Log];
 
 /// The segment that is being written. Dropped before [`Output::finish`], it leaves nothing.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(super) struct Output {
     synced_to: u64,
     facts: Facts,
     interval: u64,
+    /// The aborted transactions of its `.txnindex`, if it is to have one.
+    pub(super) aborted: Option<Vec<AbortedTransaction>>,
     keep: bool,
 }
 
@@ -44,6 +47,8 @@ pub(in crate::storage) struct Finished {
     pub(in crate::storage) base: i64,
     pub(in crate::storage) bytes: u64,
     pub(in crate::storage) facts: Facts,
+    /// Whether there is a `.txnindex`.
+    pub(in crate::storage) has_aborted: bool,
 }
 
 impl Output {
@@ -77,6 +82,7 @@ impl Output {
             synced_to: 0,
             facts: Facts::new(IndexTail::new(), now),
             interval,
+            aborted: None,
             keep: false,
         }))
     }
@@ -142,6 +148,7 @@ impl Output {
         let max = self.facts.max_entry();
         self.facts.index.note_time(max);
         self.write_index()?;
+        self.write_aborted()?;
         // Before the names change: what they speak for is on disk.
         for file in [&self.log, &self.index, &self.times] {
             file.sync_all()?;
@@ -152,7 +159,18 @@ impl Output {
         self.facts.appended_at = appended_at;
         self.keep = true;
         let facts = std::mem::replace(&mut self.facts, Facts::new(IndexTail::unloaded(), appended_at));
-        Ok(Finished { base: self.base, bytes: self.position, facts })
+        Ok(Finished { base: self.base, bytes: self.position, facts, has_aborted: self.aborted.is_some() })
+    }
+
+    fn write_aborted(&self) -> io::Result<()> {
+        let Some(aborted) = &self.aborted else { return Ok(()) };
+        let path = path(&self.owner.dir, self.base, FileKind::TxnIndex, FileState::Cleaned);
+        let written = self.owner.by_path(|| -> io::Result<()> {
+            let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+            file.write_all_at(&encode_all(aborted), 0)?;
+            file.sync_all()
+        });
+        written.unwrap_or(Ok(()))
     }
 }
 

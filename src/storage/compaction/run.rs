@@ -12,7 +12,7 @@ use super::offset_map::OffsetMap;
 use super::output::Output;
 use super::pace::Pace;
 use super::plan::{Input, Work, groups};
-use super::transactions::{AbortedTransaction, Transactions};
+use super::transactions::Transactions;
 use crate::config::topic::TopicSettings;
 use crate::record::batch::{Attributes, BatchHeader, BatchView};
 use crate::record::empty;
@@ -21,6 +21,7 @@ use crate::storage::log::{Log, Replacement, SwapFault};
 use crate::storage::manifest::Manifest;
 use crate::storage::pread::Wait;
 use crate::storage::segment::{Segment, last_append};
+use crate::storage::txn_index::AbortedTransaction;
 use crate::types::Timestamp;
 use crate::types::offset::{NO_PRODUCER_ID, NO_SEQUENCE, non_negative, saturate_i32};
 use crate::types::time::NO_TIMESTAMP;
@@ -234,15 +235,31 @@ impl Run<'_> {
                 if let Some(tail) = tail.filter(|tail| tail.next_offset() < *next) {
                     write(&mut out, &closing_batch(&tail, *next)).map_err(|error| fault(last, error))?;
                 }
+                out.aborted = self.has_aborted(group)?.then(|| transactions.take_left());
                 self.swap_in(group, out)?
             }
             None => before,
         };
+        // A segment that stays has its own.
+        let _ = transactions.take_left();
         self.cleaned.segments.0 += group.len();
         self.cleaned.segments.1 += 1;
         self.cleaned.bytes.0 += before;
         self.cleaned.bytes.1 += after;
         Ok(())
+    }
+
+    /// Whether one of the segments has a `.txnindex`. Then the new one gets one, be it empty, so that no crash can leave
+    /// the old one beside the new segment.
+    fn has_aborted(&self, group: &[Sealed]) -> Result<bool, CleanFault> {
+        for (segment, _) in group {
+            match segment.path(FileKind::TxnIndex).try_exists() {
+                Ok(false) => {}
+                Ok(true) => return Ok(true),
+                Err(error) => return Err(fault(segment, error)),
+            }
+        }
+        Ok(false)
     }
 
     fn create(&self, base: i64) -> Result<Output, CleanFault> {

@@ -6,27 +6,19 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use crate::record::BatchView;
 use crate::record::batch::{BatchError, BatchHeader};
 use crate::record::control::{ControlType, read_marker};
-
-/// A transaction that was aborted: one entry of a `.txnindex`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AbortedTransaction {
-    /// Whose it was.
-    pub producer_id: i64,
-    /// Its first record's offset.
-    pub first_offset: i64,
-    /// Its marker's offset.
-    pub last_offset: i64,
-}
+use crate::storage::txn_index::AbortedTransaction;
 
 /// The transactions that are open where a pass over the log has got to.
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
     /// Still to come, by rising first offset.
     aborted: VecDeque<AbortedTransaction>,
-    /// Open ones that will be aborted, and whether data of them was seen.
-    doomed: HashMap<i64, bool>,
+    /// Open ones that will be aborted, by producer, and whether data of them was seen.
+    doomed: HashMap<i64, (AbortedTransaction, bool)>,
     /// Producers with data in an open transaction that is not known to be aborted.
     open: HashSet<i64>,
+    /// Aborted ones that ended in the segment that is being written, and of which something is left.
+    left: Vec<AbortedTransaction>,
 }
 
 impl Transactions {
@@ -44,7 +36,7 @@ impl Transactions {
             return false;
         }
         match self.doomed.get_mut(&header.producer_id) {
-            Some(seen) => {
+            Some((_, seen)) => {
                 *seen = true;
                 true
             }
@@ -67,7 +59,9 @@ impl Transactions {
         Ok(match marker.kind {
             ControlType::Commit => !self.open.remove(&header.producer_id),
             ControlType::Abort => {
-                let doomed = self.doomed.remove(&header.producer_id) == Some(true);
+                let doomed = self.doomed.remove(&header.producer_id).filter(|(_, seen)| *seen);
+                self.left.extend(doomed.map(|(transaction, _)| transaction));
+                let doomed = doomed.is_some();
                 // Data whose abort no index tells of is data all the same.
                 !(self.open.remove(&header.producer_id) || doomed)
             }
@@ -75,9 +69,15 @@ impl Transactions {
         })
     }
 
+    /// The aborted transactions whose markers were met since the last call, and that the index of the segment with those
+    /// markers has to name: something of them is left, if only the frame of a batch.
+    pub(super) fn take_left(&mut self) -> Vec<AbortedTransaction> {
+        std::mem::take(&mut self.left)
+    }
+
     fn begin_up_to(&mut self, offset: i64) {
         while let Some(transaction) = self.aborted.pop_front_if(|next| next.first_offset <= offset) {
-            self.doomed.insert(transaction.producer_id, false);
+            self.doomed.insert(transaction.producer_id, (transaction, false));
         }
     }
 }
@@ -120,16 +120,23 @@ mod tests {
 
     #[test]
     fn s94_data_of_an_aborted_transaction_goes_and_its_marker_a_cleaning_later() {
-        let aborted = [AbortedTransaction { producer_id: 1, first_offset: 10, last_offset: 12 }];
+        let aborted = [AbortedTransaction {
+            producer_id: 1,
+            first_offset: 10,
+            last_offset: 12,
+            last_stable_offset: 13,
+        }];
         let mut pass = Transactions::new(&aborted);
         assert!(!pass.data(&data(1, 5, true)), "an earlier transaction");
         assert!(!is_done(&mut pass, &marker(1, 6, ControlType::Commit)));
         assert!(pass.data(&data(1, 10, true)));
         assert!(!is_done(&mut pass, &marker(1, 12, ControlType::Abort)));
+        assert_eq!(pass.take_left(), aborted, "whoever meets the frames of its batches has to know");
         assert!(!pass.data(&data(1, 13, true)), "the next transaction");
 
         let mut pass = Transactions::new(&aborted);
         assert!(is_done(&mut pass, &marker(1, 12, ControlType::Abort)));
+        assert_eq!(pass.take_left(), []);
     }
 
     #[test]

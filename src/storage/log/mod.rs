@@ -39,6 +39,7 @@ use super::health::DirHealth;
 use super::manifest::PartitionRow;
 use super::recovery::{Recovered, recover};
 use super::segment::Segment;
+use super::txn_index::AbortedTransaction;
 use crate::config::topic::TopicSettings;
 use crate::record::batch::BatchHeader;
 use crate::types::offset::non_negative;
@@ -93,8 +94,8 @@ pub struct Opened {
 /// What recovery hands to whoever rebuilds producer state from the log.
 #[derive(Debug)]
 pub enum Replay<'a> {
-    /// The newest producer file at or below the checkpoint. Answer `false` if its bytes are not sound: an older one
-    /// follows, or none, and the batches then begin where that one ends.
+    /// The newest producer file at or below the checkpoint. Answer [`Replayed::Damaged`] if its bytes are not sound: an
+    /// older one follows, or none, and the batches then begin where that one ends.
     Snapshot {
         /// The first offset that the file does not cover.
         offset: i64,
@@ -103,13 +104,25 @@ pub enum Replay<'a> {
         /// The file's bytes.
         bytes: &'a [u8],
     },
-    /// A batch behind it, in order. The answer does not matter.
+    /// A batch behind it, in order. Answer [`Replayed::Aborted`] for a marker that aborted a transaction: where the
+    /// log is read anew, so is its `.txnindex`.
     Batch {
         /// Its header.
         header: &'a BatchHeader,
         /// The whole batch if it is a control batch, whose record says how a transaction ended.
         control: Option<&'a [u8]>,
     },
+}
+
+/// What was made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replayed {
+    /// It was taken.
+    Sound,
+    /// A producer file that does not read back.
+    Damaged,
+    /// A batch that aborted this transaction.
+    Aborted(AbortedTransaction),
 }
 
 /// What opening a log did.
@@ -156,7 +169,7 @@ pub struct Damage {
 ///
 /// # Errors
 /// [`OpenError`]; the files are as they were.
-pub fn open(spec: OpenSpec, replay: &mut dyn FnMut(Replay<'_>) -> bool) -> Result<Opened, OpenError> {
+pub fn open(spec: OpenSpec, replay: &mut dyn FnMut(Replay<'_>) -> Replayed) -> Result<Opened, OpenError> {
     let recovered = recover(&spec, replay)?;
     let report = recovered.report.clone();
     if !report.clean && (report.scanned_bytes > 0 || report.truncated_bytes > 0 || !report.damage.is_empty())

@@ -1,5 +1,6 @@
 //! The log for readers.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::read::{Request, read};
@@ -8,6 +9,7 @@ use crate::record::batch::BatchView;
 use crate::storage::layout::{FileKind, segment_file_in};
 use crate::storage::pread::Wait;
 use crate::storage::segment::Segment;
+use crate::storage::txn_index::AbortedTransaction;
 use crate::types::Timestamp;
 
 /// The log for readers.
@@ -66,6 +68,48 @@ impl LogReader {
         at_least_one: bool,
     ) -> Result<ReadBatches, ReadError> {
         read(&self.log, Request { from, hint, max_bytes, upper, at_least_one, wait: Wait::MayBlock })
+    }
+
+    /// The aborted transactions that have something in `from..upper`, by rising markers (S21). With `wait` off it never
+    /// waits for the disk.
+    ///
+    /// # Errors
+    /// As [`LogReader::read`]; damage of a `.txnindex` is [`ReadError::Io`].
+    pub fn aborted(
+        &self,
+        from: i64,
+        upper: i64,
+        may_wait: bool,
+    ) -> Result<Vec<AbortedTransaction>, ReadError> {
+        let wait = if may_wait { Wait::MayBlock } else { Wait::Never };
+        for _ in 0..ABORTED_RETRIES {
+            match self.try_aborted(from, upper, wait) {
+                // Retention or compaction took the file away: look again.
+                Err(ReadError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {}
+                found => return found,
+            }
+        }
+        self.try_aborted(from, upper, wait)
+    }
+
+    fn try_aborted(&self, from: i64, upper: i64, wait: Wait) -> Result<Vec<AbortedTransaction>, ReadError> {
+        let segments: Vec<Arc<Segment>> = {
+            let state = self.log.state.lock();
+            let behind = state.segments.iter().skip(state.segment_at(from));
+            behind.filter(|segment| !segment.aborted().is_known_empty()).cloned().collect()
+        };
+        let mut found = Vec::new();
+        for segment in segments {
+            let done = segment.aborted_in((from, upper), &self.log.files, wait, &mut found);
+            let done = done.map_err(|error| match error.kind() {
+                ErrorKind::WouldBlock => ReadError::NotResident,
+                _ => ReadError::Io { file: segment.path(FileKind::TxnIndex), error },
+            })?;
+            if done {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// Shows every batch from the one that holds `from` up to `upper` to `each`, in order, until it answers `false`.
@@ -133,7 +177,7 @@ impl LogReader {
             }
             None => ReadError::Io {
                 file: segment_file_in(&self.log.dir, base, FileKind::Log),
-                error: std::io::Error::new(std::io::ErrorKind::InvalidData, why),
+                error: std::io::Error::new(ErrorKind::InvalidData, why),
             },
         }
     }
@@ -217,5 +261,7 @@ pub struct SegmentInfo {
     pub appended_at: Timestamp,
 }
 
+/// Times that a look for aborted transactions begins again because a segment was taken away.
+const ABORTED_RETRIES: usize = 3;
 /// Bytes that a scan reads at once, if batches are not larger.
 const SCAN_BYTES: usize = 1 << 20;

@@ -137,6 +137,7 @@ impl LogWriter {
         let serial = self.log.state.lock().take_serial();
         let segment =
             Segment::new(self.end, serial, self.log.dir.clone(), 0, Facts::new(IndexTail::new(), now));
+        segment.aborted().knows(0);
         segment.begin_with(file, &self.log.files);
         let place = Place { offset: self.end, segment: self.end, position: 0, serial };
         let mut state = self.log.state.lock();
@@ -175,7 +176,7 @@ impl LogWriter {
     fn seal(&self, sealed: &Active) -> io::Result<()> {
         let trimmed = self.trim(sealed);
         sealed.segment.open(&self.log.files, Wait::MayBlock)?.unmap();
-        trimmed.and_then(|()| sealed.segment.seal_index())
+        trimmed.and_then(|()| sealed.segment.seal_index()).and_then(|()| sealed.segment.flush_aborted())
     }
 
     /// Frees what was reserved and not used: the length stays, the blocks behind it go.

@@ -118,7 +118,7 @@ impl Log {
         }
         let pinned = Pinned::new(self, &inputs).inspect_err(|_| discard(self, base, FileState::Cleaned))?;
         let bases: Vec<i64> = inputs.iter().map(|segment| segment.base()).collect();
-        let removed = match self.by_path(|| self.swap_files(&bases)) {
+        let removed = match self.by_path(|| self.swap_files(&bases, finished.has_aborted)) {
             Some(Ok(removed)) => removed,
             Some(Err(fault)) if self.is_failed() => {
                 // Some names are gone: what is open must stay so for readers of what was durable.
@@ -165,10 +165,10 @@ impl Log {
 
     /// Changes the names; called by path. A failure before the first old file is touched is undone; one after that fails the directory,
     /// and the next start finishes the swap.
-    fn swap_files(&self, bases: &[i64]) -> Result<Vec<PathBuf>, SwapFault> {
+    fn swap_files(&self, bases: &[i64], has_aborted: bool) -> Result<Vec<PathBuf>, SwapFault> {
         let Some(base) = bases.first().copied() else { return Err(SwapFault::Overtaken) };
         let mut removed = Vec::new();
-        for step in steps(bases) {
+        for step in steps(bases, has_aborted) {
             match step.perform(&self.dir) {
                 Ok(()) => removed.extend(step.removed(&self.dir)),
                 Err(error) if matches!(step, Step::Complete(_)) => {
@@ -266,11 +266,13 @@ pub(super) enum Step {
     Settle,
 }
 
-/// How the output at the first of `bases` takes the place of the segments at `bases`.
-pub(super) fn steps(bases: &[i64]) -> Vec<Step> {
+/// How the output at the first of `bases` takes the place of the segments at `bases`. `has_aborted` says whether it has a
+/// `.txnindex`.
+pub(super) fn steps(bases: &[i64], has_aborted: bool) -> Vec<Step> {
     let file = |offset, kind| SegmentFileName { offset, kind, state: FileState::Live };
     let Some(base) = bases.first().copied() else { return Vec::new() };
-    let outputs = OUTPUT_KINDS.into_iter().map(|kind| file(base, kind));
+    let kinds = OUTPUT_KINDS.into_iter().filter(|kind| has_aborted || *kind != FileKind::TxnIndex);
+    let outputs = kinds.map(|kind| file(base, kind));
     let mut steps: Vec<Step> = outputs.clone().map(Step::Complete).collect();
     steps.push(Step::Decide);
     for offset in bases {

@@ -90,6 +90,10 @@ impl Log {
                     files.extend(open_if_there(&segment.path(kind))?);
                 }
             }
+            segment.flush_aborted()?;
+            if segment.aborted().note_unsynced() {
+                files.extend(open_if_there(&segment.path(FileKind::TxnIndex))?);
+            }
         }
         Ok(())
     }
@@ -174,6 +178,7 @@ impl Log {
             }
             for segment in &state.segments {
                 segment.facts().index.noted_synced();
+                segment.aborted().noted_synced();
             }
         }
         self.by_path(|| self.prune_producers(row));

@@ -14,6 +14,7 @@ use crate::storage::index::OffsetEntry;
 use crate::storage::pread::Wait;
 use crate::storage::room::is_no_space;
 use crate::storage::segment::Segment;
+use crate::storage::txn_index::AbortedTransaction;
 use crate::types::Timestamp;
 use crate::types::offset::{NO_EPOCH, non_negative, saturate_u32};
 use crate::types::time::NO_TIMESTAMP;
@@ -119,6 +120,15 @@ impl LogWriter {
             tracing::warn!(dir = %self.log.dir.display(), %error, "cannot write an index: it stays behind");
         }
         Ok(())
+    }
+
+    /// Takes a transaction that was aborted by a marker of the last write. Readers that go by the stable offset must not
+    /// be shown the marker before.
+    pub fn note_aborted(&self, entry: AbortedTransaction) {
+        let Some(active) = &self.active else { return };
+        if let Err(error) = active.segment.note_aborted(entry) {
+            tracing::warn!(dir = %self.log.dir.display(), %error, "cannot write an aborted transaction down: checkpoints stay behind until it is");
+        }
     }
 
     pub(super) fn check_open(&self) -> Result<(), AppendError> {
@@ -264,7 +274,8 @@ impl LogWriter {
         }
         let Some(active) = self.active.take() else { return Ok(()) };
         let trimmed = if self.kept_bytes > 0 { Ok(()) } else { self.trim(&active) };
-        match trimmed.and_then(|()| active.segment.seal_index()) {
+        let sealed = trimmed.and_then(|()| active.segment.seal_index());
+        match sealed.and_then(|()| active.segment.flush_aborted()) {
             // Indexes are hints, and the next start makes them again.
             Err(error) if is_no_space(&error) => {
                 tracing::warn!(dir = %self.log.dir.display(), %error, "cannot complete an index on a full disk");

@@ -12,10 +12,11 @@ use super::listing::LogFile;
 use super::{Recovery, set_aside};
 use crate::storage::index::{IndexTail, OffsetEntry};
 use crate::storage::layout::{FileKind, segment_file_in};
-use crate::storage::log::Replay;
+use crate::storage::log::{Replay, Replayed};
 use crate::storage::quarantine::Bad;
 use crate::storage::scan::{Found, Rules, Scanned, scan};
 use crate::storage::segment::{Facts, Segment};
+use crate::storage::txn_index;
 use crate::types::offset::{NO_EPOCH, non_negative, saturate_u32};
 
 /// Where reading forward goes on after a segment.
@@ -28,7 +29,7 @@ enum After {
 
 impl Recovery<'_> {
     /// Reads from the checkpoint to the end of what is valid, and puts aside what lies behind it.
-    pub(super) fn read_forward(&mut self, replay: &mut dyn FnMut(Replay<'_>) -> bool) -> io::Result<()> {
+    pub(super) fn read_forward(&mut self, replay: &mut dyn FnMut(Replay<'_>) -> Replayed) -> io::Result<()> {
         self.end = self.checkpoint.offset;
         let mut base = self.checkpoint.segment;
         let mut position = self.checkpoint.position;
@@ -78,7 +79,7 @@ impl Recovery<'_> {
         base: i64,
         position: u64,
         log: LogFile,
-        replay: &mut dyn FnMut(Replay<'_>) -> bool,
+        replay: &mut dyn FnMut(Replay<'_>) -> Replayed,
     ) -> io::Result<After> {
         let file = OpenOptions::new().read(true).write(true).open(segment_file_in(
             self.dir(),
@@ -131,7 +132,7 @@ impl Recovery<'_> {
             (false, true) => segment.flush_index(true),
             (false, false) => Ok(()),
         };
-        if let Err(error) = indexed {
+        if let Err(error) = indexed.and_then(|()| segment.flush_aborted()) {
             tracing::warn!(dir = %self.dir().display(), %error, "cannot write an index: it stays behind");
         }
         Ok(after)
@@ -151,6 +152,7 @@ impl Recovery<'_> {
         }
         let serial = self.next_serial();
         let segment = Segment::new(base, serial, self.spec.dir.clone(), log.len, facts);
+        segment.aborted().knows(txn_index::cut(&segment.path(FileKind::TxnIndex), self.end)?);
         self.add_known_damage(&segment);
         Ok(segment)
     }
@@ -163,7 +165,7 @@ impl Recovery<'_> {
         position: u64,
         len: u64,
         mut rules: Rules,
-        replay: &mut dyn FnMut(Replay<'_>) -> bool,
+        replay: &mut dyn FnMut(Replay<'_>) -> Replayed,
     ) -> io::Result<Scanned> {
         let mut from = position;
         let mut batches = 0;
@@ -213,7 +215,7 @@ impl Recovery<'_> {
         position: u64,
         len: u64,
         rules: Rules,
-        replay: &mut dyn FnMut(Replay<'_>) -> bool,
+        replay: &mut dyn FnMut(Replay<'_>) -> Replayed,
     ) -> io::Result<Scanned> {
         let interval = non_negative(self.spec.settings.index_interval_bytes) as u64;
         let (epochs, replay_from) = (&mut self.epochs, self.replay_from);
@@ -231,8 +233,11 @@ impl Recovery<'_> {
                 let _ = segment.flush_index(true);
             }
             epochs.note(header.partition_leader_epoch, header.base_offset);
-            if header.last_offset() >= replay_from {
-                replay(Replay::Batch { header, control: found.control });
+            if header.last_offset() >= replay_from
+                && let Replayed::Aborted(transaction) =
+                    replay(Replay::Batch { header, control: found.control })
+            {
+                segment.aborted().push(transaction);
             }
         };
         scan(file, position, len, rules, &mut self.buffer, &mut each)

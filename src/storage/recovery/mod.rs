@@ -22,7 +22,7 @@ use super::index::{IndexTail, offset_entries};
 use super::layout::{
     FileKind, LEADER_EPOCHS, PARTITION_METADATA, encode_partition_metadata, read_partition_metadata,
 };
-use super::log::{Damage, OpenError, OpenSpec, RecoveryReport, Replay};
+use super::log::{Damage, OpenError, OpenSpec, RecoveryReport, Replay, Replayed};
 use super::manifest::{Checkpoint, PartitionRow};
 use super::pread::Wait;
 use super::put::put;
@@ -64,7 +64,7 @@ pub(super) struct Recovered {
 /// Opens the files of a log.
 pub(super) fn recover(
     spec: &OpenSpec,
-    replay: &mut dyn FnMut(Replay<'_>) -> bool,
+    replay: &mut dyn FnMut(Replay<'_>) -> Replayed,
 ) -> Result<Recovered, OpenError> {
     let began = spec.clock.monotonic();
     let mut recovery = Recovery::new(spec);
@@ -143,7 +143,7 @@ impl<'a> Recovery<'a> {
         &self.spec.dir
     }
 
-    fn long_way(&mut self, replay: &mut dyn FnMut(Replay<'_>) -> bool) -> Result<(), OpenError> {
+    fn long_way(&mut self, replay: &mut dyn FnMut(Replay<'_>) -> Replayed) -> Result<(), OpenError> {
         self.listing = match Listing::read(self.dir()) {
             Ok(listing) => listing,
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.spec.row.is_some() => {

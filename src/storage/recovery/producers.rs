@@ -9,7 +9,7 @@ use super::Recovery;
 use super::listing::Listing;
 use crate::record::batch::BatchHeader;
 use crate::storage::layout::{FileKind, segment_file_in};
-use crate::storage::log::{OpenError, Replay};
+use crate::storage::log::{OpenError, Replay, Replayed};
 use crate::storage::pread::{Wait, read_full};
 use crate::storage::segment_file::SegmentFile;
 use crate::storage::walk::Step;
@@ -18,7 +18,7 @@ impl Recovery<'_> {
     /// Hands the producer file over, and the batches between it and the checkpoint.
     pub(super) fn load_producers(
         &mut self,
-        replay: &mut dyn FnMut(Replay<'_>) -> bool,
+        replay: &mut dyn FnMut(Replay<'_>) -> Replayed,
     ) -> Result<(), OpenError> {
         let checkpoint = self.checkpoint.offset;
         self.replay_from = checkpoint;
@@ -36,7 +36,7 @@ impl Recovery<'_> {
     }
 
     /// Shows producer files until one is found sound; its offset.
-    fn load_file(&self, checkpoint: i64, replay: &mut dyn FnMut(Replay<'_>) -> bool) -> Option<i64> {
+    fn load_file(&self, checkpoint: i64, replay: &mut dyn FnMut(Replay<'_>) -> Replayed) -> Option<i64> {
         // Ours first: it knows five batches of each producer, Kafka's only the last.
         let kinds =
             [(FileKind::Producers, &self.listing.producers), (FileKind::Snapshot, &self.listing.snapshots)];
@@ -51,7 +51,8 @@ impl Recovery<'_> {
                     tracing::warn!(file = %path.display(), "cannot read a producer file: trying an older one");
                     continue;
                 };
-                if replay(Replay::Snapshot { offset, kafka: kind == FileKind::Snapshot, bytes: &bytes }) {
+                let kafka = kind == FileKind::Snapshot;
+                if replay(Replay::Snapshot { offset, kafka, bytes: &bytes }) != Replayed::Damaged {
                     return Some(offset);
                 }
                 tracing::warn!(file = %path.display(), "a producer file is damaged: trying an older one");
@@ -61,12 +62,13 @@ impl Recovery<'_> {
     }
 
     /// Replays the batches from the producer file to the checkpoint, by their headers.
-    fn replay_headers(&mut self, replay: &mut dyn FnMut(Replay<'_>) -> bool) -> std::io::Result<()> {
+    fn replay_headers(&mut self, replay: &mut dyn FnMut(Replay<'_>) -> Replayed) -> std::io::Result<()> {
         let from = self.replay_from;
         self.walk_below_checkpoint(from, &mut |file, step| {
             if step.header.last_offset() >= from {
                 let control = control_batch(file, step);
-                replay(Replay::Batch { header: &step.header, control: control.as_deref() });
+                // What was aborted below the checkpoint is in the segments' files.
+                let _ = replay(Replay::Batch { header: &step.header, control: control.as_deref() });
             }
         })
     }

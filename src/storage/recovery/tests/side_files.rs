@@ -40,7 +40,7 @@ fn the_newest_sound_producer_file_counts_and_the_log_behind_it_is_replayed() {
     checkpoint(&mut rig, &opened, Some(b"ours at 6")).unwrap();
     append(&mut opened.writer, &[plain(6, 2, 10), plain(8, 2, 10)]);
     let replayed = |image: &Rig, bad: &[i64]| image.open_replaying(|offset| !bad.contains(&offset)).1;
-    let of = |snapshots: &[(i64, bool)], batches: &[i64]| Replayed {
+    let of = |snapshots: &[(i64, bool)], batches: &[i64]| SeenReplay {
         snapshots: snapshots.to_vec(),
         batches: batches.to_vec(),
         controls: 0,

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::record::batch::Attributes;
+use crate::types::ErrorCode;
 
 const PID: i64 = 7;
 
@@ -25,10 +26,14 @@ fn header(epoch: i16, base_sequence: i32, records: i32) -> BatchHeader {
     }
 }
 
+fn check(producers: &Producers, header: &BatchHeader) -> Verdict {
+    producers.check(header, &Word::default())
+}
+
 /// Appends a batch that must be accepted.
 fn append(producers: &mut Producers, header: &BatchHeader, base_offset: i64) {
-    assert_eq!(producers.check(header), Verdict::Append);
-    producers.stage(header, base_offset);
+    assert_eq!(check(producers, header), Verdict::Append);
+    let _ = producers.stage(header, None, base_offset);
     producers.commit();
 }
 
@@ -39,12 +44,12 @@ fn s47_any_of_the_last_five_batches_is_recognised_with_its_offsets() {
         append(&mut producers, &header(0, n * 2, 2), i64::from(n) * 10);
     }
     for n in 1..6 {
-        let Verdict::Duplicate(seen) = producers.check(&header(0, n * 2, 2)) else {
+        let Verdict::Duplicate(seen) = check(&producers, &header(0, n * 2, 2)) else {
             panic!("batch {n} forgotten")
         };
         assert_eq!((seen.first_offset(), seen.last_offset), (i64::from(n) * 10, i64::from(n) * 10 + 1));
     }
-    let oldest = producers.check(&header(0, 0, 2));
+    let oldest = check(&producers, &header(0, 0, 2));
     assert_eq!(oldest, Verdict::Refuse(ErrorCode::OutOfOrderSequenceNumber), "the sixth last is forgotten");
 }
 
@@ -52,7 +57,7 @@ fn s47_any_of_the_last_five_batches_is_recognised_with_its_offsets() {
 fn s48_a_gap_is_out_of_order_and_the_first_batch_may_begin_anywhere() {
     let mut producers = Producers::default();
     append(&mut producers, &header(0, 40, 2), 0);
-    assert_eq!(producers.check(&header(0, 43, 1)), Verdict::Refuse(ErrorCode::OutOfOrderSequenceNumber));
+    assert_eq!(check(&producers, &header(0, 43, 1)), Verdict::Refuse(ErrorCode::OutOfOrderSequenceNumber));
     append(&mut producers, &header(0, 42, 1), 2);
 }
 
@@ -64,7 +69,7 @@ fn s48_sequences_wrap_to_zero() {
     let mut across = Producers::default();
     append(&mut across, &header(0, i32::MAX, 2), 0);
     assert!(
-        matches!(across.check(&header(0, i32::MAX, 2)), Verdict::Duplicate(_)),
+        matches!(check(&across, &header(0, i32::MAX, 2)), Verdict::Duplicate(_)),
         "a batch across the wrap"
     );
     append(&mut across, &header(0, 1, 1), 2);
@@ -74,10 +79,10 @@ fn s48_sequences_wrap_to_zero() {
 fn s48_s49_epochs_rise_from_sequence_zero_and_never_fall() {
     let mut producers = Producers::default();
     append(&mut producers, &header(3, 0, 1), 0);
-    assert_eq!(producers.check(&header(2, 1, 1)), Verdict::Refuse(ErrorCode::InvalidProducerEpoch));
-    assert_eq!(producers.check(&header(4, 1, 1)), Verdict::Refuse(ErrorCode::OutOfOrderSequenceNumber));
+    assert_eq!(check(&producers, &header(2, 1, 1)), Verdict::Refuse(ErrorCode::InvalidProducerEpoch));
+    assert_eq!(check(&producers, &header(4, 1, 1)), Verdict::Refuse(ErrorCode::OutOfOrderSequenceNumber));
     append(&mut producers, &header(4, 0, 1), 1);
-    assert_eq!(producers.check(&header(4, 2, 1)), Verdict::Refuse(ErrorCode::OutOfOrderSequenceNumber));
+    assert_eq!(check(&producers, &header(4, 2, 1)), Verdict::Refuse(ErrorCode::OutOfOrderSequenceNumber));
 }
 
 #[test]
@@ -87,13 +92,13 @@ fn a_write_that_fails_leaves_no_trace() {
     let before = producers.get(PID).cloned();
     for n in 1..9 {
         assert_eq!(
-            producers.check(&header(0, n, 1)),
+            check(&producers, &header(0, n, 1)),
             Verdict::Append,
             "staged batches count for those behind them"
         );
-        producers.stage(&header(0, n, 1), i64::from(n));
+        let _ = producers.stage(&header(0, n, 1), None, i64::from(n));
     }
-    producers.stage(&header(1, 0, 1), 9);
+    let _ = producers.stage(&header(1, 0, 1), None, 9);
     producers.roll_back();
     assert_eq!(producers.get(PID).cloned(), before);
 }

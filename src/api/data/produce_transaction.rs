@@ -1,0 +1,170 @@
+//! Produce for transactions: batches that may have to wait for the coordinator's word (S54, KIP-890).
+//!
+//! A partition that has the transaction open takes the next batch at once. Before the first one the coordinator is
+//! asked, up to version 11 whether the partition was added to the transaction, from 12 on to add it. That takes a task of
+//! its own, and so do the produce requests that come behind it on the same connection until its batches stand in their
+//! queues: nothing overtakes, and everything else on the connection goes on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::api::{Call, errors};
+use crate::broker::{Broker, JoinTransaction};
+use crate::partition::Partition as OpenPartition;
+use crate::partition::ack::{Ack, AckSlot};
+use crate::partition::transactions::{CoordinatorWord, FirstBatch, TransactionTicket};
+use crate::record::check::CheckedBatch;
+use crate::types::ErrorCode;
+use crate::wire::StrBytes;
+
+/// From this version on the batch adds its partition to the transaction (transactions V2).
+const ADDS: i16 = 12;
+/// How long, and how often, the coordinator is asked again while it ends the transaction before
+/// (`add.partitions.to.txn.retry.backoff.max.ms` and `.backoff.ms`): sooner than the client would.
+const ENDING_WAIT_MAX: Duration = Duration::from_millis(100);
+const ENDING_WAIT: Duration = Duration::from_millis(20);
+
+/// Until the batches of a produce request stand in their queues; then its other end is dropped.
+pub(crate) type Turn = watch::Receiver<()>;
+
+/// A checked batch and where it goes.
+pub(super) struct Ready {
+    pub(super) target: Arc<OpenPartition>,
+    pub(super) batch: CheckedBatch,
+    pub(super) ack: Ack,
+    pub(super) place: AckSlot,
+}
+
+impl Ready {
+    /// The producer of the transaction that it is part of, and its epoch.
+    fn producer(&self) -> Option<(i64, i16)> {
+        let header = &self.batch.header;
+        let is_in_one = header.attributes.is_transactional() && header.has_producer_id();
+        is_in_one.then_some((header.producer_id, header.producer_epoch))
+    }
+
+    fn enqueue(self, said: CoordinatorWord) {
+        self.target.enqueue_said(self.batch, self.ack, said);
+    }
+}
+
+/// What a partition asks for before it takes a batch: nothing, or a ticket to be given back with it.
+type Ticket = Result<Option<TransactionTicket>, ErrorCode>;
+
+/// Queues the batches of a request that is part of a transaction, or that comes behind one that has not queued its own.
+pub(super) fn enqueue(call: &mut Call<'_>, transactional_id: Option<StrBytes>, ready: Vec<Ready>) {
+    let mut producers = ready.iter().filter_map(Ready::producer);
+    let first = producers.next();
+    if producers.any(|other| Some(other) != first) {
+        for ready in ready {
+            ready.place.answer(Err(ErrorCode::InvalidProducerIdMapping.into()));
+        }
+        return;
+    }
+    let before = call.session.produce_turn();
+    let is_v2 = call.version >= ADDS;
+    if before.is_none() && tickets(&ready, is_v2).iter().all(|ticket| *ticket == Ok(None)) {
+        for ready in ready {
+            call.session.touch(&ready.target);
+            ready.enqueue(CoordinatorWord::NotAsked);
+        }
+        return;
+    }
+    let (queued, turn) = watch::channel(());
+    call.session.set_produce_turn(turn);
+    let (broker, version) = (Arc::clone(&call.api.broker), call.version);
+    let join = first.map(|(producer_id, producer_epoch)| JoinTransaction {
+        transactional_id: Arc::from(transactional_id.as_deref().unwrap_or_default()),
+        producer_id,
+        producer_epoch,
+        partitions: Vec::new(),
+        add: is_v2,
+    });
+    tokio::spawn(async move {
+        if let Some(mut before) = before {
+            // Ends when the other end is dropped.
+            let _ = before.changed().await;
+        }
+        join_and_queue(&broker, join, version, ready).await;
+        drop(queued);
+    });
+}
+
+/// Takes the tickets that the batches need.
+fn tickets(ready: &[Ready], is_v2: bool) -> Vec<Ticket> {
+    let ticket = |ready: &Ready| match ready.producer() {
+        None => Ok(None),
+        Some((producer_id, producer_epoch)) => ready.target.transactional_ticket(&FirstBatch {
+            producer_id,
+            producer_epoch,
+            base_sequence: ready.batch.header.base_sequence,
+            is_v2,
+        }),
+    };
+    ready.iter().map(ticket).collect()
+}
+
+/// Asks the coordinator for those that need its word, queues what may go and answers the rest.
+async fn join_and_queue(
+    broker: &Arc<Broker>,
+    join: Option<JoinTransaction>,
+    version: i16,
+    ready: Vec<Ready>,
+) {
+    let (tickets, words) = ask(broker, join, &ready).await;
+    let mut targets = Vec::with_capacity(ready.len());
+    let mut words = words.into_iter();
+    for (ready, ticket) in ready.into_iter().zip(tickets) {
+        let said = match ticket {
+            Ok(None) => Ok(CoordinatorWord::NotAsked),
+            Ok(Some(ticket)) => match words.next().unwrap_or(Err(ErrorCode::CoordinatorNotAvailable)) {
+                Ok(()) => Ok(CoordinatorWord::Given(ticket)),
+                Err(code) => {
+                    if errors::is_final_for_transaction(code) {
+                        ready.target.drop_ticket(ready.batch.header.producer_id, ticket);
+                    }
+                    Err(errors::not_joined(code, version))
+                }
+            },
+            Err(code) => Err(code),
+        };
+        match said {
+            Ok(said) => {
+                targets.push(Arc::clone(&ready.target));
+                ready.enqueue(said);
+            }
+            Err(code) => ready.place.answer(Err(code.into())),
+        }
+    }
+    for target in targets {
+        target.drain();
+    }
+}
+
+/// The tickets, and the coordinator's word for each that there is.
+async fn ask(
+    broker: &Arc<Broker>,
+    join: Option<JoinTransaction>,
+    ready: &[Ready],
+) -> (Vec<Ticket>, Vec<Result<(), ErrorCode>>) {
+    let Some(join) = join else { return (vec![Ok(None); ready.len()], Vec::new()) };
+    let began = broker.clock().monotonic();
+    loop {
+        // Before the coordinator is asked: a marker that comes in between voids them.
+        let tickets = tickets(ready, join.add);
+        let asked = ready.iter().zip(&tickets).filter(|(_, ticket)| matches!(ticket, Ok(Some(_))));
+        let partitions: Vec<(Arc<str>, i32)> =
+            asked.map(|(ready, _)| (Arc::clone(ready.target.topic()), ready.target.id().partition)).collect();
+        if partitions.is_empty() {
+            return (tickets, Vec::new());
+        }
+        let words = broker.join_transaction(JoinTransaction { partitions, ..join.clone() }).await;
+        let is_ending = join.add && words.contains(&Err(ErrorCode::ConcurrentTransactions));
+        if !is_ending || broker.clock().monotonic().saturating_sub(began) >= ENDING_WAIT_MAX {
+            return (tickets, words);
+        }
+        tokio::time::sleep(ENDING_WAIT).await;
+    }
+}

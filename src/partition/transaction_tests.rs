@@ -1,0 +1,258 @@
+//! Transactions on a partition: what moves the stable offset, who is woken, and which batches a marker keeps out.
+
+use std::future::Future as _;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use super::ack::{Ack, AckSlot, AppendResult, AppendTicket, NotAppended};
+use super::testing::*;
+use super::transactions::{CoordinatorWord, FirstBatch};
+use super::waiter::FetchWaiter;
+use super::{Isolation, Partition, PartitionRead, ReadRequest, TransactionMarker};
+use crate::config::{Fsync, TopicSettings};
+use crate::record::build::{BatchBuilder, NewRecord};
+use crate::record::check::CheckedBatch;
+use crate::record::control::{ControlType, Marker, build_marker};
+use crate::storage::files::FileCache;
+use crate::types::ErrorCode;
+
+const PID: i64 = 7;
+
+/// A batch of one record in a transaction.
+fn in_transaction(producer: i64, epoch: i16, sequence: i32) -> Bytes {
+    let mut builder = BatchBuilder::new().producer(producer, epoch, sequence).transactional(true);
+    builder.push(&NewRecord { timestamp: NOW, value: Some(b"v"), ..NewRecord::default() });
+    builder.build().unwrap()
+}
+
+fn send(partition: &Arc<Partition>, bytes: Bytes, said: CoordinatorWord) -> Arc<AppendTicket> {
+    let ticket = AppendTicket::new(1);
+    let (bytes, header) = headed(bytes);
+    let ack = Ack::All(AckSlot { ticket: Arc::clone(&ticket), slot: 0 });
+    partition.enqueue_said(CheckedBatch { bytes, header, log_append_time: -1 }, ack, said);
+    partition.drain();
+    ticket
+}
+
+fn write(partition: &Arc<Partition>, sequence: i32) -> AppendResult {
+    let ticket = partition.transactional_ticket(&first(0, sequence, false)).unwrap();
+    let said = ticket.map_or(CoordinatorWord::NotAsked, CoordinatorWord::Given);
+    answer(&send(partition, in_transaction(PID, 0, sequence), said))
+}
+
+fn marker(commit: bool) -> TransactionMarker {
+    TransactionMarker { producer_id: PID, producer_epoch: 0, coordinator_epoch: 1, commit, v2: false }
+}
+
+fn first(epoch: i16, base_sequence: i32, is_v2: bool) -> FirstBatch {
+    FirstBatch { producer_id: PID, producer_epoch: epoch, base_sequence, is_v2 }
+}
+
+fn read(partition: &Partition, from: i64, isolation: Isolation) -> PartitionRead {
+    let request = ReadRequest { from, hint: None, max_bytes: 1 << 20, at_least_one: true, isolation };
+    partition.read_blocking(&request).unwrap()
+}
+
+fn refused(result: AppendResult) -> ErrorCode {
+    match result {
+        Err(NotAppended::Refused(code)) => code,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn is_woken(waiter: &FetchWaiter) -> bool {
+    let mut ready = std::pin::pin!(waiter.ready());
+    matches!(ready.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(_))
+}
+
+fn never() -> Rig {
+    Rig::with(TopicSettings::default(), FileCache::new(64, 8), Fsync::Never)
+}
+
+#[test]
+fn s20_readers_of_what_is_committed_stop_before_an_open_transaction() {
+    let rig = never();
+    let partition = rig.open("t", id(1));
+    produce(&partition, record(b"a")).unwrap();
+    write(&partition, 0).unwrap();
+    produce(&partition, record(b"b")).unwrap();
+    assert_eq!((partition.high_watermark(), partition.last_stable_offset()), (3, 1));
+    assert_eq!(partition.latest(Isolation::ReadCommitted).offset, 1);
+    assert_eq!(partition.latest(Isolation::ReadUncommitted).offset, 3);
+    let committed = read(&partition, 0, Isolation::ReadCommitted);
+    assert_eq!((committed.batches.next.offset(), committed.last_stable_offset), (1, 1));
+    assert_eq!(read(&partition, 0, Isolation::ReadUncommitted).batches.next.offset(), 3);
+    assert_eq!(partition.append_marker(marker(true)).unwrap(), 4);
+    assert_eq!(partition.last_stable_offset(), 4);
+    assert_eq!(read(&partition, 0, Isolation::ReadCommitted).batches.next.offset(), 4);
+}
+
+#[test]
+fn s21_a_read_names_the_aborted_transactions_among_what_it_shows() {
+    let rig = never();
+    let partition = rig.open("t", id(1));
+    write(&partition, 0).unwrap();
+    partition.append_marker(marker(false)).unwrap();
+    write(&partition, 1).unwrap();
+    produce(&partition, record(b"b")).unwrap();
+    partition.append_marker(marker(false)).unwrap();
+    let firsts = |from| {
+        let read = read(&partition, from, Isolation::ReadCommitted);
+        read.aborted.iter().map(|transaction| transaction.first_offset).collect::<Vec<_>>()
+    };
+    assert_eq!(firsts(0), [0, 2]);
+    assert_eq!(firsts(1), [0, 2], "the marker is still to come");
+    assert_eq!(firsts(2), [2]);
+    assert_eq!(firsts(5), [0; 0]);
+    assert!(read(&partition, 0, Isolation::ReadUncommitted).aborted.is_empty());
+    let request = ReadRequest {
+        from: 0,
+        hint: None,
+        max_bytes: 1,
+        at_least_one: true,
+        isolation: Isolation::ReadCommitted,
+    };
+    assert_eq!(partition.read_blocking(&request).unwrap().aborted.len(), 1, "only what was read");
+}
+
+#[test]
+fn a_marker_counts_when_nobody_can_take_it_back_and_wakes_those_who_wait_for_it() {
+    let rig = Rig::new(TopicSettings::default());
+    let partition = rig.open("t", id(1));
+    write(&partition, 0).unwrap();
+    assert_eq!((partition.high_watermark(), partition.last_stable_offset()), (1, 0));
+    let release = Stall::begin(rig.committer());
+    let [committed, uncommitted] = [Isolation::ReadCommitted, Isolation::ReadUncommitted].map(|isolation| {
+        let waiter = FetchWaiter::new();
+        partition.watch(&waiter, 0, isolation);
+        waiter
+    });
+    let end = partition.append_marker(marker(true)).unwrap();
+    assert_eq!(partition.last_stable_offset(), 0, "a power cut can still take it");
+    assert!(!is_woken(&committed));
+    let (told, tell) = std::sync::mpsc::channel();
+    partition.when_visible(end, Arc::new(move || told.send(()).unwrap()));
+    drop(release);
+    tell.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    assert_eq!(partition.last_stable_offset(), 2);
+    assert!(is_woken(&committed) && is_woken(&uncommitted));
+}
+
+#[test]
+fn what_does_not_move_the_stable_offset_does_not_wake_those_who_wait_for_it() {
+    let rig = never();
+    let partition = rig.open("t", id(1));
+    let waiter = FetchWaiter::new();
+    partition.watch(&waiter, 0, Isolation::ReadCommitted);
+    write(&partition, 0).unwrap();
+    produce(&partition, record(b"b")).unwrap();
+    assert!(!is_woken(&waiter));
+    partition.append_marker(marker(false)).unwrap();
+    assert!(is_woken(&waiter));
+}
+
+#[test]
+fn the_stable_offset_is_never_below_the_logs_start() {
+    let rig = never();
+    let partition = rig.open("t", id(1));
+    write(&partition, 0).unwrap();
+    produce(&partition, record(b"b")).unwrap();
+    let _ = partition.trim(1, rig.manifest()).unwrap();
+    assert_eq!(partition.last_stable_offset(), 1);
+}
+
+#[test]
+fn s54_a_marker_voids_the_word_that_was_given_before_it() {
+    let rig = never();
+    let partition = rig.open("t", id(1));
+    let batch = |sequence| in_transaction(PID, 0, sequence);
+    assert_eq!(refused(produce(&partition, batch(0))), ErrorCode::InvalidTxnState, "nobody was asked");
+    let early = partition.transactional_ticket(&first(0, 0, false)).unwrap().unwrap();
+    assert_eq!(partition.transactional_ticket(&first(0, 0, false)).unwrap(), Some(early), "of the same wait");
+    partition.append_marker(marker(false)).unwrap();
+    let late = answer(&send(&partition, batch(0), CoordinatorWord::Given(early)));
+    assert_eq!(refused(late), ErrorCode::InvalidTxnState, "it would begin a transaction that nobody ends");
+    let ticket = partition.transactional_ticket(&first(0, 0, false)).unwrap().unwrap();
+    assert_ne!(ticket, early);
+    answer(&send(&partition, batch(0), CoordinatorWord::Given(ticket))).unwrap();
+    assert_eq!(partition.transactional_ticket(&first(0, 1, false)).unwrap(), None, "it is open");
+    produce(&partition, batch(1)).unwrap();
+    partition.append_marker(marker(true)).unwrap();
+    assert_eq!(refused(produce(&partition, batch(2))), ErrorCode::InvalidTxnState, "it has ended");
+}
+
+#[test]
+fn s54_in_v2_a_marker_does_not_void_the_word_for_the_transaction_after_it() {
+    let rig = never();
+    let partition = rig.open("t", id(1));
+    let mut marker = TransactionMarker { producer_epoch: 1, v2: true, ..marker(true) };
+    let ticket = partition.transactional_ticket(&first(0, 0, true)).unwrap().unwrap();
+    answer(&send(&partition, in_transaction(PID, 0, 0), CoordinatorWord::Given(ticket))).unwrap();
+    let next = partition.transactional_ticket(&first(1, 0, true)).unwrap().unwrap();
+    partition.append_marker(marker).unwrap();
+    answer(&send(&partition, in_transaction(PID, 1, 0), CoordinatorWord::Given(next))).unwrap();
+    assert_eq!(
+        partition.append_marker(marker),
+        Err(NotAppended::Refused(ErrorCode::InvalidProducerEpoch)),
+        "repeated when the next one is open"
+    );
+    marker.producer_epoch = 2;
+    partition.append_marker(marker).unwrap();
+}
+
+#[test]
+fn s54_the_lowest_sequence_that_waits_goes_first() {
+    let rig = never();
+    let partition = rig.open("t", id(1));
+    let ticket = partition.transactional_ticket(&first(0, 4, false)).unwrap().unwrap();
+    assert_eq!(partition.transactional_ticket(&first(0, 2, false)).unwrap(), Some(ticket));
+    let ahead = answer(&send(&partition, in_transaction(PID, 0, 4), CoordinatorWord::Given(ticket)));
+    assert_eq!(refused(ahead), ErrorCode::OutOfOrderSequenceNumber);
+    answer(&send(&partition, in_transaction(PID, 0, 2), CoordinatorWord::Given(ticket))).unwrap();
+}
+
+#[test]
+fn a_refused_ticket_is_forgotten() {
+    let rig = never();
+    let partition = rig.open("t", id(1));
+    let ticket = partition.transactional_ticket(&first(0, 4, false)).unwrap().unwrap();
+    partition.drop_ticket(PID, ticket);
+    let next = partition.transactional_ticket(&first(0, 6, false)).unwrap().unwrap();
+    answer(&send(&partition, in_transaction(PID, 0, 6), CoordinatorWord::Given(next))).unwrap();
+}
+
+#[test]
+fn the_brokers_own_transactional_batches_count_as_any_other() {
+    let rig = never();
+    let partition = rig.open("t", id(1));
+    let data = in_transaction(PID, 0, -1);
+    assert_eq!(partition.append_own(&[headed(record(b"a")), headed(data.clone())]).unwrap(), 2);
+    assert_eq!(partition.last_stable_offset(), 1);
+    assert_eq!(partition.compaction_bound(), i64::MIN, "nothing is checkpointed");
+    let abort = Marker { kind: ControlType::Abort, coordinator_epoch: 0 };
+    let abort = build_marker(abort, PID, 0, NOW);
+    partition.append_own(&[headed(abort.unwrap())]).unwrap();
+    assert_eq!(partition.last_stable_offset(), 3);
+    let aborted = partition.reader().aborted(0, 3, true).unwrap();
+    assert_eq!((aborted[0].first_offset, aborted[0].last_offset), (1, 2));
+    assert_eq!(partition.append_own(&[headed(data)]).unwrap(), 4, "its sequence is none");
+    assert_eq!(partition.last_stable_offset(), 3);
+}
+
+#[test]
+fn a_write_that_fails_opens_nothing() {
+    let rig = Rig::with(
+        TopicSettings { segment_bytes: 400, ..TopicSettings::default() },
+        FileCache::new(64, 8),
+        Fsync::Never,
+    );
+    let partition = rig.open("t", id(1));
+    produce(&partition, record(&[b'a'; 300])).unwrap();
+    partition.with_writer(|writer| writer.log.close().unwrap());
+    assert!(write(&partition, 0).is_err());
+    assert_eq!((partition.last_stable_offset(), partition.high_watermark()), (1, 1));
+    assert_eq!(partition.with_writer(|writer| writer.producers.first_open()), None);
+    assert!(partition.append_marker(marker(true)).is_err());
+}
