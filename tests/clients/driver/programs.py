@@ -26,6 +26,8 @@ class Program:
     alone: bool = False
     # It starts brokers of its own, from streamd's binary.
     starts_brokers: bool = False
+    # streamd does not have what it needs yet: it runs when it is named, or against another broker.
+    awaited: bool = False
 
 
 def in_venv(script):
@@ -36,15 +38,14 @@ def built_go(name):
     return lambda installed, broker: [str(installed.go_programs / name), broker.address]
 
 
-def node(installed, broker):
-    return ["node", str(CLIENTS / "node" / "kafkajs.js"), broker.address]
+def node(script):
+    return lambda installed, broker: ["node", str(CLIENTS / "node" / script), broker.address]
 
 
-def java(installed, broker):
-    classpath = f"{installed.classes}:{installed.jars}/*"
+def java(main):
     log4j = CLIENTS / "java" / "log4j2.properties"
-    fast = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-    return ["java", *fast, f"-Dlog4j2.configurationFile={log4j}", "-cp", classpath, "KafkaClients", broker.address]
+    fast = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={log4j}"]
+    return lambda installed, broker: ["java", *fast, "-cp", f"{installed.classes}:{installed.jars}/*", main, broker.address]
 
 
 def plain_python(script):
@@ -62,17 +63,23 @@ def import_kafka(installed, broker):
 # In this order: those that are installed soonest come first.
 PROGRAMS = [
     Program("kcat", (), ("kcat",), plain_python("kcat.py")),
-    Program("kafkajs", ("node",), ("node", "npm"), node),
+    Program("kafkajs", ("node",), ("node", "npm"), node("kafkajs.js")),
     Program("confluent-kafka", ("python",), ("venv",), in_venv("confluent.py")),
     Program("kafka-python", ("python",), ("venv",), in_venv("kafka_python.py")),
     Program("aiokafka", ("python",), ("venv",), in_venv("aio.py")),
-    Program("kafka-clients", ("java",), ("java", "javac", "mvn"), java),
+    Program("kafka-clients", ("java",), ("java", "javac", "mvn"), java("KafkaClients")),
     Program("kafka-tools", ("java",), ("java", "javac", "mvn"), plain_python("kafka_tools.py")),
     Program("kafka-dump-log", ("python", "java"), ("venv", "java", "javac", "mvn"), dump_log, starts_brokers=True),
     Program("kafka-import", ("python", "java"), ("venv", "java", "javac", "mvn"), import_kafka, starts_brokers=True),
     Program("franz-go", ("go",), ("go",), built_go("franz")),
     Program("kafka-go", ("go",), ("go",), built_go("segmentio")),
     Program("sarama", ("go",), ("go",), built_go("sarama")),
+    Program("confluent-transactions", ("python",), ("venv",), in_venv("confluent_transactions.py"), awaited=True),
+    Program("aiokafka-transactions", ("python",), ("venv",), in_venv("aio_transactions.py"), awaited=True),
+    Program("kafkajs-transactions", ("node",), ("node", "npm"), node("transactions.js"), awaited=True),
+    Program("java-transactions", ("java",), ("java", "javac", "mvn"), java("Transactions"), awaited=True),
+    Program("kafka-streams", ("java",), ("java", "javac", "mvn"), java("StreamsKilled"), awaited=True),
+    Program("franz-go-transactions", ("go",), ("go",), built_go("franztxn"), awaited=True),
     Program("clickstream", ("python",), ("venv",), in_venv("clickstream.py"), alone=True),
 ]
 RUNNING = set()
@@ -82,7 +89,7 @@ NAMES = [program.name for program in PROGRAMS]
 def choose(only, has_binary):
     """The programs asked for, all if none is named; without streamd's binary, all that need none."""
     if not only:
-        return [program for program in PROGRAMS if has_binary or not program.starts_brokers]
+        return [program for program in PROGRAMS if not (program.awaited if has_binary else program.starts_brokers)]
     wanted = [name.strip() for name in only.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in NAMES]
     if unknown or not wanted:
