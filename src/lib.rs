@@ -10,7 +10,7 @@
 //! 5  partition
 //! 6  coord
 //! 7  catalog
-//! 8  groups
+//! 8  groups      txn
 //! 9  broker
 //! 10 api         client
 //! 11 net
@@ -30,5 +30,6 @@ pub mod partition;
 pub mod record;
 pub mod storage;
 pub mod telemetry;
+pub mod txn;
 pub mod types;
 pub mod wire;

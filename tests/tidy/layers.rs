@@ -14,6 +14,7 @@ const LAYERS: [(&str, u8); 16] = [
     ("coord", 6),
     ("catalog", 7),
     ("groups", 8),
+    ("txn", 8),
     ("broker", 9),
     ("api", 10),
     ("client", 10),
