@@ -294,6 +294,7 @@ async fn start_catalog(
             topics: config.topics.clone(),
             defaults: config.topic_defaults.clone(),
             offsets: config.offsets.clone(),
+            transactions: config.transactions.clone(),
         }),
         effects: Box::new(move |effect| effects.carry_out(effect)),
         clock: clock.clone(),

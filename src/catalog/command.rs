@@ -139,6 +139,8 @@ pub enum TopicRef {
 pub enum InternalTopic {
     /// `__consumer_offsets`.
     ConsumerOffsets,
+    /// `__transaction_state`.
+    TransactionState,
 }
 
 /// Why a topic was not made, deleted or grown.

@@ -15,8 +15,8 @@ struct Topics {
 impl Topics {
     /// One topic, `t`, with these settings.
     fn with(configs: &[(&str, &str)]) -> Self {
-        let Config { topics, topic_defaults, offsets, .. } = Config::default();
-        let world = CatalogWorld { node_id: 1, topics, defaults: topic_defaults, offsets };
+        let Config { topics, topic_defaults, offsets, transactions, .. } = Config::default();
+        let world = CatalogWorld { node_id: 1, topics, defaults: topic_defaults, offsets, transactions };
         let mut hard = Catalog::default();
         let configs = configs.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned())));
         let topic = NewTopic {

@@ -76,8 +76,12 @@ impl StateMachine for CatalogMachine {
                 (if validate_only { Plan::default() } else { plan }, outcomes)
             }
             Command::EnsureTopics(topics) => topics::ensure(hard, world, topics),
-            Command::EnsureInternalTopic { topic: InternalTopic::ConsumerOffsets, id } => {
-                let topic = NewTopic::with_defaults(names::CONSUMER_OFFSETS, id);
+            Command::EnsureInternalTopic { topic, id } => {
+                let name = match topic {
+                    InternalTopic::ConsumerOffsets => names::CONSUMER_OFFSETS,
+                    InternalTopic::TransactionState => names::TRANSACTION_STATE,
+                };
+                let topic = NewTopic::with_defaults(name, id);
                 topics::ensure(hard, world, vec![topic])
             }
             Command::DeleteTopics(wanted) => topics::delete(hard, world, &wanted),

@@ -23,6 +23,7 @@ impl Machine {
             topics: TopicRules { default_partitions: 2, ..Config::default().topics },
             defaults: TopicDefaults::default(),
             offsets: OffsetRules { topic_partitions: 50, ..Config::default().offsets },
+            transactions: Config::default().transactions,
         };
         let hard = Catalog::default();
         let (soft, _) = CatalogMachine::on_load(&hard, &context(&world));
@@ -151,7 +152,7 @@ fn s84_a_name_must_be_free_and_collide_with_none() {
     assert_eq!(m.refusal("..", |_| {}), bad);
     let reserved = "Creation of internal topic __cluster_metadata is prohibited.".into();
     assert_eq!(m.refusal("__cluster_metadata", |_| {}), (ErrorCode::InvalidRequest, reserved));
-    assert_eq!(m.refusal("__transaction_state", |_| {}).0, ErrorCode::InvalidTopicException);
+    assert_eq!(m.refusal("__share_group_state", |_| {}).0, ErrorCode::InvalidTopicException);
     m.delete("a.b");
     assert!(m.make("a_b").partitions == 2, "a deleted topic's name and those like it are free at once");
 }
@@ -385,6 +386,24 @@ fn the_offsets_topic_is_compacted_and_keeps_its_partition_count() {
     m.world.offsets.topic_partitions = 10;
     let again = m.topics(ensure(201)).remove(0).result.unwrap();
     assert_eq!((again.id, again.partitions), (made.id, 50));
+}
+
+#[test]
+fn the_transaction_topic_is_compacted_and_keeps_its_partition_count() {
+    let mut m = Machine::new();
+    m.world.transactions.topic_partitions = 20;
+    let ensure = |n| Command::EnsureInternalTopic {
+        topic: InternalTopic::TransactionState,
+        id: TopicId::from_bytes([n; 16]),
+    };
+    let made = m.topics(ensure(200)).remove(0).result.unwrap();
+    assert_eq!((&*made.name, made.partitions, made.internal), ("__transaction_state", 20, true));
+    assert_eq!(made.overrides["cleanup.policy"], "compact");
+    assert_eq!(made.overrides["compression.type"], "uncompressed");
+    m.world.transactions.topic_partitions = 10;
+    let again = m.topics(ensure(201)).remove(0).result.unwrap();
+    assert_eq!((again.id, again.partitions), (made.id, 20));
+    assert_eq!(error(&m.delete("__transaction_state")).0, ErrorCode::InvalidRequest);
 }
 
 #[test]

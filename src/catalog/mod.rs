@@ -15,7 +15,7 @@ mod topics;
 
 use std::sync::Arc;
 
-use crate::config::{OffsetRules, TopicDefaults, TopicRules};
+use crate::config::{OffsetRules, TopicDefaults, TopicRules, TransactionRules};
 use crate::types::TopicId;
 
 pub use command::{
@@ -39,6 +39,8 @@ pub struct CatalogWorld {
     pub defaults: TopicDefaults,
     /// How `__consumer_offsets` is made.
     pub offsets: OffsetRules,
+    /// How `__transaction_state` is made.
+    pub transactions: TransactionRules,
 }
 
 /// What others must do about a decision of the catalog's. Released when durable, in order, before its replies.

@@ -5,7 +5,7 @@ pub const CLUSTER_METADATA: &str = "__cluster_metadata";
 /// Committed offsets and groups.
 pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
 /// Transactions.
-const TRANSACTION_STATE: &str = "__transaction_state";
+pub const TRANSACTION_STATE: &str = "__transaction_state";
 /// Share groups.
 const SHARE_GROUP_STATE: &str = "__share_group_state";
 
@@ -17,7 +17,7 @@ pub fn is_internal(name: &str) -> bool {
 /// Whether only the part of the broker that will need the topic may make it: made by hand it would have the wrong
 /// settings for good.
 pub fn is_reserved(name: &str) -> bool {
-    [TRANSACTION_STATE, SHARE_GROUP_STATE].contains(&name)
+    name == SHARE_GROUP_STATE
 }
 
 /// What a name with `.` or `_` shares with those that it collides with: in names of metrics the two are one. `None`

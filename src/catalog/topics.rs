@@ -13,7 +13,7 @@ use super::names;
 use super::placement;
 use super::state::{Catalog, TopicRow};
 use super::{CatalogWorld, TopicImage};
-use crate::config::OffsetRules;
+use crate::config::{OffsetRules, TransactionRules};
 use crate::types::{ErrorCode, TopicId, topic_name};
 
 /// Partitions that one request may make.
@@ -137,9 +137,11 @@ impl Plan {
 fn check_new(hard: &Catalog, world: &CatalogWorld, topic: &NewTopic) -> Result<TopicRow, TopicError> {
     check_name(hard, &topic.name)?;
     let overrides = check_configs(world, topic)?;
-    let internal = names::is_internal(&topic.name);
-    let default_partitions =
-        if internal { world.offsets.topic_partitions } else { world.topics.default_partitions };
+    let default_partitions = match &*topic.name {
+        names::CONSUMER_OFFSETS => world.offsets.topic_partitions,
+        names::TRANSACTION_STATE => world.transactions.topic_partitions,
+        _ => world.topics.default_partitions,
+    };
     let partitions = placement::partitions_of(topic, default_partitions, world)?;
     if hard.knows_id(topic.id) || topic.id.is_zero() {
         // A second draw of 122 random bits came out the same: in practice, a caller that drew none.
@@ -193,6 +195,14 @@ pub fn consumer_offsets_settings(rules: &OffsetRules) -> BTreeMap<String, String
     own.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
+/// What the log of transactions needs.
+fn transaction_state_settings(rules: &TransactionRules) -> BTreeMap<String, String> {
+    let segment = rules.topic_segment_bytes.to_string();
+    let own =
+        [("cleanup.policy", "compact"), ("compression.type", "uncompressed"), ("segment.bytes", &*segment)];
+    own.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
 /// The topic's own settings. What is given twice counts as it was given last. The broker's own topics begin with what
 /// their log needs.
 fn check_configs(world: &CatalogWorld, topic: &NewTopic) -> Result<BTreeMap<String, String>, TopicError> {
@@ -202,10 +212,11 @@ fn check_configs(world: &CatalogWorld, topic: &NewTopic) -> Result<BTreeMap<Stri
     if !nulls.is_empty() {
         return Err(invalid(format!("Null value not supported for topic configs: {}", nulls.join(","))));
     }
-    let mut overrides = BTreeMap::new();
-    if topic.name == names::CONSUMER_OFFSETS {
-        overrides.extend(consumer_offsets_settings(&world.offsets));
-    }
+    let mut overrides = match &*topic.name {
+        names::CONSUMER_OFFSETS => consumer_offsets_settings(&world.offsets),
+        names::TRANSACTION_STATE => transaction_state_settings(&world.transactions),
+        _ => BTreeMap::new(),
+    };
     for (name, value) in &topic.configs {
         let value = value.clone().unwrap_or_default();
         check_value_size(&value)?;

@@ -9,7 +9,8 @@ use super::raw::{Problem, WrittenTopic};
 use super::settings::Settings;
 use super::{
     Amount, CleanerRules, Config, DiskLimits, FetchLimits, Fsync, GroupLimits, LogFormat, LogOutput,
-    NetworkLimits, OffsetRules, ProducerRules, StorageRules, TopicDefaults, TopicRules, declared, units,
+    NetworkLimits, OffsetRules, ProducerRules, StorageRules, TopicDefaults, TopicRules, TransactionRules,
+    declared, units,
 };
 
 /// Connections that the kernel completes ahead, unless `socket.listen.backlog.size` is set.
@@ -67,6 +68,7 @@ pub(super) fn config(
             id_expiration_ms: s.long("producer.id.expiration.ms"),
             id_expiration_check_interval: s.millis("producer.id.expiration.check.interval.ms"),
         },
+        transactions: transactions(&s),
         log: log(&s),
         reported: Arc::new(reported(&s, &listeners)),
         listeners,
@@ -211,6 +213,17 @@ fn offsets(s: &Settings) -> OffsetRules {
         commit_timeout: s.millis("offsets.commit.timeout.ms"),
         topic_partitions: s.int("offsets.topic.num.partitions"),
         topic_segment_bytes: s.int("offsets.topic.segment.bytes"),
+    }
+}
+
+fn transactions(s: &Settings) -> TransactionRules {
+    TransactionRules {
+        max_timeout_ms: s.int("transaction.max.timeout.ms"),
+        id_expiration_ms: s.long("transactional.id.expiration.ms"),
+        id_expiration_check_interval: s.millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
+        verifies_partitions: s.truth("transaction.partition.verification.enable"),
+        topic_partitions: s.int("transaction.state.log.num.partitions"),
+        topic_segment_bytes: s.int("transaction.state.log.segment.bytes"),
     }
 }
 

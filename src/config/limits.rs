@@ -121,6 +121,23 @@ pub struct OffsetRules {
     pub topic_segment_bytes: i32,
 }
 
+/// Transactions and the topic that holds them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionRules {
+    /// `transaction.max.timeout.ms`: the longest that a producer may keep a transaction open.
+    pub max_timeout_ms: i32,
+    /// `transactional.id.expiration.ms`: an id that nobody uses is forgotten after this long.
+    pub id_expiration_ms: i64,
+    /// `transaction.remove.expired.transaction.cleanup.interval.ms`.
+    pub id_expiration_check_interval: Duration,
+    /// `transaction.partition.verification.enable`: a partition asks the coordinator before a transaction begins there.
+    pub verifies_partitions: bool,
+    /// `transaction.state.log.num.partitions`: used once, when the topic is made.
+    pub topic_partitions: i32,
+    /// `transaction.state.log.segment.bytes`.
+    pub topic_segment_bytes: i32,
+}
+
 /// Idempotent producers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerRules {

@@ -32,7 +32,7 @@ pub use durability::{Amount, DiskLimits, Fsync};
 pub use keys::Kind;
 pub use limits::{
     CleanerRules, DeclaredTopic, FetchLimits, GroupLimits, LogFormat, LogOutput, NetworkLimits, OffsetRules,
-    ProducerRules, StorageRules, TopicRules,
+    ProducerRules, StorageRules, TopicRules, TransactionRules,
 };
 pub use listen::{Advertise, HostPort, Listener};
 pub(crate) use names::nearest;
@@ -81,6 +81,8 @@ pub struct Config {
     pub offsets: OffsetRules,
     /// Idempotent producers.
     pub producers: ProducerRules,
+    /// Transactions and their topic.
+    pub transactions: TransactionRules,
     /// What is logged, and how.
     pub log: LogOutput,
     /// All settings with their origins, for whoever asks what is set and by whom.

@@ -51,7 +51,7 @@
 //! | CompleteCommit | done | 48 | 48 | success again |
 //!
 //! An end is answered when it is visible: its markers are written and Complete is in the log (S58), or after
-//! [`soft::ANSWER_WAIT_MS`], for the outcome stands.
+//! five seconds, for the outcome stands.
 
 mod command;
 mod effect;
@@ -83,7 +83,7 @@ use std::sync::Arc;
 
 use soft::Timer;
 
-use crate::coord::{Context, CorruptRecord, Decision, Decoded, LogRecord, StateMachine, Ticket};
+use crate::coord::{BatchKind, Context, CorruptRecord, Decision, Decoded, LogRecord, StateMachine, Ticket};
 use crate::types::{ErrorCode, Timestamp};
 
 /// The machine of one shard.
@@ -168,8 +168,11 @@ impl StateMachine for Transactions {
         records::encode(record)
     }
 
-    fn decode(record: &LogRecord) -> Result<Decoded<Record>, CorruptRecord> {
-        records::decode(record)
+    fn decode(record: &LogRecord, batch: &BatchKind) -> Result<Decoded<Record>, CorruptRecord> {
+        match batch {
+            BatchKind::Plain => records::decode(record),
+            _ => Ok(Decoded::NotOurs("it lies in a transaction".to_owned())),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::types::Timestamp;
 use crate::types::deadlines::Deadlines;
 
 /// How long an EndTxn waits for its markers, in milliseconds. Then it is answered all the same: the outcome stands.
-pub const ANSWER_WAIT_MS: i64 = 5_000;
+pub(super) const ANSWER_WAIT_MS: i64 = 5_000;
 /// A transaction that holds stable offsets back for this long, in milliseconds, is reported.
 pub(super) const HELD_BACK_MS: i64 = 60_000;
 /// And again each time that this has passed.

@@ -8,13 +8,13 @@ use crate::types::Timestamp;
 use crate::types::offset::NO_PRODUCER_ID;
 
 /// The epoch of a producer that has none.
-pub const NO_EPOCH: i16 = -1;
+pub(super) const NO_EPOCH: i16 = -1;
 /// The highest epoch that a producer is ever told. One more is left, so that its holder can always be fenced.
-pub const LAST_EPOCH: i16 = i16::MAX - 1;
+pub(super) const LAST_EPOCH: i16 = i16::MAX - 1;
 /// The time of a transaction that has not begun.
-pub const NOT_STARTED: Timestamp = -1;
+pub(super) const NOT_STARTED: Timestamp = -1;
 /// `transaction.version` of transactions whose end raises the epoch (KIP-890); records and markers tell it.
-pub const VERSION_2: i16 = 2;
+pub(super) const VERSION_2: i16 = 2;
 
 /// A producer id with its epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

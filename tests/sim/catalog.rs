@@ -47,7 +47,8 @@ const NOW: Now = Now { steady: 0, wall: 0 };
 fn world() -> CatalogWorld {
     let config = Config::default();
     let topics = TopicRules { default_partitions: 2, ..config.topics };
-    CatalogWorld { node_id: 1, topics, defaults: config.topic_defaults, offsets: config.offsets }
+    let (offsets, transactions) = (config.offsets, config.transactions);
+    CatalogWorld { node_id: 1, topics, defaults: config.topic_defaults, offsets, transactions }
 }
 
 fn load(log: &Arc<FaultyLog>, world: &CatalogWorld) -> Shard<CatalogMachine> {

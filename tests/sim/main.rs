@@ -15,3 +15,4 @@ mod faulty_log;
 mod ledger;
 mod seeds;
 mod task;
+mod transactions;

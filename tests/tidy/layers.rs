@@ -3,7 +3,7 @@
 use crate::source::Source;
 
 /// Every folder of `src` with its layer.
-const LAYERS: [(&str, u8); 16] = [
+const LAYERS: [(&str, u8); 17] = [
     ("types", 0),
     ("config", 1),
     ("telemetry", 1),

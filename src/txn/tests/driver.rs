@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::coord::{Context, Decision, Decoded, LogRecord, Release, StateMachine, Ticket};
+use crate::coord::{BatchKind, Context, Decision, Decoded, LogRecord, Release, StateMachine, Ticket};
 use crate::txn::*;
 use crate::types::{ErrorCode, Timestamp};
 
@@ -92,7 +92,9 @@ impl Shard {
     pub(super) fn restart(&mut self) {
         let mut hard = Hard::default();
         for record in &self.log {
-            let Ok(Decoded::Own(record)) = Transactions::decode(record) else { panic!("a record of ours") };
+            let Ok(Decoded::Own(record)) = Transactions::decode(record, &BatchKind::Plain) else {
+                panic!("a record of ours")
+            };
             Transactions::apply(&mut hard, &record);
         }
         assert_eq!(hard, self.hard, "replay gives what was there");
@@ -123,7 +125,7 @@ impl Shard {
 
     fn record(&mut self, record: &Record) {
         let logged = Transactions::encode(record);
-        let back = Transactions::decode(&logged);
+        let back = Transactions::decode(&logged, &BatchKind::Plain);
         assert_eq!(back.as_ref(), Ok(&Decoded::Own(record.clone())), "the log keeps all of it");
         Transactions::apply(&mut self.hard, record);
         self.log.push(logged);

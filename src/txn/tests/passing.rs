@@ -47,7 +47,7 @@ fn s59_a_time_out_at_the_last_epoch_waits_for_a_fresh_id() {
     shard.add(last, &[0], 2).unwrap();
     shard.advance(i64::from(TIMEOUT_MS));
     let wanted = Effect::WantProducerId { transactional_id: ID.into(), producer: last };
-    assert_eq!(shard.effects, [wanted.clone()]);
+    assert_eq!(shard.effects, std::slice::from_ref(&wanted));
     shard.advance(1_000);
     assert_eq!(shard.effects, [wanted.clone(), wanted], "it is asked for again");
     let found = |fresh_id| Command::ProducerIdFound { transactional_id: ID.into(), producer: last, fresh_id };
