@@ -15,6 +15,7 @@ mod published;
 pub mod random;
 mod removal;
 mod retention;
+mod scrub;
 mod start;
 mod stop;
 mod sweep;
@@ -28,6 +29,7 @@ use self::cleaner::Cleaner;
 use self::group_shards::GroupShards;
 use self::producer_ids::ProducerIds;
 use self::published::Published;
+use self::scrub::Scrub;
 use crate::catalog::CatalogMachine;
 use crate::config::Config;
 use crate::coord::task::ShardHandle;
@@ -59,6 +61,7 @@ pub struct Broker {
     groups: Arc<GroupShards>,
     producer_ids: ProducerIds,
     cleaner: Arc<Cleaner>,
+    scrub: Arc<Scrub>,
     /// The addresses that listeners are bound to, by listener; set before anything is served.
     bound: OnceLock<Vec<SocketAddr>>,
     /// Whether every partition that an unclean stop left behind was opened: only then may the next stop be clean.
@@ -73,10 +76,11 @@ pub struct Broker {
     lost: tokio::sync::Notify,
 }
 
-/// Without a broker there is nothing to clean. The threads are not waited for: one of them may be the one that drops it.
+/// Without a broker there is nothing to clean or to look through. The threads are not waited for: one of them may be the one that drops it.
 impl Drop for Broker {
     fn drop(&mut self) {
         self.cleaner.end();
+        self.scrub.end();
     }
 }
 

@@ -14,6 +14,7 @@ use super::coord_log::PartitionLog;
 use super::disk::Disk;
 use super::group_shards::GroupShards;
 use super::published::Published;
+use super::scrub::Scrub;
 use super::{Broker, ProducerIds, housekeeping, random, removal, retention, sweep, topics};
 use crate::catalog::{CatalogMachine, CatalogWorld, Command, NewTopic, Reply};
 use crate::config::{Config, TopicSettings};
@@ -95,6 +96,7 @@ impl Broker {
         let disk = Disk::new(config.disk, partitions.unopened().iter());
         let keeper = retention::Keeper::new(&clock);
         let cleaner = Arc::new(Cleaner::new(&config.cleaner, &clock, data_dir.path(), &published.image()));
+        let scrub = Arc::new(Scrub::new(config.scrub, &clock));
         let broker = Arc::new(Self {
             config,
             clock,
@@ -108,6 +110,7 @@ impl Broker {
             groups,
             producer_ids: ProducerIds::default(),
             cleaner: Arc::clone(&cleaner),
+            scrub: Arc::clone(&scrub),
             bound: OnceLock::new(),
             recovered: AtomicBool::new(clean),
             unlinks: Mutex::default(),
@@ -125,7 +128,8 @@ impl Broker {
             tokio::spawn(sweep::run(Arc::downgrade(&broker), clean)),
         ];
         *broker.background.lock() = tasks;
-        cleaner.start(&broker).map_err(|error| StartError::Io {
+        let threads = cleaner.start(&broker).and_then(|()| scrub.start(&broker));
+        threads.map_err(|error| StartError::Io {
             path: broker.data_dir.path().display().to_string(),
             error: Arc::new(error),
         })?;

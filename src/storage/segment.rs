@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::doubt::Doubt;
 use super::files::FileCache;
 use super::index::{IndexTail, OffsetEntry, TimeEntry, floor};
 use super::layout::{FileKind, segment_file_in};
@@ -38,6 +39,8 @@ pub(super) struct Segment {
     /// Stretches that are never served, sorted; and whether there are any, for those who only want to know that.
     bad: Mutex<Vec<Bad>>,
     is_bad: AtomicBool,
+    /// What nobody has checked yet.
+    doubt: Doubt,
     /// Whether the index files were made anew once: a second time would not help.
     reindexed: AtomicBool,
 }
@@ -146,6 +149,7 @@ impl Segment {
             index_io: Mutex::new(()),
             bad: Mutex::default(),
             is_bad: AtomicBool::new(false),
+            doubt: Doubt::default(),
             reindexed: AtomicBool::new(false),
         })
     }
@@ -196,6 +200,11 @@ impl Segment {
     /// `offset` as index entries have it. Offsets below the base count as the base.
     pub(super) fn relative(&self, offset: i64) -> u32 {
         crate::types::offset::saturate_u32(offset.saturating_sub(self.base).max(0))
+    }
+
+    /// What of the file nobody has checked yet.
+    pub(super) fn doubt(&self) -> &Doubt {
+        &self.doubt
     }
 
     /// The first stretch of the file that is never served, if there is one.

@@ -7,6 +7,7 @@
 mod active;
 mod damage;
 mod error;
+mod examine;
 mod gather;
 mod read;
 mod reader;
@@ -125,7 +126,7 @@ pub struct RecoveryReport {
     pub truncated_bytes: u64,
     /// Why the scan ended before the files did.
     pub cut: Option<String>,
-    /// Files put aside because they lie behind the end of the log.
+    /// Files that keep what lies behind the end of the log.
     pub set_aside: Vec<PathBuf>,
     /// What should be there and is not, or is not right. Kept on disk, never served, never cut.
     pub damage: Vec<Damage>,
@@ -166,6 +167,14 @@ pub fn open(spec: OpenSpec, replay: &mut dyn FnMut(Replay<'_>) -> bool) -> Resul
             truncated_bytes = report.truncated_bytes, cut = report.cut.as_deref().unwrap_or("nothing"),
             set_aside = report.set_aside.len(), damaged = report.damage.len(), took = ?report.took,
             "recovered a log"
+        );
+    }
+    if !report.set_aside.is_empty() {
+        let kept_in: Vec<_> = report.set_aside.iter().map(|path| path.display()).collect();
+        tracing::warn!(
+            topic = %spec.topic, partition = spec.id.partition, end = recovered.end,
+            cut = report.cut.as_deref(), ?kept_in,
+            "the log ends before its files do: what is behind its end is kept in files beside it, and never served"
         );
     }
     Ok(assemble(spec, recovered, report))

@@ -169,6 +169,12 @@ impl State {
         self.segments.get(nth + 1).map_or(self.end.offset, |next| next.base())
     }
 
+    /// Published bytes of the `nth` segment.
+    pub(in crate::storage) fn size_of(&self, nth: usize) -> u64 {
+        let is_active = nth + 1 == self.segments.len();
+        if is_active { self.end.position } else { self.segments.get(nth).map_or(0, |segment| segment.len()) }
+    }
+
     pub(super) fn publish(&mut self, end: Place, active: &Arc<Segment>) {
         self.ends.push(self.end);
         self.end = end;
