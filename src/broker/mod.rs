@@ -5,11 +5,13 @@
 
 mod cleaner;
 mod coord_log;
+mod descriptors;
 mod disk;
 mod endpoints;
 mod group_shards;
 mod housekeeping;
 mod leftovers;
+mod off_worker;
 mod producer_ids;
 mod published;
 pub mod random;
@@ -40,8 +42,10 @@ use crate::storage::manifest::Manifest;
 use crate::types::{Clock, ErrorCode};
 use crate::wire::service::Peer;
 
+pub use self::descriptors::Descriptors;
 pub use self::endpoints::Endpoint;
 pub use self::group_shards::{CONSUMER_OFFSETS, partition_of};
+pub use self::off_worker::off_worker;
 pub use self::start::StartError;
 pub use self::stop::{StopFault, Stopped};
 pub use self::topics::tell_created;

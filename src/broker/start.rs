@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::cleaner::Cleaner;
 use super::coord_log::PartitionLog;
+use super::descriptors::Descriptors;
 use super::disk::Disk;
 use super::group_shards::GroupShards;
 use super::published::Published;
@@ -210,11 +211,16 @@ impl Parts {
             tracing::warn!("the manifest is missing; every log is read from its start");
         }
         let clean = matches!(verdict, Verdict::Clean);
+        // A file system whose maps do not show what was just written gets none; reads then go by `pread`.
+        let maps_max = if data_dir.capabilities().maps_show_writes { MAPS_MAX } else { 0 };
+        let Descriptors { files_max, own_files_max, .. } = Descriptors::of_process();
+        let files = FileCache::limited(files_max, own_files_max, maps_max);
         let committer = Committer::start(CommitterSpec {
             clock: clock.clone(),
             health: Arc::clone(&health),
             dir: Arc::clone(data_dir.handle()),
             syncfs: data_dir.capabilities().syncfs,
+            files: Arc::clone(&files),
             unsynced_limit_bytes: unsynced_limit_bytes(config.memory_limit_bytes),
         })
         .map_err(wrap)?;
@@ -232,9 +238,6 @@ impl Parts {
                 io(error)
             }
         })?;
-        // A file system whose maps do not show what was just written gets none; reads then go by `pread`.
-        let maps_max = if data_dir.capabilities().maps_show_writes { MAPS_MAX } else { 0 };
-        let open_max = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
         let environment = Environment {
             root: root.clone(),
             clock: clock.clone(),
@@ -243,7 +246,7 @@ impl Parts {
             checkpointer: Arc::clone(&checkpointer),
             manifest: Arc::clone(&manifest),
             schedule: Arc::default(),
-            files: FileCache::new(usize::try_from(open_max / 2).unwrap_or(512), maps_max),
+            files,
             health,
             clean,
             found: if clean { HashSet::new() } else { partition_dirs(&root).map_err(wrap)? },

@@ -108,6 +108,16 @@ impl Partition {
         self.read_below_watermark(request, LogReader::read_blocking)
     }
 
+    /// An answer without records, for a reader to whom no more can be given now.
+    pub fn read_nothing(&self, from: i64) -> PartitionRead {
+        PartitionRead {
+            batches: ReadBatches::none(from),
+            high_watermark: self.high_watermark(),
+            last_stable_offset: self.last_stable_offset(),
+            log_start: self.log_start(),
+        }
+    }
+
     /// The watermarks of the answer are those that the read went by. Newer ones would tell a reader who has come to the
     /// end that there is more, and those who wait for them to move that they have seen it.
     fn read_below_watermark(

@@ -284,13 +284,14 @@ impl Segment {
         if wait == Wait::Never {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.install(self.open_log()?, files, false)
+        self.install(self.open_log(files)?, files, false)
     }
 
-    fn open_log(&self) -> io::Result<File> {
+    fn open_log(&self, files: &FileCache) -> io::Result<File> {
         if self.slot.lock().gone {
             return Err(given_up());
         }
+        files.make_room()?;
         OpenOptions::new().read(true).write(true).open(self.path(FileKind::Log))
     }
 
@@ -336,7 +337,7 @@ impl Segment {
                 return Ok(file);
             }
         }
-        self.install(self.open_log()?, files, true)
+        self.install(self.open_log(files)?, files, true)
     }
 
     /// Makes `log`, which was just created, the segment's file. That it exists is what is unsynced.

@@ -210,11 +210,12 @@ pub(super) fn checkpoint(offline: &Offline, opened: &Opened, producers: &Produce
         return Ok(());
     };
     sync(opened)?;
-    for file in &note.files {
-        file.sync_all()?;
-    }
-    for dir in &note.dirs {
-        File::open(dir)?.sync_all()?;
+    for path in &note.paths {
+        match File::open(path) {
+            // An index without entries has no file.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            opened => opened?.sync_all()?,
+        }
     }
     offline.manifest.put(Arc::clone(&note.row));
     opened.log.checkpointed(&note.row);

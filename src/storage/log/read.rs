@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::state::State;
 use super::{Log, LogSlice, Place, ReadBatches, ReadError};
 use crate::record::batch::BatchHeader;
+use crate::storage::files::is_shortage;
 use crate::storage::layout::FileKind;
 use crate::storage::pread::Wait;
 use crate::storage::quarantine::Bad;
@@ -87,7 +88,7 @@ struct Stop {
 
 pub(super) fn read(log: &Log, request: Request) -> Result<ReadBatches, ReadError> {
     let upper = log.readable_end(&request)?;
-    let mut out = ReadBatches { slices: Vec::new(), bytes: 0, next: Place::nowhere(request.from) };
+    let mut out = ReadBatches::none(request.from);
     let mut from = request.from;
     let mut hint = request.hint;
     let (mut gone, mut met) = (0, 0);
@@ -399,6 +400,11 @@ impl ReadError {
             return Self::NotResident;
         }
         Self::Io { file: segment.path(FileKind::Log), error }
+    }
+
+    /// Whether there was no descriptor for a file: another time there may be.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, Self::Io { error, .. } if is_shortage(error))
     }
 }
 

@@ -246,6 +246,16 @@ impl Log {
         self.failed.get().or_else(|| self.health.error()).cloned()
     }
 
+    /// The bound on its open files.
+    pub fn files(&self) -> &FileCache {
+        &self.files
+    }
+
+    /// Whether the next append has to open a file while as many stand open as may.
+    pub fn lacks_file(&self) -> bool {
+        self.files.is_short() && !self.state.lock().segments.last().is_some_and(|segment| segment.is_open())
+    }
+
     /// Does `work`, which goes by the log's paths, unless they are the log's no more: then `None`.
     pub(in crate::storage) fn by_path<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
         let given_up = self.given_up.read();
