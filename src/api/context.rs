@@ -13,7 +13,7 @@ use super::data::places::Places;
 use super::data::produce_transaction::Turn;
 use super::notices::Notices;
 use super::{Outcome, Slice};
-use crate::broker::Broker;
+use crate::broker::{Broker, off_worker};
 use crate::catalog::TopicImage;
 use crate::partition::{OpenFault, Partition};
 use crate::types::TopicPartition;
@@ -28,14 +28,6 @@ const REMEMBERED_PARTITIONS_MAX: usize = 1024;
 
 /// Characters of a client's id that a log line shows; it may have thousands.
 const SHOWN_ID_MAX_CHARS: usize = 100;
-
-/// Runs work that may take long on this thread, after handing the runtime's other tasks to another one.
-pub(crate) fn off_worker<T>(work: impl FnOnce() -> T) -> T {
-    match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
-        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
-    }
-}
 
 /// What became of a request when it was started.
 pub(crate) type Started = ServiceStarted<Slice>;

@@ -8,6 +8,7 @@ use kafka_protocol::messages::ApiKey;
 
 use super::context::{Call, Responder, Session, Started, done};
 use super::{Api, Outcome, Slice, session, table};
+use crate::broker::off_worker;
 use crate::wire::frame::FrameError;
 use crate::wire::header::{API_VERSIONS, ApiSpec, RequestHeader, RequestStart};
 use crate::wire::read::{DecodeError, Reader};
@@ -56,6 +57,9 @@ impl Service for KafkaService {
 
     fn settle(&self, session: &mut Session) {
         for partition in session.take_touched() {
+            if partition.lacks_file() {
+                off_worker(|| partition.await_file());
+            }
             partition.drain();
         }
     }

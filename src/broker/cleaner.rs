@@ -182,7 +182,7 @@ impl Cleaner {
         let settings = partition.settings();
         let reader = partition.reader();
         let segments = reader.segments();
-        let dirty_from = dirty_from(self.points.get(partition.id()), reader.start(), reader.end());
+        let dirty_from = self.dirty_from(partition.id(), partition.topic(), reader.start(), || reader.end());
         let has_lag = settings.max_compaction_lag_ms < i64::MAX;
         let oldest_dirty = has_lag.then(|| reader.oldest_first_record(dirty_from)).flatten();
         let situation = Situation {
@@ -227,13 +227,27 @@ impl Cleaner {
         let settings: &TopicSettings = &topic.settings;
         let situation = Situation {
             segments: &segments,
-            dirty_from: dirty_from(self.points.get(row.id), row.log_start, end),
+            dirty_from: self.dirty_from(row.id, &topic.name, row.log_start, || end),
             bound: row.checkpoint.segment,
             oldest_dirty: None,
             replayed: false,
             now,
         };
         plan(&situation, settings)
+    }
+
+    /// The first offset of a log that no cleaning has covered.
+    fn dirty_from(&self, id: TopicPartition, topic: &str, start: i64, end: impl Fn() -> i64) -> i64 {
+        let cleaned_to = self.points.get(id);
+        // Asked for after the point, which may move on with it.
+        let end = end();
+        if let Some(at) = cleaned_to.filter(|at| *at > end) {
+            tracing::warn!(%topic, partition = id.partition, cleaned_to = at, end, "a log ends before the offset up to which it was compacted: it is compacted from its start");
+            if let Err(error) = self.points.set_back(id, start) {
+                tracing::warn!(%error, "up to where logs were compacted is not written");
+            }
+        }
+        dirty_from(cleaned_to, start, end)
     }
 
     fn is_damaged(&self, partition: &Partition) -> bool {

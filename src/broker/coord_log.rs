@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::off_worker;
 use crate::coord::log::Wake;
 use crate::coord::{CoordLog, CorruptRecord, LogFault};
 use crate::partition::Partition;
@@ -26,6 +27,15 @@ impl fmt::Debug for PartitionLog {
     }
 }
 
+impl PartitionLog {
+    /// Waits for a descriptor if the next append needs one.
+    fn make_way(&self) {
+        if self.partition.lacks_file() {
+            off_worker(|| self.partition.await_file());
+        }
+    }
+}
+
 impl CoordLog for PartitionLog {
     fn append(&self, batches: Vec<Bytes>) -> Result<i64, LogFault> {
         let headed: Result<Vec<_>, _> = batches
@@ -33,6 +43,7 @@ impl CoordLog for PartitionLog {
             .map(|batch| BatchHeader::parse(&batch).map(|header| (batch, header)))
             .collect();
         let headed = headed.map_err(|error| fault(io::Error::other(error)))?;
+        self.make_way();
         self.partition.append_own(&headed).map_err(append_fault)
     }
 
@@ -67,6 +78,7 @@ impl CoordLog for PartitionLog {
     }
 
     fn reserve(&self, bytes: u64) -> Result<(), LogFault> {
+        self.make_way();
         self.partition.reserve(bytes).map_err(append_fault)
     }
 

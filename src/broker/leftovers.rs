@@ -2,15 +2,15 @@
 //! others.
 //!
 //! One that was renamed for unlinking is unlinked: its topic is deleted, whether or not the catalog still knows it. One
-//! of an unknown topic, or whose metadata cannot be read, is renamed `…-stray` and reported; it is never served and never
-//! unlinked. Those of living topics are the business of whoever opens them, those of removed ones of the removal.
+//! of an import that was cut short is unlinked, too: it is a copy. One of an unknown topic, or whose metadata cannot be
+//! read, is renamed `…-stray` and reported; it is never served and never unlinked. Those of living topics are the business of whoever opens them, those of removed ones of the removal.
 
 use std::io;
 use std::sync::Arc;
 
 use super::Broker;
 use crate::storage::dir::{FoundDir, holds_a_partition, remove_partition_dir};
-use crate::storage::layout::{DirKind, read_partition_metadata};
+use crate::storage::layout::{DirKind, IMPORTING, read_partition_metadata};
 use crate::types::TopicId;
 
 /// Looks through the data directory. Blocks.
@@ -42,7 +42,15 @@ fn put_aside_if_stray(broker: &Broker, dir: &FoundDir) -> io::Result<()> {
         let is_known = |id: TopicId| {
             id == TopicId::METADATA || image.topic_by_id(id).is_some() || image.removed(id).is_some()
         };
-        if image.topic(&dir.topic).is_some() || id.is_some_and(is_known) || !holds_a_partition(&dir.path) {
+        if image.topic(&dir.topic).is_some() || id.is_some_and(is_known) {
+            return Ok(());
+        }
+        if dir.path.join(IMPORTING).exists() {
+            // A copy, whose original stands where it stood.
+            tracing::info!(directory = %dir.path.display(), "what an import left that was cut short is removed");
+            return remove_partition_dir(&dir.path);
+        }
+        if !holds_a_partition(&dir.path) {
             return Ok(());
         }
         let to = broker.data_dir.retire_stray(&dir.topic, dir.partition, id.unwrap_or(TopicId::ZERO))?;

@@ -5,16 +5,19 @@
 
 mod cleaner;
 mod coord_log;
+mod descriptors;
 mod disk;
 mod endpoints;
 mod group_shards;
 mod housekeeping;
 mod leftovers;
+mod off_worker;
 mod producer_ids;
 mod published;
 pub mod random;
 mod removal;
 mod retention;
+mod scrub;
 mod start;
 mod stop;
 mod sweep;
@@ -29,6 +32,7 @@ use self::cleaner::Cleaner;
 use self::group_shards::GroupShards;
 use self::producer_ids::ProducerIds;
 use self::published::Published;
+use self::scrub::Scrub;
 use crate::catalog::CatalogMachine;
 use crate::config::Config;
 use crate::coord::task::ShardHandle;
@@ -39,8 +43,10 @@ use crate::storage::manifest::Manifest;
 use crate::types::{Clock, ErrorCode};
 use crate::wire::service::Peer;
 
+pub use self::descriptors::Descriptors;
 pub use self::endpoints::Endpoint;
 pub use self::group_shards::{CONSUMER_OFFSETS, partition_of};
+pub use self::off_worker::off_worker;
 pub use self::start::StartError;
 pub use self::stop::{StopFault, Stopped};
 pub use self::topics::tell_created;
@@ -61,6 +67,7 @@ pub struct Broker {
     groups: Arc<GroupShards>,
     producer_ids: ProducerIds,
     cleaner: Arc<Cleaner>,
+    scrub: Arc<Scrub>,
     /// The addresses that listeners are bound to, by listener; set before anything is served.
     bound: OnceLock<Vec<SocketAddr>>,
     /// Whether every partition that an unclean stop left behind was opened: only then may the next stop be clean.
@@ -75,10 +82,11 @@ pub struct Broker {
     lost: tokio::sync::Notify,
 }
 
-/// Without a broker there is nothing to clean. The threads are not waited for: one of them may be the one that drops it.
+/// Without a broker there is nothing to clean or to look through. The threads are not waited for: one of them may be the one that drops it.
 impl Drop for Broker {
     fn drop(&mut self) {
         self.cleaner.end();
+        self.scrub.end();
     }
 }
 

@@ -11,9 +11,11 @@ use tokio::sync::Notify;
 
 use super::cleaner::Cleaner;
 use super::coord_log::PartitionLog;
+use super::descriptors::Descriptors;
 use super::disk::Disk;
 use super::group_shards::GroupShards;
 use super::published::Published;
+use super::scrub::Scrub;
 use super::{Broker, ProducerIds, housekeeping, random, removal, retention, sweep, topics};
 use crate::catalog::{CatalogMachine, CatalogWorld, Command, NewTopic, Reply};
 use crate::config::{Config, TopicSettings};
@@ -95,6 +97,7 @@ impl Broker {
         let disk = Disk::new(config.disk, partitions.unopened().iter());
         let keeper = retention::Keeper::new(&clock);
         let cleaner = Arc::new(Cleaner::new(&config.cleaner, &clock, data_dir.path(), &published.image()));
+        let scrub = Arc::new(Scrub::new(config.scrub, &clock));
         let broker = Arc::new(Self {
             config,
             clock,
@@ -108,6 +111,7 @@ impl Broker {
             groups,
             producer_ids: ProducerIds::default(),
             cleaner: Arc::clone(&cleaner),
+            scrub: Arc::clone(&scrub),
             bound: OnceLock::new(),
             recovered: AtomicBool::new(clean),
             unlinks: Mutex::default(),
@@ -125,7 +129,8 @@ impl Broker {
             tokio::spawn(sweep::run(Arc::downgrade(&broker), clean)),
         ];
         *broker.background.lock() = tasks;
-        cleaner.start(&broker).map_err(|error| StartError::Io {
+        let threads = cleaner.start(&broker).and_then(|()| scrub.start(&broker));
+        threads.map_err(|error| StartError::Io {
             path: broker.data_dir.path().display().to_string(),
             error: Arc::new(error),
         })?;
@@ -206,11 +211,16 @@ impl Parts {
             tracing::warn!("the manifest is missing; every log is read from its start");
         }
         let clean = matches!(verdict, Verdict::Clean);
+        // A file system whose maps do not show what was just written gets none; reads then go by `pread`.
+        let maps_max = if data_dir.capabilities().maps_show_writes { MAPS_MAX } else { 0 };
+        let Descriptors { files_max, own_files_max, .. } = Descriptors::of_process();
+        let files = FileCache::limited(files_max, own_files_max, maps_max);
         let committer = Committer::start(CommitterSpec {
             clock: clock.clone(),
             health: Arc::clone(&health),
             dir: Arc::clone(data_dir.handle()),
             syncfs: data_dir.capabilities().syncfs,
+            files: Arc::clone(&files),
             unsynced_limit_bytes: unsynced_limit_bytes(config.memory_limit_bytes),
         })
         .map_err(wrap)?;
@@ -228,9 +238,6 @@ impl Parts {
                 io(error)
             }
         })?;
-        // A file system whose maps do not show what was just written gets none; reads then go by `pread`.
-        let maps_max = if data_dir.capabilities().maps_show_writes { MAPS_MAX } else { 0 };
-        let open_max = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
         let environment = Environment {
             root: root.clone(),
             clock: clock.clone(),
@@ -239,7 +246,7 @@ impl Parts {
             checkpointer: Arc::clone(&checkpointer),
             manifest: Arc::clone(&manifest),
             schedule: Arc::default(),
-            files: FileCache::new(usize::try_from(open_max / 2).unwrap_or(512), maps_max),
+            files,
             health,
             clean,
             found: if clean { HashSet::new() } else { partition_dirs(&root).map_err(wrap)? },

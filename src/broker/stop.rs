@@ -74,6 +74,7 @@ impl Broker {
 
     fn close_storage(&self) -> Result<Stopped, StopFault> {
         self.cleaner.stop();
+        self.scrub.stop();
         let health = self.data_dir.health();
         if health.is_lost() {
             // Paths may lead into somebody else's files by now.

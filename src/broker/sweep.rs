@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::{Broker, CONSUMER_OFFSETS, leftovers};
 use crate::catalog::TopicImage;
@@ -48,7 +49,7 @@ pub(super) async fn run(broker: Weak<Broker>, clean: bool) {
             tokio::task::spawn_blocking(move || {
                 while let Some((topic, partition)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let Some(broker) = broker.upgrade() else { return };
-                    match broker.partition_blocking(topic, *partition) {
+                    match open(&broker, topic, *partition) {
                         // If it is unknown its topic was deleted meanwhile, and nothing of it needs recovery.
                         Ok(_) | Err(OpenFault::Unknown) => {}
                         Err(error) => {
@@ -81,6 +82,20 @@ pub(super) async fn run(broker: Weak<Broker>, clean: bool) {
     );
 }
 
+/// Opens a partition, and tries again while there is no descriptor for it: clients may take them all for a while.
+fn open(broker: &Broker, topic: &TopicImage, partition: i32) -> Result<(), OpenFault> {
+    let mut tries = 0;
+    loop {
+        match broker.partition_blocking(topic, partition) {
+            Err(OpenFault::Storage(fault)) if fault.is_shortage() && tries < SHORTAGE_TRIES_MAX => {
+                tries += 1;
+                std::thread::sleep(SHORTAGE_PAUSE);
+            }
+            opened => return opened.map(|_| ()),
+        }
+    }
+}
+
 /// Drops the manifest's rows of topics that the catalog does not have (a crash can leave them behind a deletion), but
 /// not those of topics whose files are still being removed: that ends with their rows.
 fn forget_unknown_rows(broker: &Broker) {
@@ -106,3 +121,7 @@ async fn load_groups(broker: &Arc<Broker>) {
         }
     }
 }
+
+/// About ten seconds.
+const SHORTAGE_TRIES_MAX: u32 = 100;
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use super::announce::{self, Facts};
 use super::exit::Ended;
@@ -12,6 +12,7 @@ use super::reload::Reload;
 use super::settings::SettingsArgs;
 use super::signals::{Asked, Signals};
 use super::start::{self, Running};
+use crate::broker::Descriptors;
 use crate::config::load::Loaded;
 use crate::config::{Config, LogFormat};
 use crate::telemetry::{self, Format};
@@ -74,7 +75,14 @@ pub(super) fn run(mut args: Args, clock: &Clock) -> anyhow::Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    raise_open_files();
+    let descriptors = raise_open_files()?;
+    if descriptors.are_few() {
+        let Descriptors { limit, files_max, connections_max, .. } = descriptors;
+        tracing::warn!(
+            "this process may have {limit} files open: {files_max} for log segments, {connections_max} for connections. \
+             More connections are refused, and with more partitions in use files are opened again and again. {RAISE}"
+        );
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("streamd")
@@ -186,12 +194,26 @@ fn log_format(config: &Config) -> Format {
 }
 
 /// A broker needs a descriptor for each connection and each segment in use; soft limits are made for shells.
-fn raise_open_files() {
+///
+/// # Errors
+/// There are too few of them to run with.
+fn raise_open_files() -> anyhow::Result<Descriptors> {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "open files"),
         Err(error) => tracing::warn!("cannot raise the limit of open files: {error}"),
     }
+    let descriptors = Descriptors::of_process();
+    if descriptors.are_too_few() {
+        let (limit, least) = (descriptors.limit, Descriptors::LEAST);
+        bail!(
+            "this process may have only {limit} files open; streamd needs {least} to run and thousands to run well. {RAISE}"
+        );
+    }
+    Ok(descriptors)
 }
+
+/// What to do about a low limit of open files.
+const RAISE: &str = "Raise the hard limit (ulimit -Hn, LimitNOFILE= of the systemd unit, docker run --ulimit nofile=65536:65536)";
 
 /// A directory that is deleted with this value.
 struct Scratch(PathBuf);

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use tokio::task::JoinHandle;
 
 use crate::api::{Api, KafkaService};
-use crate::broker::{Broker, StopFault, Stopped};
+use crate::broker::{Broker, Descriptors, StopFault, Stopped};
 use crate::config::{Config, HostPort, NetworkLimits};
 use crate::net::{
     BindError, ByteBudget, ConnectionLimits, Drain, Listener, ListenerLimits, ShutdownHandle, SocketOptions,
@@ -83,8 +83,12 @@ async fn serve(
 ) -> Vec<JoinHandle<()>> {
     let service = Arc::new(KafkaService(Api::new(Arc::clone(broker))));
     let overrides = addresses(&network.connections_per_ip_overrides).await;
-    let seats =
-        Arc::new(ListenerLimits::new(network.connections_max, network.connections_per_ip_max, overrides));
+    let seats = Arc::new(ListenerLimits::new(
+        network.connections_max,
+        network.connections_per_ip_max,
+        overrides,
+        Descriptors::of_process().connections_max,
+    ));
     let limits = ConnectionLimits {
         frame: FrameLimits {
             frame_bytes_max: network.produce_request_max_bytes,

@@ -9,8 +9,8 @@ use super::raw::{Problem, WrittenTopic};
 use super::settings::Settings;
 use super::{
     Amount, CleanerRules, Config, DiskLimits, FetchLimits, Fsync, GroupLimits, LogFormat, LogOutput,
-    NetworkLimits, OffsetRules, ProducerRules, StorageRules, TopicDefaults, TopicRules, TransactionRules,
-    declared, units,
+    NetworkLimits, OffsetRules, ProducerRules, ScrubRules, StorageRules, TopicDefaults, TopicRules,
+    TransactionRules, declared, units,
 };
 
 /// Connections that the kernel completes ahead, unless `socket.listen.backlog.size` is set.
@@ -48,6 +48,10 @@ pub(super) fn config(
         disk: DiskLimits {
             reserve: s.text("disk.reserve").and_then(Amount::parse).unwrap_or(Amount::Bytes(0)),
             limit_bytes: bytes(&s, "disk.limit"),
+        },
+        scrub: ScrubRules {
+            bytes_per_second: bytes(&s, "disk.scrub_rate").unwrap_or(0),
+            interval: time(&s, "disk.scrub_interval"),
         },
         memory_limit_bytes,
         topics: topic_rules(&s),
@@ -102,6 +106,12 @@ pub(super) fn wanted(s: &Settings) -> Wanted<'_> {
         internal: s.text("listen.advertise.internal"),
         external: s.text("listen.advertise.external"),
     }
+}
+
+/// A time with its unit.
+fn time(s: &Settings, name: &str) -> Duration {
+    let ms = s.text(name).and_then(units::millis).unwrap_or(0);
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
 /// `None` for `auto`.

@@ -82,6 +82,15 @@ pub struct CleanerRules {
     pub backoff: Duration,
 }
 
+/// How logs are looked through for damage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScrubRules {
+    /// `disk.scrub_rate`; 0 for not at all.
+    pub bytes_per_second: u64,
+    /// `disk.scrub_interval`: the pause between two rounds.
+    pub interval: Duration,
+}
+
 /// Bounds of Fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchLimits {

@@ -32,7 +32,7 @@ pub use durability::{Amount, DiskLimits, Fsync};
 pub use keys::Kind;
 pub use limits::{
     CleanerRules, DeclaredTopic, FetchLimits, GroupLimits, LogFormat, LogOutput, NetworkLimits, OffsetRules,
-    ProducerRules, StorageRules, TopicRules, TransactionRules,
+    ProducerRules, ScrubRules, StorageRules, TopicRules, TransactionRules,
 };
 pub use listen::{Advertise, HostPort, Listener};
 pub(crate) use names::nearest;
@@ -73,6 +73,8 @@ pub struct Config {
     pub storage: StorageRules,
     /// How compacted topics are cleaned.
     pub cleaner: CleanerRules,
+    /// How logs are looked through for damage.
+    pub scrub: ScrubRules,
     /// Bounds of Fetch.
     pub fetch: FetchLimits,
     /// Bounds of consumer groups.

@@ -290,6 +290,10 @@ fn check_form(form: Form, text: &str) -> Result<(), Fault> {
             text.split(',').all(is_log_directive),
             "error, warn, info, debug, trace, off, or a filter such as info,streamd::net=debug",
         ),
+        Form::Time => (
+            units::millis(text).is_some_and(|ms| ms > 0),
+            "a time with its unit, such as \"7d\" or \"1h 30m\"",
+        ),
     };
     if fits { Ok(()) } else { Err(Fault::NotForm(words)) }
 }

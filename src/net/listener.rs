@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -108,18 +109,48 @@ pub struct ListenerLimits {
     /// From these addresses, instead.
     pub per_ip_overrides: HashMap<IpAddr, usize>,
     places: Arc<Semaphore>,
+    /// How many the process has descriptors for. More are turned away, so that those there are can go on.
+    affordable: Arc<Semaphore>,
     open: Mutex<HashMap<IpAddr, usize>>,
+    /// Connections that were turned away for want of descriptors since there last was a place.
+    turned_away: AtomicUsize,
 }
 
 impl ListenerLimits {
-    /// Limits shared by all listeners.
+    /// Limits shared by all listeners. `affordable_max` is how many connections the process has descriptors for.
     pub fn new(
         connections_max: usize,
         connections_per_ip_max: usize,
         per_ip_overrides: HashMap<IpAddr, usize>,
+        affordable_max: usize,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
-        Self { connections_max, connections_per_ip_max, per_ip_overrides, places, open: Mutex::default() }
+        let semaphore = |places: usize| Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
+        Self {
+            connections_max,
+            connections_per_ip_max,
+            per_ip_overrides,
+            places: semaphore(connections_max),
+            affordable: semaphore(affordable_max),
+            open: Mutex::default(),
+            turned_away: AtomicUsize::new(0),
+        }
+    }
+
+    /// A descriptor for a connection that was accepted; `None` if the process has none to spare. Says so once, and
+    /// once that there is one again.
+    fn afford(&self, peer: SocketAddr) -> Option<OwnedSemaphorePermit> {
+        let afforded = Arc::clone(&self.affordable).try_acquire_owned().ok();
+        if afforded.is_none() && self.turned_away.fetch_add(1, Ordering::Relaxed) == 0 {
+            warn!(
+                %peer,
+                "connection refused: the process may not open more files. Others are refused without a line each. Raise \
+                 the limit (ulimit -n, LimitNOFILE= of the unit, docker run --ulimit nofile=) or set max.connections"
+            );
+        } else if afforded.is_some() && self.turned_away.load(Ordering::Relaxed) > 0 {
+            let count = self.turned_away.swap(0, Ordering::Relaxed);
+            warn!("there is a descriptor for a connection again; {count} were refused");
+        }
+        afforded
     }
 
     /// A place among all connections. While there is none the listener takes no other connection: as in Kafka, those
@@ -134,7 +165,12 @@ impl ListenerLimits {
         places.acquire_owned().await.ok()
     }
 
-    fn enter(self: &Arc<Self>, ip: IpAddr, place: OwnedSemaphorePermit) -> Result<Seat, &'static str> {
+    fn enter(
+        self: &Arc<Self>,
+        ip: IpAddr,
+        place: OwnedSemaphorePermit,
+        afforded: OwnedSemaphorePermit,
+    ) -> Result<Seat, &'static str> {
         let mut open = self.open.lock();
         let max = self.per_ip_overrides.get(&ip).copied().unwrap_or(self.connections_per_ip_max);
         let count = open.entry(ip).or_default();
@@ -145,7 +181,7 @@ impl ListenerLimits {
             return Err("max.connections.per.ip is reached");
         }
         *count += 1;
-        Ok(Seat { limits: Arc::clone(self), ip, _place: place })
+        Ok(Seat { limits: Arc::clone(self), ip, _place: place, _afforded: afforded })
     }
 }
 
@@ -154,6 +190,7 @@ struct Seat {
     limits: Arc<ListenerLimits>,
     ip: IpAddr,
     _place: OwnedSemaphorePermit,
+    _afforded: OwnedSemaphorePermit,
 }
 
 impl Drop for Seat {
@@ -182,6 +219,7 @@ impl Listener {
         connection_limits: ConnectionLimits,
         mut drain: Drain,
     ) {
+        let mut is_failing = false;
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -191,18 +229,22 @@ impl Listener {
             let (socket, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    warn!(listener = %self.address, %error, "cannot accept a connection; trying again");
+                    if !std::mem::replace(&mut is_failing, true) {
+                        warn!(listener = %self.address, %error, "cannot accept a connection; trying until one can be");
+                    }
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
                     continue;
                 }
             };
+            is_failing = false;
+            let Some(afforded) = limits.afford(address) else { continue };
             let place = tokio::select! {
                 biased;
                 () = drain.wait() => return,
                 place = limits.place(self.address) => place,
             };
             let Some(place) = place else { return };
-            let seat = match limits.enter(address.ip().to_canonical(), place) {
+            let seat = match limits.enter(address.ip().to_canonical(), place, afforded) {
                 Ok(seat) => seat,
                 Err(reason) => {
                     warn!(peer = %address, "connection refused: {reason}");

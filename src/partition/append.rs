@@ -383,6 +383,8 @@ impl Partition {
                 tracing::debug!(%topic, partition, %error, "{what}");
             }
             AppendError::OutOfService { .. } => tracing::debug!(%topic, partition, %error, "{what}"),
+            // Who waited for a descriptor has said so.
+            error if error.is_shortage() => tracing::debug!(%topic, partition, %error, "{what}"),
             _ => tracing::error!(%topic, partition, %error, "{what}"),
         }
     }

@@ -193,6 +193,17 @@ impl Partition {
         self.closed() == Some(Closed::Deleted)
     }
 
+    /// Whether an append would have to open a file and there is no descriptor for it now: then it is refused, unless
+    /// [`Partition::await_file`] is called before.
+    pub fn lacks_file(&self) -> bool {
+        self.log.lacks_file()
+    }
+
+    /// Blocks until an append finds a descriptor, but not for ever. For threads that may wait for the disk.
+    pub fn await_file(&self) {
+        self.committer.relieve(self.log.files());
+    }
+
     /// Takes a watcher that is signalled with `slot` whenever the end of what it may see moves, the log start moves or
     /// the partition closes. Look at that end again after this, or a move in between is missed.
     pub fn watch(&self, waiter: &Arc<FetchWaiter>, slot: usize, isolation: Isolation) {

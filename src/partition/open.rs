@@ -124,6 +124,9 @@ impl Environment {
         whose: &dyn Fn(TopicId) -> Whose,
     ) -> Result<Arc<Partition>, OpenFault> {
         let row = self.rows.lock().get(&wanted.id).cloned();
+        let is_own = OWN_TOPICS.contains(&&*wanted.topic);
+        let files = if is_own { self.files.own() } else { Arc::clone(&self.files) };
+        self.committer.relieve(&files);
         let dir: Arc<Path> = self.root.join(layout::partition_dir(&wanted.topic, wanted.id.partition)).into();
         let spec = OpenSpec {
             dir: Arc::clone(&dir),
@@ -135,7 +138,7 @@ impl Environment {
             log_start: 0,
             sync_on_open: matches!(self.fsync, Fsync::Always | Fsync::Batch),
             kept_bytes: wanted.kept_bytes,
-            files: Arc::clone(&self.files),
+            files,
             health: Arc::clone(&self.health),
             clock: self.clock.clone(),
         };
@@ -231,6 +234,8 @@ impl Environment {
     }
 }
 
+/// The broker itself depends on these: their files have a bound of their own.
+const OWN_TOPICS: [&str; 3] = ["__cluster_metadata", "__consumer_offsets", "__transaction_state"];
 /// Strays of one partition's name that are kept apart.
 const STRAYS_MAX: u128 = 1000;
 

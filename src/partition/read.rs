@@ -112,6 +112,17 @@ impl Partition {
         self.read_below_watermark(request, true)
     }
 
+    /// An answer without records, for a reader to whom no more can be given now.
+    pub fn read_nothing(&self, from: i64) -> PartitionRead {
+        PartitionRead {
+            batches: ReadBatches::none(from),
+            high_watermark: self.high_watermark(),
+            last_stable_offset: self.last_stable_offset(),
+            log_start: self.log_start(),
+            aborted: Vec::new(),
+        }
+    }
+
     /// The watermarks of the answer are those that the read went by. Newer ones would tell a reader who has come to the
     /// end that there is more, and those who wait for them to move that they have seen it.
     fn read_below_watermark(

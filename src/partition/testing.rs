@@ -50,6 +50,7 @@ impl Rig {
             health: Arc::clone(&health),
             dir: Arc::new(File::open(&root).unwrap()),
             syncfs: false,
+            files: Arc::clone(&files),
             unsynced_limit_bytes: 1 << 30,
         })
         .unwrap();

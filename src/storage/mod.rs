@@ -13,6 +13,7 @@
 pub mod checkpoint;
 pub mod compaction;
 pub mod dir;
+mod doubt;
 mod epochs;
 pub mod files;
 pub mod flush;
@@ -31,6 +32,7 @@ pub mod repair;
 pub mod retention;
 pub mod room;
 mod scan;
+pub mod scrub;
 mod segment;
 mod segment_file;
 mod suspects;

@@ -63,6 +63,11 @@ impl Room {
         !self.read_only.load(Ordering::Relaxed) && self.left.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether there is room for what can wait: half of the reserve is for what cannot, the limit for nobody.
+    pub(super) fn has_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed) > 0
+    }
+
     /// Counts a batch that was refused because [`Room::admits`] said no, or because the file system is full.
     pub fn count_refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
@@ -303,8 +308,9 @@ mod tests {
         room.set_read_only(true);
         assert!(!room.admits());
         room.set_read_only(false);
+        assert!(room.has_left(), "compaction goes on: it makes room in the end");
         room.take(2 * MIB);
-        assert!(!room.admits(), "half of the reserve is nobody's");
+        assert!(!room.admits() && !room.has_left(), "half of the reserve is nobody's");
     }
 
     #[test]

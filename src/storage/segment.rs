@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::doubt::Doubt;
 use super::files::FileCache;
 use super::index::{IndexTail, OffsetEntry, TimeEntry, floor};
 use super::layout::{FileKind, segment_file_in};
@@ -40,6 +41,8 @@ pub(super) struct Segment {
     /// Stretches that are never served, sorted; and whether there are any, for those who only want to know that.
     bad: Mutex<Vec<Bad>>,
     is_bad: AtomicBool,
+    /// What nobody has checked yet.
+    doubt: Doubt,
     /// Whether the index files were made anew once: a second time would not help.
     reindexed: AtomicBool,
 }
@@ -149,6 +152,7 @@ impl Segment {
             index_io: Mutex::new(()),
             bad: Mutex::default(),
             is_bad: AtomicBool::new(false),
+            doubt: Doubt::default(),
             reindexed: AtomicBool::new(false),
         })
     }
@@ -199,6 +203,11 @@ impl Segment {
     /// `offset` as index entries have it. Offsets below the base count as the base.
     pub(super) fn relative(&self, offset: i64) -> u32 {
         crate::types::offset::saturate_u32(offset.saturating_sub(self.base).max(0))
+    }
+
+    /// What of the file nobody has checked yet.
+    pub(super) fn doubt(&self) -> &Doubt {
+        &self.doubt
     }
 
     /// The first stretch of the file that is never served, if there is one.
@@ -278,13 +287,14 @@ impl Segment {
         if wait == Wait::Never {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.install(self.open_log()?, files, false)
+        self.install(self.open_log(files)?, files, false)
     }
 
-    fn open_log(&self) -> io::Result<File> {
+    fn open_log(&self, files: &FileCache) -> io::Result<File> {
         if self.slot.lock().gone {
             return Err(given_up());
         }
+        files.make_room()?;
         OpenOptions::new().read(true).write(true).open(self.path(FileKind::Log))
     }
 
@@ -330,7 +340,7 @@ impl Segment {
                 return Ok(file);
             }
         }
-        self.install(self.open_log()?, files, true)
+        self.install(self.open_log(files)?, files, true)
     }
 
     /// Makes `log`, which was just created, the segment's file. That it exists is what is unsynced.

@@ -130,6 +130,7 @@ fn open_beside<'f>(
     if wait == Wait::Never {
         return Err(io::ErrorKind::WouldBlock.into());
     }
+    files.make_room()?;
     match File::open(path()) {
         Ok(file) => Ok(Some(&slot.get_or_init(|| (file, files.count())).0)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -168,3 +168,42 @@ fn a_repair_says_what_is_wrong_with_its_arguments() {
     scene.feed(&["produce", &topic], b"20\n");
     assert_eq!(read_from(scene.broker().unwrap(), &topic, 20), records(20..21));
 }
+
+#[test]
+fn a_repair_that_is_killed_is_finished_by_the_next() {
+    let mut scene = Scene::with("[disk]\nscrub_rate = 0\n");
+    let topic = scene.topic("orders", 1);
+    let line = [b"x".repeat(1_000), b"\n".to_vec()].concat();
+    scene.feed(&["produce", &topic], &line.repeat(20_000));
+    scene.broker().unwrap().stop();
+    let data = scene.broker().unwrap().data();
+    let log = data.join(format!("{topic}-0/00000000000000000000.log"));
+    let middle = fs::metadata(&log).unwrap().len() / 2;
+    overwrite(&log, middle, b"########");
+    let name = format!("{topic}-0");
+    let shown = repair(&scene, &data, &[&name, "-o", "json"]);
+    let told: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
+    let (first, next) = (&told["damage"][0]["first_offset"], &told["damage"][0]["next_offset"]);
+    let lost = next.as_i64().unwrap() - first.as_i64().unwrap();
+    for ms in [30, 60, 90, 120, 150, 180, 220, 260] {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_streamd"))
+            .args(["repair", &name, "--yes", "--data-dir"])
+            .arg(&data)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert_eq!(repair(&scene, &data, &[&name, "--yes"]).code, 0);
+    let sound = repair(&scene, &data, &[&name]);
+    assert!(sound.code == 0 && sound.out.contains("offsets 0 to 20000 were read whole"), "{sound:?}");
+    let kept =
+        log.with_file_name(format!("00000000000000000000.log.{}.damaged", told["damage"][0]["position"]));
+    assert!(fs::read(&kept).unwrap().windows(8).any(|bytes| bytes == b"########"), "{}", kept.display());
+    up(&mut scene);
+    let read = scene.ok(&["consume", &topic, "-o", "start", "-e"]);
+    assert_eq!(i64::try_from(read.lines().count()).unwrap(), 20_000 - lost);
+}

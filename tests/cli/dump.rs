@@ -137,3 +137,67 @@ fn our_own_directory_is_read_while_its_broker_runs() {
     fs::copy(data.join("orders-0/00000000000000000000.log"), &aside).unwrap();
     assert!(dump(&aside, &["-r"]).out.contains("value \"b\""));
 }
+
+/// A sequence that looks random and is the same each time (xorshift).
+struct Rolls(u64);
+
+impl Rolls {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(n.max(1)).unwrap()).unwrap()
+    }
+}
+
+/// What a disk may make of a file: flipped bytes, large numbers, a lost end, a piece of zeros, a piece twice.
+fn spoil(bytes: &mut Vec<u8>, rolls: &mut Rolls) {
+    let at = rolls.below(bytes.len());
+    match rolls.below(6) {
+        0 => (0..4).for_each(|_| {
+            let at = rolls.below(bytes.len());
+            bytes[at] ^= 1 << rolls.below(8);
+        }),
+        1 => bytes[at..].iter_mut().take(4).zip([0x7f, 0xff, 0xff, 0xff]).for_each(|(b, to)| *b = to),
+        2 => bytes[at..].iter_mut().take(4).for_each(|b| *b = 0xff),
+        3 => bytes.truncate(at),
+        4 => bytes[at..].iter_mut().take(500).for_each(|b| *b = 0),
+        _ => {
+            let again = bytes[at..].to_vec();
+            bytes.extend(again);
+        }
+    }
+}
+
+#[test]
+fn whatever_a_file_holds_it_is_shown_or_said_to_be_damaged_with_little_memory_and_soon() {
+    let kafka = KafkaData::unpack();
+    let files: Vec<_> = kafka.content().into_iter().filter(|(_, bytes)| !bytes.is_empty()).collect();
+    let temp = tempfile::tempdir().unwrap();
+    let mut rolls = Rolls(0x9e37_79b9_7f4a_7c15);
+    for round in 0..120 {
+        let (path, bytes) = &files[rolls.below(files.len())];
+        let mut bytes = bytes.clone();
+        spoil(&mut bytes, &mut rolls);
+        let dir = temp.path().join(path.parent().unwrap().file_name().unwrap());
+        fs::create_dir_all(&dir).unwrap();
+        let spoilt = dir.join(path.file_name().unwrap());
+        fs::write(&spoilt, bytes).unwrap();
+        let option = ["--verify", "-r", "-ojson"][round % 3];
+        // At most a gigabyte of addresses, of which a program that does nothing takes a part.
+        let limited = "ulimit -v 1000000; exec timeout 20 \"$@\"";
+        let output = Command::new("sh")
+            .args(["-c", limited, "sh", env!("CARGO_BIN_EXE_streamd"), "dump", option])
+            .arg(&spoilt)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let code = output.status.code();
+        assert!(
+            matches!(code, Some(0..=2)) && !said.contains("panicked"),
+            "round {round}, {option} {}: {code:?} {said}",
+            path.display()
+        );
+        fs::remove_file(spoilt).unwrap();
+    }
+}

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+use streamd::record::batch::{BatchHeader, stamp};
+use streamd::record::{BatchBuilder, NewRecord};
+use streamd::types::TopicId;
 
 use crate::kafka_data::{KafkaData, read_all};
 use crate::scene::{Outcome, Scene};
@@ -284,6 +288,145 @@ fn what_cannot_be_taken_is_refused_and_leaves_nothing() {
     up(&mut scene);
     assert_eq!(scene.ok(&["topic", "list", "-q"]), "mine\n");
     assert!(!data.join("orders-0").exists());
+}
+
+#[test]
+fn an_import_that_was_killed_leaves_nothing_in_the_way_of_the_next() {
+    let kafka = KafkaData::unpack();
+    let before = kafka.content();
+    let mut scene = fresh();
+    let data = scene.broker().unwrap().data();
+    for ms in [0, 30, 60, 90, 120, 160, 200, 250] {
+        let (from, to) = (kafka.path(), data.clone());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_streamd"))
+            .args(["import", "kafka", from.to_str().unwrap(), "--except", "aborted", "--data-dir"])
+            .arg(&to)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    // What one leaves that is killed in the midst of it, and what somebody else has left.
+    for (name, mark) in [("orders-0", true), ("__consumer_offsets-8", true), ("trimmed-0", false)] {
+        let dir = data.join(name);
+        if !dir.exists() {
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join("00000000000000000000.log"), b"half of it").unwrap();
+        }
+        if mark {
+            fs::write(dir.join("import-not-finished"), b"").unwrap();
+        }
+    }
+    let done = import(&mut scene, &kafka.path(), &["--except", "aborted"]);
+    let is_done_before = done.err.contains("exists here already");
+    assert!(done.code == 0 || is_done_before, "{done:?}");
+    let broker = up(&mut scene);
+    assert_eq!(read_from_start(broker, "orders", 2), orders());
+    broker.kill();
+    // A start removes them, too.
+    let left = data.join("left-0");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("00000000000000000000.log"), b"half of it").unwrap();
+    fs::write(left.join("import-not-finished"), b"").unwrap();
+    let broker = up(&mut scene);
+    broker.wait_for_log("what an import left that was cut short is removed");
+    assert_eq!(read_from_start(broker, "orders", 2), orders());
+    let names: Vec<_> = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let strays = names.iter().filter(|name| name.to_string_lossy().ends_with("-stray"));
+    assert!(strays.clone().all(|name| !name.to_string_lossy().starts_with("left-0")), "{names:?}");
+    assert!(!left.exists());
+    for name in ["orders-0", "orders-1", "trimmed-0", "states-0"] {
+        assert!(!data.join(name).join("import-not-finished").exists(), "{name}");
+    }
+    assert_eq!(kafka.content(), before);
+}
+
+#[test]
+fn a_kafka_that_runs_or_has_replicas_elsewhere_is_refused() {
+    let kafka = KafkaData::unpack();
+    // Kafka holds a lock of this kind on this file as long as it runs.
+    let lock = fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(kafka.path().join(".lock"))
+        .unwrap();
+    rustix::fs::fcntl_lock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let refused = import(&mut fresh(), &kafka.path(), &[]);
+    let holder = format!("in use by pid {}. Stop that Kafka first", std::process::id());
+    assert!(refused.code == 1 && refused.err.contains(&holder), "{refused:?}");
+    drop(lock);
+    // The topic's first partition is assigned to three brokers.
+    let metadata = kafka.path().join("__cluster_metadata-0");
+    let log = metadata.join("00000000000000000000.log");
+    let bytes = fs::read(&log).unwrap();
+    let orders = fs::read_to_string(kafka.path().join("orders-0/partition.metadata")).unwrap();
+    let id: TopicId =
+        orders.lines().find_map(|line| line.strip_prefix("topic_id: ")).unwrap().parse().unwrap();
+    fs::write(&log, [bytes, replicas_changed(&log, id)].concat()).unwrap();
+    let refused = import(&mut fresh(), &kafka.path(), &["-t", "orders"]);
+    assert!(refused.code == 1 && refused.err.contains("orders-0 is on brokers 1,2,3: only"), "{refused:?}");
+    assert!(refused.err.contains("--except orders"), "{refused:?}");
+    let done = import(&mut fresh(), &kafka.path(), &["--except", "orders,aborted"]);
+    assert_eq!(done.code, 0, "{done:?}");
+}
+
+/// A batch for the end of the metadata's log that puts partition 0 of a topic on brokers 1, 2 and 3
+/// (`PartitionChangeRecord`, tag 2).
+fn replicas_changed(log: &Path, topic: TopicId) -> Vec<u8> {
+    let bytes = fs::read(log).unwrap();
+    let (mut at, mut last) = (0, None);
+    while let Ok(header) = BatchHeader::parse(&bytes[at..]) {
+        at += header.total_len();
+        last = Some(header);
+    }
+    let last = last.unwrap();
+    // Frame 1, kind 5, version 0; the partition, the topic; one tagged field of 13 bytes: four in a compact array.
+    let mut value = vec![1, 5, 0, 0, 0, 0, 0];
+    value.extend(topic.as_bytes());
+    value.extend([1, 2, 13, 4]);
+    value.extend([1, 2, 3].into_iter().flat_map(i32::to_be_bytes));
+    let mut builder = BatchBuilder::new();
+    builder.push(&NewRecord { timestamp: last.max_timestamp, value: Some(&value), ..NewRecord::default() });
+    let mut batch = builder.build().unwrap().to_vec();
+    stamp(&mut batch, last.next_offset(), last.partition_leader_epoch);
+    batch
+}
+
+#[test]
+fn another_file_system_gets_copies() {
+    let (kafka, mut scene) = (KafkaData::unpack(), fresh());
+    let device = |path: &Path| fs::metadata(path).map(|found| std::os::unix::fs::MetadataExt::dev(&found));
+    let shared = Path::new("/dev/shm");
+    if !device(shared).is_ok_and(|shared| shared != device(&kafka.path()).unwrap()) {
+        eprintln!("SKIPPED: there is no second file system at /dev/shm");
+        return;
+    }
+    let elsewhere = tempfile::TempDir::new_in(shared).unwrap();
+    let data = elsewhere.path().join("data");
+    let done = import(&mut scene, &kafka.path(), &["--except", "aborted", "-o", "json"]);
+    let linked: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    let args = [
+        "import",
+        "kafka",
+        kafka.path().to_str().unwrap(),
+        "--except",
+        "aborted",
+        "-o",
+        "json",
+        "--data-dir",
+    ]
+    .map(str::to_owned);
+    let args: Vec<&str> = args.iter().map(String::as_str).chain([data.to_str().unwrap()]).collect();
+    let done = scene.run(&args, b"");
+    assert_eq!(done.code, 0, "{done:?}");
+    let told: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!((&told["linked_bytes"], &told["bytes"]), (&0.into(), &linked["bytes"]), "{told}");
+    assert_ne!(linked["linked_bytes"], 0, "{linked}");
+    assert_eq!(scene.run(&["dump", "--verify", data.to_str().unwrap()], b"").code, 0);
 }
 
 fn set(path: &Path, at: usize, value: u8) {

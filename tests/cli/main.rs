@@ -19,6 +19,7 @@ mod import;
 mod kafka_data;
 mod old_versions;
 mod produce;
+mod rot;
 mod scene;
 mod serve;
 #[path = "../support/mod.rs"]

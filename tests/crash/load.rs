@@ -36,7 +36,22 @@ pub(crate) struct Producer {
     /// The broker's id and epoch for it.
     pub(crate) known_as: Option<(i64, i16)>,
     pub(crate) partitions: Vec<Sending>,
+    /// Makes a batch of records, of the broker's producer if there is one, from this sequence on.
+    pub(crate) build: Build,
     random: Random,
+}
+
+/// What makes a batch: the broker's id and epoch for the producer, the base sequence, the records.
+pub(crate) type Build = fn(Option<(i64, i16)>, i32, &[Sent]) -> bytes::Bytes;
+
+/// Batches of values alone.
+fn values(known_as: Option<(i64, i16)>, sequence: i32, records: &[Sent]) -> bytes::Bytes {
+    let values: Vec<Vec<u8>> = records.iter().map(|sent| sent.value()).collect();
+    let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+    match known_as {
+        Some((id, epoch)) => raw::batch_of(id, epoch, sequence, &values),
+        None => raw::batch(&values),
+    }
 }
 
 /// What a producer has sent to one partition.
@@ -69,6 +84,7 @@ impl Producer {
             idempotent,
             known_as: None,
             partitions: (0..partitions).map(|_| Sending::default()).collect(),
+            build: values,
             random: Random::new(seed, u64::from(id)),
         }
     }
@@ -137,12 +153,8 @@ impl Producer {
     }
 
     fn send(&self, connection: &mut Connection, partition: usize, batch: Batch) -> io::Result<()> {
-        let values: Vec<Vec<u8>> = self.records(partition, batch).map(Sent::value).collect();
-        let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
-        let records = match self.known_as {
-            Some((id, epoch)) => raw::batch_of(id, epoch, i32::try_from(batch.first).expect("few"), &values),
-            None => raw::batch(&values),
-        };
+        let records: Vec<Sent> = self.records(partition, batch).collect();
+        let records = (self.build)(self.known_as, i32::try_from(batch.first).expect("few"), &records);
         let (topic, partition) = self.place(partition);
         connection.send(PRODUCE, &raw::produce(topic, partition, -1, records)).map(|_| ())
     }

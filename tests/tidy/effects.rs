@@ -11,7 +11,7 @@ use streamd::config::{Config, Settings, TopicDefaults};
 use crate::source::Source;
 
 /// Values for settings whose form is their own.
-const VALUES: [(&str, &[(&str, &str)]); 25] = [
+const VALUES: [(&str, &[(&str, &str)]); 27] = [
     ("data_dir", &[("data_dir", "/elsewhere")]),
     ("log.dir", &[("log.dir", "/elsewhere")]),
     ("log.dirs", &[("log.dirs", "/elsewhere")]),
@@ -36,6 +36,8 @@ const VALUES: [(&str, &[(&str, &str)]); 25] = [
     ("durability.fsync", &[("durability.fsync", "never")]),
     ("disk.reserve", &[("disk.reserve", "7%")]),
     ("disk.limit", &[("disk.limit", "7 GiB")]),
+    ("disk.scrub_rate", &[("disk.scrub_rate", "7 MiB")]),
+    ("disk.scrub_interval", &[("disk.scrub_interval", "3d")]),
     ("memory.limit", &[("memory.limit", "7 GiB")]),
     ("network.request_limit", &[("network.request_limit", "1 MiB")]),
     ("network.in_flight_connection", &[("network.in_flight_connection", "1 MiB")]),

@@ -332,7 +332,14 @@ impl Fetch {
                     self.bytes = self.bytes - item.bytes() + read.batches.bytes;
                     item.read = Some(read);
                 }
+                // What was read before it goes out, and gives its descriptors back.
+                Err(Unread::Short) if !nothing_yet => {
+                    self.bytes -= item.bytes();
+                    item.cut = true;
+                    item.read = Some(partition.read_nothing(wanted.fetch_offset));
+                }
                 Err(error) => {
+                    let error = error.code();
                     self.bytes -= item.bytes();
                     item.read = None;
                     let is_gone = error == ErrorCode::UnknownTopicOrPartition;
@@ -488,25 +495,45 @@ fn aborted(read: &PartitionRead) -> Vec<AbortedTransaction> {
 async fn read_partition(
     partition: &Arc<OpenPartition>,
     request: ReadRequest,
-) -> Result<PartitionRead, ErrorCode> {
+) -> Result<PartitionRead, Unread> {
     let outcome = match partition.read(&request) {
         Err(ReadError::NotResident) => {
             let partition = Arc::clone(partition);
             match tokio::task::spawn_blocking(move || partition.read_blocking(&request)).await {
                 Ok(outcome) => outcome,
-                Err(_stopping) => return Err(ErrorCode::KafkaStorageError),
+                Err(_stopping) => return Err(Unread::Refused(ErrorCode::KafkaStorageError)),
             }
         }
         outcome => outcome,
     };
     outcome.map_err(|error| {
+        if error.is_shortage() {
+            return Unread::Short;
+        }
         // The log itself tells of damage, and not each time.
         let is_told = matches!(error, ReadError::OutOfRange { .. } | ReadError::Gone | ReadError::Damaged { .. });
         if !is_told {
             tracing::error!(topic = %partition.topic(), partition = partition.id().partition, %error, "fetch failed");
         }
-        errors::read_fault(&error)
+        Unread::Refused(errors::read_fault(&error))
     })
+}
+
+/// Why a partition was not read.
+#[derive(Debug, Clone, Copy)]
+enum Unread {
+    /// There is no descriptor for its file now.
+    Short,
+    Refused(ErrorCode),
+}
+
+impl Unread {
+    fn code(self) -> ErrorCode {
+        match self {
+            Self::Short => ErrorCode::KafkaStorageError,
+            Self::Refused(code) => code,
+        }
+    }
 }
 
 /// A waiter's registrations; dropped with the fetch, whether it is answered or given up.

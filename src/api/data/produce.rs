@@ -16,8 +16,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::produce_transaction::{self, Ready};
-use crate::api::context::off_worker;
 use crate::api::{Call, Outcome, Responder, Started, errors, waits};
+use crate::broker::off_worker;
 use crate::catalog::TopicImage;
 use crate::config::topic::set_by;
 use crate::partition::ack::{Ack, AckSlot, AppendResult, AppendTicket, Appended};

@@ -2,7 +2,7 @@
 //!
 //! Kafka's directory is only read. Everything is checked before anything is made, the partitions are brought over next,
 //! then the committed offsets, and one batch of the catalog's log makes it all count at last: an import that is cut
-//! short leaves directories that no topic has.
+//! short leaves directories that bear a mark and that no topic has; the next import or start removes them.
 
 mod metadata;
 mod offsets;
@@ -267,7 +267,7 @@ impl Import<'_> {
             self.report.not_taken.push(format!("committed offsets of topics that were not taken: {dropped}"));
         }
         let mut records: Vec<Record> = rows.iter().flat_map(TopicRow::records).collect();
-        if let Some(row) = self.commit_offsets(&offsets)? {
+        if let Some(row) = self.commit_offsets(&offsets, made)? {
             records.extend(row.records());
         }
         let next = self.metadata.next_producer_id.max(self.offline.catalog.next_producer_id());
@@ -277,6 +277,7 @@ impl Import<'_> {
             .manifest
             .sync()
             .map_err(|error| anyhow::anyhow!("cannot write the manifest: {error}"))?;
+        made.unmark().context("cannot finish what was brought over")?;
         self.append_to_catalog(&log)?;
         (self.report.groups, self.report.offsets) = offsets.counts();
         Ok(())
@@ -328,7 +329,7 @@ impl Import<'_> {
     }
 
     /// Writes the committed offsets; returns the row of `__consumer_offsets` if it is to be made.
-    fn commit_offsets(&self, offsets: &Offsets) -> anyhow::Result<Option<TopicRow>> {
+    fn commit_offsets(&self, offsets: &Offsets, made: &mut Made) -> anyhow::Result<Option<TopicRow>> {
         let known = self.offline.catalog.topic(CONSUMER_OFFSETS);
         let row = match known {
             Some(row) => row.clone(),
@@ -346,6 +347,9 @@ impl Import<'_> {
         for (partition, groups) in by_partition {
             let id = TopicPartition { topic: row.id, partition };
             let at = self.offline.rows.get(&id).cloned();
+            if known.is_none() {
+                made.dir(self.offline, &row.name, id)?;
+            }
             let mut opened =
                 self.offline.open_log(&row.name, id, settings.clone(), at, &mut |_| Replayed::Sound)?;
             let here = groups_in(&opened)?;

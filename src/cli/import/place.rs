@@ -15,7 +15,7 @@ use crate::partition::producers::{Change, Producers};
 use crate::storage::checkpoint::replace;
 use crate::storage::flush::SyncTarget as _;
 use crate::storage::layout::{
-    FileKind, FileState, LEADER_EPOCHS, PARTITION_METADATA, encode_partition_metadata, parse_file,
+    FileKind, FileState, IMPORTING, LEADER_EPOCHS, PARTITION_METADATA, encode_partition_metadata, parse_file,
     partition_dir, read_partition_metadata, segment_file_in, stray_dir,
 };
 use crate::storage::log::{Opened, Replay, Replayed};
@@ -48,6 +48,37 @@ pub(super) struct Placed {
 pub(super) struct Made(Vec<(PathBuf, TopicPartition)>);
 
 impl Made {
+    /// Makes a partition's directory, marked as one of an import that has not come to its end: whoever finds the mark
+    /// later knows that nobody needs what is there.
+    ///
+    /// # Errors
+    /// What the file system says, or something else is in the way.
+    pub(super) fn dir(
+        &mut self,
+        offline: &Offline,
+        topic: &Arc<str>,
+        id: TopicPartition,
+    ) -> anyhow::Result<PathBuf> {
+        let dir = offline.dir.path().join(partition_dir(topic, id.partition));
+        clear(offline, &dir, topic, id.partition)?;
+        fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        self.0.push((dir.clone(), id));
+        File::create_new(dir.join(IMPORTING))?.sync_all()?;
+        Ok(dir)
+    }
+
+    /// Takes the marks away: from here on it is for the catalog to say whose the directories are.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(super) fn unmark(&self) -> std::io::Result<()> {
+        for (dir, _) in &self.0 {
+            fs::remove_file(dir.join(IMPORTING))?;
+            File::open(dir)?.sync_all()?;
+        }
+        Ok(())
+    }
+
     /// Takes everything away again.
     pub(super) fn undo(&self, offline: &Offline) {
         for (dir, id) in &self.0 {
@@ -77,10 +108,7 @@ pub(super) fn place(
         return Ok(Placed { last_epoch: -1, ..Placed::default() });
     }
     let name = partition_dir(&wanted.topic, wanted.id.partition);
-    let dir = offline.dir.path().join(&name);
-    set_stranger_aside(offline, &dir, wanted)?;
-    fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    made.0.push((dir.clone(), wanted.id));
+    let dir = made.dir(offline, &wanted.topic, wanted.id)?;
     let mut placed = Placed::default();
     let last = logs.last().map(|(base, _)| *base);
     for (base, path) in &logs {
@@ -145,14 +173,17 @@ fn refuse_old_format(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A directory of this name that no topic has: left by an import that was cut short, or nobody's. Kept, under the name
-/// of a stray.
-fn set_stranger_aside(offline: &Offline, dir: &Path, wanted: &Wanted) -> anyhow::Result<()> {
+/// Frees a partition's path. What an import that was cut short left there goes; what is nobody's is kept, under the
+/// name of a stray.
+fn clear(offline: &Offline, dir: &Path, topic: &str, partition: i32) -> anyhow::Result<()> {
     if !dir.exists() {
         return Ok(());
     }
+    if dir.join(IMPORTING).exists() {
+        return fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()));
+    }
     let owner = read_partition_metadata(dir).ok().flatten().unwrap_or(TopicId::ZERO);
-    let aside = offline.dir.path().join(stray_dir(&wanted.topic, wanted.id.partition, owner));
+    let aside = offline.dir.path().join(stray_dir(topic, partition, owner));
     if aside.exists() {
         bail!("{} is in the way, and so is {}. Move them elsewhere.", dir.display(), aside.display());
     }
@@ -206,11 +237,12 @@ pub(super) fn checkpoint(offline: &Offline, opened: &Opened, producers: &Produce
         return Ok(());
     };
     sync(opened)?;
-    for file in &note.files {
-        file.sync_all()?;
-    }
-    for dir in &note.dirs {
-        File::open(dir)?.sync_all()?;
+    for path in &note.paths {
+        match File::open(path) {
+            // An index without entries has no file.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            opened => opened?.sync_all()?,
+        }
     }
     offline.manifest.put(Arc::clone(&note.row));
     opened.log.checkpointed(&note.row);

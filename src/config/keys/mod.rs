@@ -152,6 +152,8 @@ pub enum Form {
     Listeners,
     /// A level or a filter of log lines.
     LogFilter,
+    /// A time with its unit.
+    Time,
 }
 
 /// When a setting may change (Kafka's modes of dynamic settings).

@@ -33,6 +33,12 @@ rows! { pub(super) OWN: Own;
     "disk.limit": String = null, in Form(F::Bytes), ReadOnly, Effective;
         "The most that data_dir may hold, space that is reserved for logs included; at it the broker is read-only, as \
          with disk.reserve. No limit unless it is set."
+    "disk.scrub_rate": String = "16 MiB", in Form(F::Bytes), ReadOnly, Effective;
+        "How much the scrub may read each second: every log is read now and then, so that damage shows before somebody \
+         needs what is damaged. It takes a tenth of the disk's time at most, and leaves the page cache as it was. 0 turns \
+         it off."
+    "disk.scrub_interval": String = "7d", in Form(F::Time), ReadOnly, Effective;
+        "How long after a scrub has been through all logs the next one begins. The first begins at start."
     "memory.limit": String = "auto", in Form(F::BytesOrAuto), ReadOnly, Effective;
         "What the process may use; buffers and caches are sized by it. auto takes the cgroup's limit, or what the \
          machine has."

@@ -8,7 +8,7 @@ use crate::storage::pread::{Wait, read_full, read_some};
 
 /// Reads a segment's file from its begin.
 #[derive(Debug)]
-pub(super) struct Batches<'a> {
+pub(in crate::storage) struct Batches<'a> {
     file: &'a File,
     /// Bytes of the file that hold batches.
     len: u64,
@@ -26,21 +26,21 @@ pub(super) struct Batches<'a> {
 
 /// A batch and where it begins.
 #[derive(Debug)]
-pub(super) struct Found<'b> {
-    pub(super) position: u64,
-    pub(super) batch: BatchView<'b>,
+pub(in crate::storage) struct Found<'b> {
+    pub(in crate::storage) position: u64,
+    pub(in crate::storage) batch: BatchView<'b>,
 }
 
 impl Found<'_> {
     /// Where the next one begins.
-    pub(super) fn end(&self) -> u64 {
+    pub(in crate::storage) fn end(&self) -> u64 {
         self.position + self.batch.bytes().len() as u64
     }
 }
 
 /// Why there is no next batch.
 #[derive(Debug)]
-pub(super) enum BatchFault {
+pub(in crate::storage) enum BatchFault {
     /// The file system.
     Io(io::Error),
     /// The bytes at this position are not the batch that has to be there.
@@ -50,7 +50,7 @@ pub(super) enum BatchFault {
 impl<'a> Batches<'a> {
     /// The batches in the first `len` bytes of `file`, whose offsets lie from `base` to below `end`. `buffer` is scratch;
     /// about `read_bytes` are read at once.
-    pub(super) fn new(
+    pub(in crate::storage) fn new(
         file: &'a File,
         len: u64,
         (base, end): (i64, i64),
@@ -61,8 +61,19 @@ impl<'a> Batches<'a> {
         Self { file, len, next: base, end, epoch: i32::MIN, position: 0, buffer, at: 0, read_bytes }
     }
 
+    /// Begins at this batch boundary and not with the file.
+    pub(in crate::storage) fn starting_at(mut self, position: u64) -> Self {
+        (self.position, self.at) = (position, position);
+        self
+    }
+
+    /// Where the next batch begins.
+    pub(in crate::storage) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// The next batch; `None` at the end of the segment.
-    pub(super) fn next(&mut self) -> Result<Option<Found<'_>>, BatchFault> {
+    pub(in crate::storage) fn next(&mut self) -> Result<Option<Found<'_>>, BatchFault> {
         if self.position >= self.len {
             return Ok(None);
         }

@@ -65,13 +65,22 @@ pub(super) struct Judged {
     pub(super) after: usize,
 }
 
+/// Where a batch stands in what is being written.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Standing {
+    /// It stays even if its records go: it ends what its output segment covers, and tells where the log goes on.
+    pub(super) frame_stays: bool,
+    /// A segment can hold no more than what is left of the old ones: no delete horizon is set this time, since that
+    /// writes each record's time longer.
+    pub(super) is_tight: bool,
+}
+
 impl Rules<'_> {
-    /// Decides on a batch. `is_last` says that it ends what its output segment covers: such a batch stays even if its
-    /// records go, since it tells where the log goes on.
+    /// Decides on a batch.
     pub(super) fn judge(
         &self,
         batch: &BatchView<'_>,
-        is_last: bool,
+        standing: Standing,
         transactions: &mut Transactions,
     ) -> Result<Judged, BatchError> {
         let header = batch.header();
@@ -87,11 +96,11 @@ impl Rules<'_> {
         }
         let remembers =
             header.has_producer_id() && self.producers.get(&header.producer_id).is_some_and(|p| p.is(header));
-        let frame_stays = is_last || remembers;
+        let standing = Standing { frame_stays: standing.frame_stays || remembers, ..standing };
         if header.attributes.is_control() {
-            self.judge_marker(batch, count, frame_stays, transactions)
+            self.judge_marker(batch, count, standing, transactions)
         } else {
-            self.judge_data(batch, count, frame_stays, transactions)
+            self.judge_data(batch, count, standing, transactions)
         }
     }
 
@@ -99,19 +108,20 @@ impl Rules<'_> {
         &self,
         batch: &BatchView<'_>,
         count: usize,
-        frame_stays: bool,
+        standing: Standing,
         transactions: &mut Transactions,
     ) -> Result<Judged, BatchError> {
         let header = batch.header();
         let is_done = transactions.marker(batch)?;
         if count == 0 || (is_done && self.horizon_passed(header)) {
-            return Ok(without_records(header, count, frame_stays));
+            return Ok(without_records(header, count, standing.frame_stays));
         }
-        let fate = if is_done && !header.attributes.has_delete_horizon() {
-            let records = batch.records(RECORDS_BYTES_MAX)?;
-            Fate::Becomes(retain(&records, &vec![true; count], Some(self.horizon()), self.codec_of(header)?)?)
-        } else {
-            Fate::Stays
+        let fate = match self.new_horizon(header, standing).filter(|_| is_done) {
+            Some(horizon) => {
+                let records = batch.records(RECORDS_BYTES_MAX)?;
+                Fate::Becomes(retain(&records, &vec![true; count], Some(horizon), self.codec_of(header)?)?)
+            }
+            None => Fate::Stays,
         };
         Ok(Judged { fate, before: count, after: count })
     }
@@ -120,7 +130,7 @@ impl Rules<'_> {
         &self,
         batch: &BatchView<'_>,
         count: usize,
-        frame_stays: bool,
+        standing: Standing,
         transactions: &mut Transactions,
     ) -> Result<Judged, BatchError> {
         let header = batch.header();
@@ -141,9 +151,9 @@ impl Rules<'_> {
         }
         let after = kept.iter().filter(|stays| **stays).count();
         if after == 0 {
-            return Ok(without_records(header, count, frame_stays));
+            return Ok(without_records(header, count, standing.frame_stays));
         }
-        let horizon = (has_tombstones && !header.attributes.has_delete_horizon()).then(|| self.horizon());
+        let horizon = self.new_horizon(header, standing).filter(|_| has_tombstones);
         let fate = if after == count && horizon.is_none() {
             Fate::Stays
         } else {
@@ -162,8 +172,10 @@ impl Rules<'_> {
         is_last && (record.value.is_some() || !tombstones_go)
     }
 
-    fn horizon(&self) -> Timestamp {
-        self.now.saturating_add(self.delete_retention_ms.max(0))
+    /// The horizon to be set, unless there is one, or no room for it.
+    fn new_horizon(&self, header: &BatchHeader, standing: Standing) -> Option<Timestamp> {
+        let has_one = header.attributes.has_delete_horizon();
+        (!has_one && !standing.is_tight).then(|| self.now.saturating_add(self.delete_retention_ms.max(0)))
     }
 
     fn horizon_passed(&self, header: &BatchHeader) -> bool {

@@ -29,6 +29,7 @@ struct Scene {
     producers: ActiveProducers,
     end: i64,
     now: Timestamp,
+    is_tight: bool,
     transactions: Transactions,
 }
 
@@ -40,7 +41,14 @@ impl Scene {
             assert!(map.put(key.as_bytes(), *offset));
         }
         let transactions = Transactions::default();
-        Self { map, producers: ActiveProducers::new(), end: i64::MAX, now: NOW, transactions }
+        Self {
+            map,
+            producers: ActiveProducers::new(),
+            end: i64::MAX,
+            now: NOW,
+            is_tight: false,
+            transactions,
+        }
     }
 
     fn judge_as(&mut self, bytes: &[u8], is_last: bool) -> Judged {
@@ -52,7 +60,8 @@ impl Scene {
             compression: None,
             producers: &self.producers,
         };
-        rules.judge(&BatchView::parse(bytes).unwrap(), is_last, &mut self.transactions).unwrap()
+        let standing = Standing { frame_stays: is_last, is_tight: self.is_tight };
+        rules.judge(&BatchView::parse(bytes).unwrap(), standing, &mut self.transactions).unwrap()
     }
 
     fn judge(&mut self, bytes: &[u8]) -> Fate {
@@ -134,6 +143,20 @@ fn s94_a_tombstone_stays_until_its_horizon_has_passed() {
     assert_eq!(kept.iter().next().unwrap().unwrap().timestamp, NOW - HOUR);
     // A tombstone that a later record has overtaken goes at once.
     assert_eq!(Scene::new(&[("a", 99)]).judge(&batch(10, &[(Some("a"), None)])), Fate::Goes);
+}
+
+#[test]
+fn a_horizon_waits_where_a_segment_can_hold_no_more() {
+    let mut scene = Scene::new(&[("a", 10), ("b", 99)]);
+    scene.is_tight = true;
+    assert_eq!(scene.judge(&batch(10, &[(Some("a"), None)])), Fate::Stays);
+    let bytes = batch(10, &[(Some("a"), None), (Some("b"), Some("1"))]);
+    let left = becomes(scene.judge(&bytes));
+    assert!(left.len() < bytes.len() && !header(&left).attributes.has_delete_horizon());
+    assert_eq!(scene.judge(&marker(7, 11)), Fate::Stays);
+    scene.is_tight = false;
+    let marked = becomes(scene.judge(&left));
+    assert!(marked.len() > left.len() && header(&marked).attributes.has_delete_horizon());
 }
 
 #[test]
@@ -234,6 +257,14 @@ fn records_that_cannot_be_are_an_error() {
         compression: None,
         producers: &scene.producers,
     };
-    assert!(rules.judge(&BatchView::parse(&good).unwrap(), false, &mut Transactions::default()).is_ok());
-    assert!(rules.judge(&BatchView::parse(&bytes).unwrap(), false, &mut Transactions::default()).is_err());
+    assert!(
+        rules
+            .judge(&BatchView::parse(&good).unwrap(), Standing::default(), &mut Transactions::default())
+            .is_ok()
+    );
+    assert!(
+        rules
+            .judge(&BatchView::parse(&bytes).unwrap(), Standing::default(), &mut Transactions::default())
+            .is_err()
+    );
 }

@@ -8,7 +8,7 @@
 //! Kafka's guarantees hold: offsets, order, times, epochs and producers' sequences stay; a reader that keeps up with
 //! `delete.retention.ms` sees every deletion.
 
-mod batches;
+pub(in crate::storage) mod batches;
 mod hash;
 mod merge;
 mod offset_map;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::record::batch::BatchHeader;
 use crate::storage::index::{IndexTail, OffsetEntry};
-use crate::storage::layout::{FileKind, FileState, SegmentFileName};
+use crate::storage::layout::{FileKind, FileState, SegmentFileName, parse_file};
 use crate::storage::log::Log;
 use crate::storage::segment::Facts;
 use crate::storage::txn_index::{AbortedTransaction, encode_all};
@@ -103,7 +103,7 @@ impl Output {
             self.write_out()?;
         }
         if bytes.len() >= WRITE_BYTES {
-            self.owner.health.room().take(len);
+            self.take_room(len)?;
             self.log.write_all_at(bytes, self.position)?;
         } else {
             self.buffer.extend_from_slice(bytes);
@@ -125,9 +125,21 @@ impl Output {
 
     fn write_out(&mut self) -> io::Result<()> {
         let at = self.position - self.buffer.len() as u64;
-        self.owner.health.room().take(self.buffer.len() as u64);
+        self.take_room(self.buffer.len() as u64)?;
         self.log.write_all_at(&self.buffer, at)?;
         self.buffer.clear();
+        Ok(())
+    }
+
+    /// Counts what is about to be written. Compaction needs space before it makes some, and not that which is kept for
+    /// the broker's own needs.
+    fn take_room(&self, bytes: u64) -> io::Result<()> {
+        let room = self.owner.health.room();
+        if bytes > 0 && !room.has_left() {
+            let why = "no room on the disk but what disk.reserve and disk.limit keep for other needs";
+            return Err(io::Error::new(io::ErrorKind::StorageFull, why));
+        }
+        room.take(bytes);
         Ok(())
     }
 
@@ -182,6 +194,18 @@ impl Drop for Output {
     }
 }
 
+/// Removes what an earlier cleaning could not. Left there, it would tell a recovery that a later swap was cut short.
+pub(super) fn unlink_leftovers(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let file = name.to_str().and_then(parse_file);
+        if file.is_some_and(|file| file.state == FileState::Cleaned) {
+            fs::remove_file(dir.join(name))?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes an output that is not wanted, unless the paths are the log's no more.
 pub(in crate::storage) fn discard(log: &Log, base: i64, state: FileState) {
     if !log.health.is_lost() {
@@ -211,4 +235,4 @@ const WRITE_BYTES: usize = 512 << 10;
 /// Bytes that may stand unsynced.
 const SYNC_BYTES: u64 = 16 << 20;
 /// Positions are 31 bits wide in Kafka's indexes.
-const POSITION_MAX: u64 = i32::MAX as u64;
+pub(super) const POSITION_MAX: u64 = i32::MAX as u64;

@@ -55,6 +55,20 @@ impl CleanPoints {
         self.state.lock().points.get(&id).map(|(_, offset)| *offset)
     }
 
+    /// A log turned out to end before the offset up to which it was cleaned: it has lost its end, or is another. What it
+    /// grows to from there was never cleaned, so it counts as cleaned up to `offset` from now on.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn set_back(&self, id: TopicPartition, offset: i64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        match state.points.get_mut(&id) {
+            Some((_, at)) if *at > offset => *at = offset,
+            _ => return Ok(()),
+        }
+        self.write(&mut state)
+    }
+
     /// A log was cleaned up to `offset`. Durable when this returns.
     ///
     /// # Errors
@@ -130,6 +144,19 @@ mod tests {
         let again = CleanPoints::open(dir.path(), named);
         assert_eq!((again.get(id(1, 0)), again.get(id(1, 1))), (Some(42), Some(7)));
         assert_eq!(again.get(id(2, 0)), None, "nobody knows the topic");
+    }
+
+    #[test]
+    fn a_log_that_lost_its_end_is_set_back_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let points = CleanPoints::open(dir.path(), named);
+        points.set_back(id(1, 0), 7).unwrap();
+        assert_eq!(points.get(id(1, 0)), None);
+        points.set(id(1, 0), &"a".into(), 42).unwrap();
+        points.set_back(id(1, 0), 7).unwrap();
+        assert_eq!(CleanPoints::open(dir.path(), named).get(id(1, 0)), Some(7));
+        points.set_back(id(1, 0), 8).unwrap();
+        assert_eq!(points.get(id(1, 0)), Some(7), "only back");
     }
 
     #[test]

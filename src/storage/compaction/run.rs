@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use super::batches::{BatchFault, Batches, Found};
 use super::hash::Secret;
-use super::merge::{ActiveProducers, Fate, RECORDS_BYTES_MAX, Rules};
+use super::merge::{ActiveProducers, Fate, RECORDS_BYTES_MAX, Rules, Standing};
 use super::offset_map::OffsetMap;
-use super::output::Output;
+use super::output::{Output, POSITION_MAX, unlink_leftovers};
 use super::pace::Pace;
 use super::plan::{Input, Work, groups};
 use super::transactions::Transactions;
 use crate::config::topic::TopicSettings;
-use crate::record::batch::{Attributes, BatchHeader, BatchView};
+use crate::record::batch::{Attributes, BatchHeader, BatchView, HEADER_LEN};
 use crate::record::empty;
 use crate::storage::layout::FileKind;
 use crate::storage::log::{Log, Replacement, SwapFault};
@@ -137,6 +137,15 @@ type Sealed = (Arc<Segment>, i64);
 
 impl Run<'_> {
     fn clean(&mut self) -> Result<i64, CleanFault> {
+        let log = self.cleaning.log;
+        if log
+            .by_path(|| unlink_leftovers(&log.dir))
+            .transpose()
+            .map_err(|error| self.dir_fault(error))?
+            .is_none()
+        {
+            return Err(CleanFault::Overtaken);
+        }
         let sealed = self.sealed();
         if let Some((segment, bad)) = sealed.iter().find_map(|(s, _)| s.bad().map(|bad| (s, bad))) {
             return Err(damaged(segment, bad.from, bad.why));
@@ -206,13 +215,16 @@ impl Run<'_> {
             [_] => None,
             _ => Some(self.create(first.0.base())?),
         };
-        let mut tail = None;
+        let (mut tail, mut rest) = (None, before);
         for (nth, sealed) in group.iter().enumerate() {
             self.each_batch(sealed, |run, found| {
                 let header = *found.batch.header();
-                let is_last = Some(nth) == closing && found.end() == sealed.0.len();
+                let standing = Standing {
+                    frame_stays: Some(nth) == closing && found.end() == sealed.0.len(),
+                    is_tight: is_tight(out.as_ref().map_or(before - rest, Output::len) + rest, &header),
+                };
                 let judged = rules
-                    .judge(&found.batch, is_last, transactions)
+                    .judge(&found.batch, standing, transactions)
                     .map_err(|_| damaged(&sealed.0, found.position, "its records cannot be read"))?;
                 run.cleaned.records.0 += judged.before as u64;
                 run.cleaned.records.1 += judged.after as u64;
@@ -221,6 +233,7 @@ impl Run<'_> {
                     out = Some(run.copy_front(sealed, found.position)?);
                 }
                 let len = found.batch.bytes().len();
+                rest = rest.saturating_sub(len as u64);
                 let written = match (&judged.fate, &mut out) {
                     (Fate::Goes, _) | (Fate::Stays, None) | (Fate::Becomes(_), None) => Ok(0),
                     (Fate::Stays, Some(out)) => out.write(&header, found.batch.bytes()).map(|()| len),
@@ -268,7 +281,7 @@ impl Run<'_> {
         match Output::create(log, base, interval, self.cleaning.now) {
             Ok(Some(out)) => Ok(out),
             Ok(None) => Err(CleanFault::Overtaken),
-            Err(error) => Err(CleanFault::Io { file: log.dir.to_path_buf(), error }),
+            Err(error) => Err(self.dir_fault(error)),
         }
     }
 
@@ -293,13 +306,12 @@ impl Run<'_> {
         let inputs: Vec<Arc<Segment>> = group.iter().map(|(segment, _)| segment.clone()).collect();
         let appended_at = last_append(inputs.iter().map(|segment| segment.facts().appended_at));
         let bytes = out.len();
-        let io = |error| CleanFault::Io { file: self.cleaning.log.dir.to_path_buf(), error };
-        let finished = out.finish(appended_at).map_err(io)?;
+        let finished = out.finish(appended_at).map_err(|error| self.dir_fault(error))?;
         let swapped = self.cleaning.log.replace(Replacement { inputs, finished }, self.cleaning.manifest);
         match swapped {
             Ok(removed) => self.cleaned.removed.extend(removed),
             Err(SwapFault::Overtaken) => return Err(CleanFault::Overtaken),
-            Err(SwapFault::Io(error)) => return Err(io(error)),
+            Err(SwapFault::Io(error)) => return Err(self.dir_fault(error)),
         }
         Ok(bytes)
     }
@@ -334,6 +346,10 @@ impl Run<'_> {
         };
         self.buffer = buffer;
         outcome
+    }
+
+    fn dir_fault(&self, error: io::Error) -> CleanFault {
+        CleanFault::Io { file: self.cleaning.log.dir.to_path_buf(), error }
     }
 
     /// Accounts for bytes that were read or written, and looks whether the cleaning is still wanted.
@@ -371,6 +387,13 @@ fn note_batch(
         }
     }
     Ok(None)
+}
+
+/// Whether a batch may not grow: with all that may follow it, what is written comes to so many bytes.
+fn is_tight(bytes: u64, header: &BatchHeader) -> bool {
+    let growth = non_negative(header.records_count) as u64 * HORIZON_BYTES_MAX;
+    // The header is for a batch that may close the segment.
+    bytes + growth + HEADER_LEN as u64 > POSITION_MAX
 }
 
 /// An empty batch for offsets at the end of a segment that have none, so that the new segment, too, says by itself how
@@ -424,3 +447,6 @@ fn batch_fault(segment: &Segment, bad: BatchFault) -> CleanFault {
         BatchFault::Bad(position, why) => damaged(segment, position, why),
     }
 }
+
+/// What a delete horizon may add to a record, in bytes: its time and its length in longer varints.
+const HORIZON_BYTES_MAX: u64 = 12;

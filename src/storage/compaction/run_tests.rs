@@ -248,6 +248,56 @@ fn a_stop_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_the_disk_keeps_for_other_needs_is_not_taken() {
+    use crate::config::{Amount, DiskLimits};
+    use crate::storage::room::{Measured, outlook};
+
+    let mut log = Log::new(eager(1 << 20));
+    (0..50).for_each(|n| log.append(&[format!("a={n}").as_str()]));
+    log.roll();
+    log.append(&["a=last"]);
+    log.roll();
+    let before = log.rig.names();
+    let free = |log: &Log, free| {
+        let limits = DiskLimits { reserve: Amount::Bytes(1_000_000), limit_bytes: None };
+        let measured = Measured { free, total: 1 << 30, held: 0 };
+        log.rig.health.room().set(&outlook(&limits, &measured, None));
+    };
+    free(&log, 500_000);
+    let cleaned = log.try_clean(&Pace::new(Clock::manual(0), f64::MAX)).unwrap();
+    match cleaned.fault {
+        Some(CleanFault::Io { error, .. }) => assert!(crate::storage::room::is_no_space(&error)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(log.rig.names(), before);
+    // Clients are refused long before: compaction may make the room that they wait for.
+    free(&log, 600_000);
+    assert_eq!(log.clean().unwrap().records, (51, 1));
+}
+
+#[test]
+fn what_an_earlier_cleaning_could_not_unlink_does_not_undo_a_later_swap() {
+    let mut log = Log::new(eager(1 << 20));
+    log.append(&["a=1"]);
+    log.roll();
+    log.append(&["a=2"]);
+    log.roll();
+    // At the next start it would tell that the swap of a set behind it was cut short.
+    let left = log.rig.path(0, FileKind::Log).with_extension("index.cleaned");
+    fs::write(&left, b"left").unwrap();
+    let other = log.rig.path(7, FileKind::Log).with_extension("log.cleaned");
+    fs::write(&other, b"left").unwrap();
+    log.clean().unwrap();
+    assert!(!left.exists() && !other.exists());
+    fs::create_dir(&left).unwrap();
+    log.append(&["a=3"]);
+    log.roll();
+    let cleaned = log.try_clean(&Pace::new(Clock::manual(0), f64::MAX)).unwrap();
+    assert!(matches!(cleaned.fault, Some(CleanFault::Io { .. })), "{cleaned:?}");
+    assert_eq!(log.shown(), ["1 a=2", "2 a=3"]);
+}
+
+#[test]
 fn an_active_segment_that_begins_to_grow_is_not_cleaned() {
     let mut log = Log::new(eager(1 << 20));
     (0..30).for_each(|n| log.append(&[format!("a={n}").as_str()]));

@@ -13,12 +13,21 @@ use crate::storage::txn_index::AbortedTransaction;
 pub(super) struct Transactions {
     /// Still to come, by rising first offset.
     aborted: VecDeque<AbortedTransaction>,
-    /// Open ones that will be aborted, by producer, and whether data of them was seen.
-    doomed: HashMap<i64, (AbortedTransaction, bool)>,
+    /// Open ones that will be aborted, by producer.
+    doomed: HashMap<i64, Doomed>,
     /// Producers with data in an open transaction that is not known to be aborted.
     open: HashSet<i64>,
     /// Aborted ones that ended in the segment that is being written, and of which something is left.
     left: Vec<AbortedTransaction>,
+}
+
+/// An open transaction that will be aborted.
+#[derive(Debug)]
+struct Doomed {
+    /// Its marker itself may have gone: nothing behind that one's offset is of this transaction.
+    transaction: AbortedTransaction,
+    /// Whether data of it was seen.
+    seen: bool,
 }
 
 impl Transactions {
@@ -31,16 +40,16 @@ impl Transactions {
 
     /// Meets a data batch. Whether its transaction was aborted.
     pub(super) fn data(&mut self, header: &BatchHeader) -> bool {
-        self.begin_up_to(header.last_offset());
+        self.begin(header);
         if !header.attributes.is_transactional() {
             return false;
         }
         match self.doomed.get_mut(&header.producer_id) {
-            Some((_, seen)) => {
-                *seen = true;
+            Some(doomed) if header.base_offset < doomed.transaction.last_offset => {
+                doomed.seen = true;
                 true
             }
-            None => {
+            _ => {
                 self.open.insert(header.producer_id);
                 false
             }
@@ -50,7 +59,7 @@ impl Transactions {
     /// Meets a control batch. Whether nothing is left of what it marks, so that it need not stay for that.
     pub(super) fn marker(&mut self, batch: &BatchView<'_>) -> Result<bool, BatchError> {
         let header = batch.header();
-        self.begin_up_to(header.last_offset());
+        self.begin(header);
         if header.records_count == 0 {
             // Cleaned before.
             return Ok(true);
@@ -59,11 +68,11 @@ impl Transactions {
         Ok(match marker.kind {
             ControlType::Commit => !self.open.remove(&header.producer_id),
             ControlType::Abort => {
-                let doomed = self.doomed.remove(&header.producer_id).filter(|(_, seen)| *seen);
-                self.left.extend(doomed.map(|(transaction, _)| transaction));
-                let doomed = doomed.is_some();
+                let doomed = self.doomed.remove(&header.producer_id).filter(|doomed| doomed.seen);
+                let is_left = doomed.is_some();
+                self.left.extend(doomed.map(|doomed| doomed.transaction));
                 // Data whose abort no index tells of is data all the same.
-                !(self.open.remove(&header.producer_id) || doomed)
+                !(self.open.remove(&header.producer_id) || is_left)
             }
             ControlType::Other(_) => false,
         })
@@ -75,9 +84,14 @@ impl Transactions {
         std::mem::take(&mut self.left)
     }
 
-    fn begin_up_to(&mut self, offset: i64) {
-        while let Some(transaction) = self.aborted.pop_front_if(|next| next.first_offset <= offset) {
-            self.doomed.insert(transaction.producer_id, (transaction, false));
+    /// Begins the transactions that have begun where this batch ends. Those that were over before it are passed by: the
+    /// pass may begin behind them, or their markers may be gone.
+    fn begin(&mut self, header: &BatchHeader) {
+        let end = header.last_offset();
+        while let Some(next) = self.aborted.pop_front_if(|next| next.first_offset <= end) {
+            if next.last_offset >= header.base_offset {
+                self.doomed.insert(next.producer_id, Doomed { transaction: next, seen: false });
+            }
         }
     }
 }
@@ -137,6 +151,30 @@ mod tests {
         let mut pass = Transactions::new(&aborted);
         assert!(is_done(&mut pass, &marker(1, 12, ControlType::Abort)));
         assert_eq!(pass.take_left(), []);
+    }
+
+    #[test]
+    fn s94_what_a_producer_commits_after_an_abort_stays_though_the_marker_is_gone() {
+        let aborted = [AbortedTransaction {
+            producer_id: 1,
+            first_offset: 10,
+            last_offset: 12,
+            last_stable_offset: 13,
+        }];
+        // The pass begins behind it.
+        let mut pass = Transactions::new(&aborted);
+        assert!(!pass.data(&data(1, 20, true)));
+        assert!(!is_done(&mut pass, &marker(1, 21, ControlType::Commit)));
+        // Cleaned before, and so was its marker: a batch of another producer stands where both were.
+        let mut pass = Transactions::new(&aborted);
+        assert!(!pass.data(&data(2, 11, true)));
+        assert!(!pass.data(&data(1, 20, true)));
+        assert!(!is_done(&mut pass, &marker(1, 21, ControlType::Commit)));
+        // An emptied marker is no record to end it.
+        let emptied = empty(BatchView::parse(&marker(1, 12, ControlType::Abort)).unwrap().header());
+        let mut pass = Transactions::new(&aborted);
+        assert!(is_done(&mut pass, &emptied));
+        assert!(!pass.data(&data(1, 13, true)));
     }
 
     #[test]

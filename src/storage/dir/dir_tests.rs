@@ -111,7 +111,9 @@ fn a_newer_format_is_refused_and_left_alone() {
     assert_eq!(
         refusal(&spec(&path)),
         format!(
-            "data_dir was written by streamd 0.9 (format 7); this is {} (up to 1). Nothing was changed.",
+            "data_dir {} was written by a later streamd, 0.9 (format 7); this is {} (up to 1). Nothing was changed: start \
+             that release, or a later one.",
+            path.display(),
             env!("CARGO_PKG_VERSION")
         )
     );
@@ -138,8 +140,11 @@ fn kafkas_own_directory_is_recognised_and_left_alone() {
     let before = names(&path);
     assert_eq!(
         refusal(&spec(&path)),
-        "found Apache Kafka segments (meta.properties, 2 topics). Nothing was changed. \
-         Choose another data_dir; this version imports nothing."
+        format!(
+            "found Apache Kafka segments (meta.properties, 2 topics). Nothing was changed. Choose another data_dir, and \
+             bring them over: streamd import kafka {}",
+            path.display()
+        )
     );
     assert_eq!(names(&path), before);
 }

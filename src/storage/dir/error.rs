@@ -48,9 +48,13 @@ pub enum DirError {
     },
     /// A later release wrote it.
     #[error(
-        "data_dir was written by streamd {theirs} (format {format}); this is {ours} (up to {newest}). Nothing was changed."
+        "data_dir {} was written by a later streamd, {theirs} (format {format}); this is {ours} (up to {newest}). Nothing \
+         was changed: start that release, or a later one.",
+        path.display()
     )]
     Newer {
+        /// The directory.
+        path: PathBuf,
         /// The release that wrote it.
         theirs: String,
         /// Its format.
@@ -61,8 +65,10 @@ pub enum DirError {
         newest: u32,
     },
     /// Apache Kafka wrote it.
-    #[error("found Apache Kafka segments (meta.properties, {}). Nothing was changed. Choose another data_dir; this version imports nothing.", count(*topics))]
+    #[error("found Apache Kafka segments (meta.properties, {}). Nothing was changed. Choose another data_dir, and bring them over: streamd import kafka {}", count(*topics), path.display())]
     Kafka {
+        /// The directory.
+        path: PathBuf,
         /// Topics in it.
         topics: usize,
     },

@@ -35,13 +35,14 @@ pub(super) fn inspect(dir: &Path) -> Result<Found, DirError> {
     match meta {
         Some(meta) => match &meta.streamd {
             Some(by) if by.format > FORMAT => Err(DirError::Newer {
+                path: dir.to_owned(),
                 theirs: by.version.clone(),
                 format: by.format,
                 ours: RELEASE.into(),
                 newest: FORMAT,
             }),
             Some(_) => Ok(Found::Ours(meta)),
-            None => Err(DirError::Kafka { topics: count_topics(dir)? }),
+            None => Err(DirError::Kafka { path: dir.to_owned(), topics: count_topics(dir)? }),
         },
         None => match count_topics(dir)? {
             0 => Ok(Found::New),

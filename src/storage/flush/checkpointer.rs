@@ -262,8 +262,8 @@ impl Shared {
             mark.queued.store(false, Ordering::Release);
             let bytes = mark.behind_bytes.swap(0, Ordering::Relaxed);
             match target.prepare() {
-                Ok(Some(CheckpointNote { files, dirs, row })) => {
-                    set.add(files, dirs);
+                Ok(Some(CheckpointNote { paths, row })) => {
+                    set.add(Vec::new(), paths);
                     prepared.push(Prepared { target, row, bytes });
                 }
                 Ok(None) => drop(self.behind_bytes.fetch_sub(bytes, Ordering::Relaxed)),
@@ -385,7 +385,7 @@ fn address(target: &Arc<dyn CheckpointTarget>) -> usize {
     Arc::as_ptr(target).addr()
 }
 
-/// Partitions that are prepared before one sync covers them: it bounds the files that are held open for it.
+/// Partitions that are prepared before one sync covers them: it bounds how long their removals wait.
 const CHUNK_TARGETS_MAX: usize = 64;
 const WAIT_MIN: Duration = Duration::from_millis(1);
 

@@ -1,9 +1,11 @@
 //! The checkpointer against fake partitions: when it comes, and that no row says more than is on disk.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 
 use super::*;
+use crate::storage::files::FileCache;
 use crate::storage::flush::{CheckpointMark, CommitterSpec, SyncMark, SyncNote, SyncTarget, When};
 use crate::storage::health::DirHealth;
 use crate::storage::manifest::{Checkpoint, ManifestState, PartitionRow};
@@ -21,7 +23,7 @@ struct Fake {
     /// The next preparations fail for want of space.
     full: AtomicBool,
     gone: AtomicBool,
-    side: Mutex<Arc<File>>,
+    side: Mutex<Arc<Path>>,
     log: Arc<File>,
     this: std::sync::Weak<Self>,
 }
@@ -38,7 +40,7 @@ impl Fake {
             prepared: AtomicUsize::new(0),
             full: AtomicBool::new(false),
             gone: AtomicBool::new(false),
-            side: Mutex::new(Arc::new(tempfile::tempfile().unwrap())),
+            side: Mutex::new(std::env::temp_dir().into()),
             log: Arc::new(tempfile::tempfile().unwrap()),
             this: this.clone(),
         })
@@ -89,7 +91,7 @@ impl CheckpointTarget for Fake {
             segments: vec![],
             producers: false,
         };
-        Ok(Some(CheckpointNote { files: vec![self.side.lock().clone()], dirs: vec![], row: Arc::new(row) }))
+        Ok(Some(CheckpointNote { paths: vec![self.side.lock().clone()], row: Arc::new(row) }))
     }
     fn durable(&self) -> i64 {
         self.durable.load(Ordering::SeqCst)
@@ -131,6 +133,7 @@ impl Rig {
             health: health.clone(),
             dir: Arc::new(File::open(dir.path()).unwrap()),
             syncfs: false,
+            files: FileCache::new(64, 0),
             unsynced_limit_bytes: 1 << 30,
         };
         let committer = Committer::start(spec).unwrap();
@@ -254,7 +257,7 @@ fn want_of_space_leaves_the_checkpoint_behind_until_it_passes() {
 fn a_failed_sync_puts_no_row_and_fails_the_directory() {
     let rig = Rig::new(LIMITS);
     let (bad, good) = (Fake::new(0), Fake::new(1));
-    *bad.side.lock() = Arc::new(File::open("/dev/null").unwrap());
+    *bad.side.lock() = Path::new("/dev/null").into();
     good.append(&rig, 1);
     rig.checkpointer.request(&good);
     eventually("checkpointed", || good.checkpoint() == 1);

@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use super::queue::{Batch, Queue};
 use super::syncer::{SyncFault, SyncSet, Syncer};
 use super::{SyncTarget, Unsynced, When};
+use crate::storage::files::FileCache;
 use crate::storage::health::DirHealth;
 use crate::types::Clock;
 
@@ -26,6 +27,8 @@ pub struct CommitterSpec {
     pub dir: Arc<File>,
     /// Whether a sync of the whole file system may stand for many files (see `dir::Capabilities`).
     pub syncfs: bool,
+    /// The bound on open files: past it what is dirty is synced early.
+    pub files: Arc<FileCache>,
     /// Appended bytes that may be unsynced before sockets are no longer read ([`super::unsynced_limit_bytes`]).
     pub unsynced_limit_bytes: u64,
 }
@@ -46,6 +49,7 @@ impl Committer {
         let shared = Arc::new(Shared {
             clock: spec.clock,
             health: spec.health,
+            files: spec.files,
             unsynced: Unsynced::new(spec.unsynced_limit_bytes),
             syncer: Syncer::new(spec.dir, spec.syncfs),
             state: Mutex::new(State::default()),
@@ -85,6 +89,13 @@ impl Committer {
     /// The error that failed the directory, or that the committer has stopped.
     pub fn sync(&self, targets: &[Arc<dyn SyncTarget>]) -> Result<(), Arc<io::Error>> {
         self.shared.sync(targets)
+    }
+
+    /// Blocks while `files` (the whole bound, or the part for the broker's own topics) has no descriptor for one more file
+    /// to write to, but not for ever: then the write is refused if there still is none. What is dirty is synced
+    /// meanwhile, so that its files can be closed.
+    pub fn relieve(&self, files: &FileCache) {
+        self.shared.relieve(files);
     }
 
     /// The count of bytes that are not on disk, with its marks.
@@ -128,6 +139,7 @@ impl fmt::Debug for Committer {
 struct Shared {
     clock: Clock,
     health: Arc<DirHealth>,
+    files: Arc<FileCache>,
     unsynced: Unsynced,
     syncer: Syncer,
     state: Mutex<State>,
@@ -161,13 +173,37 @@ impl Shared {
         if hurries {
             look |= state.queue.hurry(target, now);
         }
-        if self.unsynced.wants_write_back() && !state.queue.write_back {
+        if self.wants_write_back() && !state.queue.write_back {
             state.queue.write_back = true;
             look = true;
         }
         if look && state.idle {
             self.work.notify_one();
         }
+    }
+
+    /// Whether what nobody waits for is to be synced all the same: it holds too many bytes, or too many files open.
+    fn wants_write_back(&self) -> bool {
+        self.unsynced.wants_write_back() || self.files.is_over()
+    }
+
+    fn relieve(&self, files: &FileCache) {
+        files.close_idle();
+        for _ in 0..RELIEF_TRIES_MAX {
+            let mut state = self.state.lock();
+            if !files.is_short() || state.stopped || self.health.is_failed() {
+                return;
+            }
+            state.queue.write_back = true;
+            self.work.notify_one();
+            self.ended.wait_for(&mut state, RELIEF_PAUSE);
+            drop(state);
+            files.close_idle();
+        }
+        tracing::warn!(
+            ?files,
+            "no file can be closed for another that is to be opened: raise the limit of open files"
+        );
     }
 
     fn sync(&self, targets: &[Arc<dyn SyncTarget>]) -> Result<(), Arc<io::Error>> {
@@ -218,7 +254,7 @@ impl Shared {
                 }
             }
             let now = self.clock.monotonic();
-            state.queue.write_back = self.unsynced.wants_write_back();
+            state.queue.write_back = self.wants_write_back();
             if let Some(batch) = state.queue.take(now) {
                 return Some(batch);
             }
@@ -329,6 +365,10 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(20);
 const TRIES_A_REPORT: u32 = 250;
 /// How often a committer that is to stop tries; about five seconds.
 const STOP_TRIES_MAX: u32 = 250;
+/// How often an append that waits for a descriptor looks again; about five seconds.
+const RELIEF_TRIES_MAX: u32 = 250;
+/// Files also get free without a sync, when their readers are done.
+const RELIEF_PAUSE: Duration = Duration::from_millis(20);
 /// A background target that holds this much is synced without waiting for its deadline.
 const HURRY_BYTES: u64 = 32 << 20;
 

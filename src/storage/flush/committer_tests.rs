@@ -103,6 +103,7 @@ fn committer_with(clock: Clock, limit: u64) -> Arc<Committer> {
         health: DirHealth::new(),
         dir: Arc::new(File::open("/tmp").unwrap()),
         syncfs: false,
+        files: FileCache::new(64, 0),
         unsynced_limit_bytes: limit,
     };
     Committer::start(spec).unwrap()

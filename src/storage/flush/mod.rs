@@ -150,10 +150,10 @@ pub trait CheckpointTarget: Send + Sync {
 /// What a checkpoint needs on disk, and the row that may be put then.
 #[derive(Debug, Clone)]
 pub struct CheckpointNote {
-    /// Files other than `.log` that changed since the last checkpoint: indexes, producers, epochs.
-    pub files: Vec<Arc<File>>,
-    /// Directories with new or renamed entries.
-    pub dirs: Vec<Arc<Path>>,
+    /// Files other than `.log` that changed since the last checkpoint (indexes, producers, epochs), and directories with
+    /// new or renamed entries. They are opened one by one, if at all: a round of many partitions needs no descriptors for
+    /// them.
+    pub paths: Vec<Arc<Path>>,
     /// The row.
     pub row: Arc<PartitionRow>,
 }

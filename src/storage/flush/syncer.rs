@@ -11,6 +11,8 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::storage::files::is_shortage;
+
 /// What is to be on disk, each file and path once.
 #[derive(Debug, Default)]
 pub(super) struct SyncSet {
@@ -79,13 +81,6 @@ impl Job {
             },
         }
     }
-}
-
-/// Whether the system had nothing left to open a file with; another time it may.
-fn is_shortage(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
-    error.raw_os_error().is_some_and(|code| short.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 /// A descriptor that is held back for the time when there are no others: what is synced through its path then goes

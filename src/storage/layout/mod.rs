@@ -9,6 +9,7 @@
 //!     partition.metadata       the topic's id
 //!     leader-epoch-checkpoint
 //!     damaged-ranges           what of it is never served, if anything is (ours)
+//!     import-not-finished      marks what an import left that was cut short; removed (ours)
 //!     <base, 20 digits>.log .index .timeindex .txnindex .snapshot .producers
 //!   <topic>-<n>.<id>-delete/   a deleted partition on its way out
 //!   <topic>-<n>.<id>-stray/    a directory that nobody knows; never served, never unlinked
@@ -39,6 +40,8 @@ pub const PARTITION_METADATA: &str = "partition.metadata";
 pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// The damaged stretches of a partition (ours).
 pub const QUARANTINE: &str = "damaged-ranges";
+/// Marks a partition's directory as one that an import has not finished (ours).
+pub const IMPORTING: &str = "import-not-finished";
 /// Kafka's text checkpoints at the root, written at a clean stop for Kafka's own tools.
 pub const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 /// The first readable offsets, in Kafka's text form.

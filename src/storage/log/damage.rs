@@ -147,8 +147,7 @@ impl Log {
             let nth = state.segments.iter().position(|known| known.serial() == segment.serial());
             // One that left the log meanwhile is not looked into.
             let Some(nth) = nth else { return Ok(None) };
-            let is_active = nth + 1 == state.segments.len();
-            (if is_active { state.end.position } else { segment.len() }, state.next_of(nth))
+            (state.size_of(nth), state.next_of(nth))
         };
         let bads = segment.all_bad();
         let before = bads.iter().rfind(|bad| bad.to <= position);

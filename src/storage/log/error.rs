@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Damage;
+use crate::storage::files::is_shortage;
 use crate::types::TopicId;
 
 /// An append, a roll or a reservation did not happen. Nothing of it is visible, and the file ends where it ended before.
@@ -137,4 +138,18 @@ pub enum OpenError {
         /// What it said.
         error: io::Error,
     },
+}
+
+impl AppendError {
+    /// Whether there was no descriptor for a file: another time there may be.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, Self::Io { error, .. } if is_shortage(error))
+    }
+}
+
+impl OpenError {
+    /// Whether there was no descriptor for a file: another time there may be.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, Self::Io { error, .. } if is_shortage(error))
+    }
 }

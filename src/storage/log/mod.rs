@@ -7,6 +7,7 @@
 mod active;
 mod damage;
 mod error;
+mod examine;
 mod gather;
 mod read;
 mod reader;
@@ -36,6 +37,7 @@ use bytes::Bytes;
 
 use super::files::FileCache;
 use super::health::DirHealth;
+use super::layout::FileKind;
 use super::manifest::PartitionRow;
 use super::recovery::{Recovered, recover};
 use super::segment::Segment;
@@ -138,7 +140,7 @@ pub struct RecoveryReport {
     pub truncated_bytes: u64,
     /// Why the scan ended before the files did.
     pub cut: Option<String>,
-    /// Files put aside because they lie behind the end of the log.
+    /// Files that keep what lies behind the end of the log.
     pub set_aside: Vec<PathBuf>,
     /// What should be there and is not, or is not right. Kept on disk, never served, never cut.
     pub damage: Vec<Damage>,
@@ -181,10 +183,18 @@ pub fn open(spec: OpenSpec, replay: &mut dyn FnMut(Replay<'_>) -> Replayed) -> R
             "recovered a log"
         );
     }
-    Ok(assemble(spec, recovered, report))
+    if !report.set_aside.is_empty() {
+        let kept_in: Vec<_> = report.set_aside.iter().map(|path| path.display()).collect();
+        tracing::warn!(
+            topic = %spec.topic, partition = spec.id.partition, end = recovered.end,
+            cut = report.cut.as_deref(), ?kept_in,
+            "the log ends before its files do: what is behind its end is kept in files beside it, and never served"
+        );
+    }
+    assemble(spec, recovered, report)
 }
 
-fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Opened {
+fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Result<Opened, OpenError> {
     let last = recovered.segments.last().cloned();
     let end = end_behind(last.as_deref(), recovered.end);
     let durable = if recovered.durable == end.offset { end } else { Place::nowhere(recovered.durable) };
@@ -193,10 +203,10 @@ fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Ope
         dirty.add([Some(spec.dir.clone()), spec.dir.parent().map(Arc::from)].into_iter().flatten());
     }
     for segment in recovered.unsynced {
-        // Whether they are on disk is not known: the next sync sees to it.
-        if segment.begin_write(&spec.files).is_ok() {
-            segment.end_write();
-        }
+        // Whether they are on disk is not known: the next sync sees to it, and needs the descriptor.
+        let opened = segment.begin_write(&spec.files);
+        opened.map_err(|error| OpenError::Io { path: segment.path(FileKind::Log), error })?;
+        segment.end_write();
         dirty.active |=
             recovered.last_is_active && last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &segment));
         dirty.segments.push(segment);
@@ -240,7 +250,7 @@ fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Ope
     let mut writer =
         LogWriter::new(log.clone(), spec.settings, recovered.end, last_epoch, active, spec.kept_bytes);
     writer.take_up(spec.clock.now_ms());
-    Opened { writer, reader: LogReader::new(log.clone()), log, report }
+    Ok(Opened { writer, reader: LogReader::new(log.clone()), log, report })
 }
 
 /// The place of the log's next offset: behind the last segment, if there is one.

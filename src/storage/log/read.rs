@@ -10,13 +10,15 @@ use std::sync::Arc;
 use super::state::State;
 use super::{Log, LogSlice, Place, ReadBatches, ReadError};
 use crate::record::batch::BatchHeader;
+use crate::storage::files::is_shortage;
 use crate::storage::layout::FileKind;
 use crate::storage::pread::Wait;
 use crate::storage::quarantine::Bad;
+use crate::storage::scan::{Rules, scan};
 use crate::storage::segment::{At, Segment};
 use crate::storage::segment_file::SegmentFile;
 use crate::storage::walk::{Step, Walk, WalkFault};
-use crate::types::offset::saturate_u32;
+use crate::types::offset::{NO_EPOCH, saturate_u32};
 
 /// What to read.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +29,8 @@ pub(super) struct Request {
     pub(super) upper: i64,
     pub(super) at_least_one: bool,
     pub(super) wait: Wait,
+    /// Whether what nobody has checked yet is checked; not for those who check all that they read.
+    pub(super) check: bool,
 }
 
 /// What the small lock tells about the segment in which a read goes on.
@@ -49,8 +53,7 @@ impl Stretch {
         let nth = state.segment_at(from);
         let segment = state.segments.get(nth)?.clone();
         let is_active = nth + 1 == state.segments.len();
-        let size = if is_active { state.end.position } else { segment.len() };
-        let next = state.next_of(nth);
+        let (size, next) = (state.size_of(nth), state.next_of(nth));
         let here = |place: &Place| {
             place.segment == segment.base() && place.serial == segment.serial() && place.position <= size
         };
@@ -85,7 +88,7 @@ struct Stop {
 
 pub(super) fn read(log: &Log, request: Request) -> Result<ReadBatches, ReadError> {
     let upper = log.readable_end(&request)?;
-    let mut out = ReadBatches { slices: Vec::new(), bytes: 0, next: Place::nowhere(request.from) };
+    let mut out = ReadBatches::none(request.from);
     let mut from = request.from;
     let mut hint = request.hint;
     let (mut gone, mut met) = (0, 0);
@@ -186,13 +189,9 @@ fn read_stretch(
         }
         return Ok(None);
     }
-    let wanted = start..stop.position;
-    let tried = file.suspects().try_read(file.log(), wanted, wait).map_err(|error| finder.io(error))?;
-    if let (readable, Some(error)) = tried {
-        stop = finder.stop_behind(start, from, upper, readable - start, false)?;
-        if stop.position == start {
-            return Err(finder.io(error));
-        }
+    stop = finder.short_of_suspects(start, stop, from, upper)?;
+    if request.check && segment.doubt().covers(&(start..stop.position)) {
+        stop = finder.check(start, stop, stretch.next)?;
     }
     let len = saturate_u32(stop.position - start);
     let is_warm = stretch.is_active && start + TAIL_BYTES >= stretch.size;
@@ -329,6 +328,43 @@ impl Finder<'_> {
         }
     }
 
+    /// `stop`, or as far as can be read if something before it could not be read when it was last sent.
+    fn short_of_suspects(&self, start: u64, stop: Stop, from: i64, upper: i64) -> Result<Stop, ReadError> {
+        let tried = self.file.suspects().try_read(self.file.log(), start..stop.position, self.wait);
+        let (readable, Some(error)) = tried.map_err(|error| self.io(error))? else { return Ok(stop) };
+        let stop = self.stop_behind(start, from, upper, readable - start, false)?;
+        if stop.position == start { Err(self.io(error)) } else { Ok(stop) }
+    }
+
+    /// Checks the batches from `start` to `stop`, which are read for the first time since the log was opened. Returns how
+    /// far they are sound; what follows is never served from then on.
+    fn check(&self, start: u64, stop: Stop, next: i64) -> Result<Stop, ReadError> {
+        if self.wait == Wait::Never {
+            return Err(ReadError::NotResident);
+        }
+        let (base, file) = (self.segment.base(), self.file.log());
+        let rules = Rules { base, next: base, exact: false, epoch: NO_EPOCH, limit: next };
+        let mut sound = Stop { position: start, offset: base, is_end: false };
+        let scanned = scan(file, start, stop.position, rules, &mut Vec::new(), &mut |found| {
+            let (position, offset) =
+                (found.position + found.header.total_len() as u64, found.header.next_offset());
+            sound = Stop { position, offset, is_end: false };
+        });
+        self.segment.doubt().lift(&(start..sound.position));
+        if sound.position == stop.position {
+            return Ok(stop);
+        }
+        let fault = match scanned {
+            Ok(scanned) => {
+                let why = scanned.stop.unwrap_or("the batch is not whole");
+                self.log.meet_damage(self.segment, file, scanned.end, why)
+            }
+            // No damage: the disk may give it next time.
+            Err(error) => self.io(error),
+        };
+        if sound.position == start { Err(fault) } else { Ok(sound) }
+    }
+
     /// What a walk that broke off means. Whoever may wait for the disk finds out how far the damage goes.
     pub(super) fn fault(&self, fault: WalkFault) -> ReadError {
         match fault {
@@ -364,6 +400,11 @@ impl ReadError {
             return Self::NotResident;
         }
         Self::Io { file: segment.path(FileKind::Log), error }
+    }
+
+    /// Whether there was no descriptor for a file: another time there may be.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, Self::Io { error, .. } if is_shortage(error))
     }
 }
 

@@ -40,7 +40,7 @@ impl LogReader {
 
     /// The whole batches from the one that holds `from` up to `upper` (batches that reach past it are left out), at
     /// most `max_bytes` of them; with `at_least_one` the first even if it is larger (S16, S17). Never waits for the
-    /// disk.
+    /// disk, and checks nothing: what was not read since the log was opened is left to [`LogReader::read_blocking`].
     ///
     /// # Errors
     /// [`ReadError::NotResident`]: go to a blocking thread and [`LogReader::read_blocking`]. Others are final.
@@ -52,7 +52,10 @@ impl LogReader {
         upper: i64,
         at_least_one: bool,
     ) -> Result<ReadBatches, ReadError> {
-        read(&self.log, Request { from, hint, max_bytes, upper, at_least_one, wait: Wait::Never })
+        read(
+            &self.log,
+            Request { from, hint, max_bytes, upper, at_least_one, wait: Wait::Never, check: true },
+        )
     }
 
     /// [`LogReader::read`] for a thread that may wait for the disk.
@@ -67,7 +70,10 @@ impl LogReader {
         upper: i64,
         at_least_one: bool,
     ) -> Result<ReadBatches, ReadError> {
-        read(&self.log, Request { from, hint, max_bytes, upper, at_least_one, wait: Wait::MayBlock })
+        read(
+            &self.log,
+            Request { from, hint, max_bytes, upper, at_least_one, wait: Wait::MayBlock, check: true },
+        )
     }
 
     /// The aborted transactions that have something in `from..upper`, by rising markers (S21). With `wait` off it never
@@ -125,7 +131,11 @@ impl LogReader {
     ) -> Result<(), ReadError> {
         let (mut from, mut hint, mut buffer) = (from, None, Vec::new());
         loop {
-            let read = self.read_blocking(from, hint, SCAN_BYTES, upper, true)?;
+            // Checked below.
+            let (wait, check) = (Wait::MayBlock, false);
+            let request =
+                Request { from, hint, max_bytes: SCAN_BYTES, upper, at_least_one: true, wait, check };
+            let read = read(&self.log, request)?;
             for slice in &read.slices {
                 if !self.show(slice, &mut buffer, each)? {
                     return Ok(());

@@ -124,6 +124,7 @@ impl LogWriter {
 
     /// Makes the segment for the next offset and makes it the active one. Returns the one that was.
     pub(super) fn begin(&mut self, now: Timestamp) -> Result<Option<Active>, AppendError> {
+        self.log.files.make_room().map_err(|error| self.fault(error, 0))?;
         let unsynced = self.make_dir().map_err(|error| self.fault(error, 0))?;
         let path = segment_file_in(&self.log.dir, self.end, FileKind::Log);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);

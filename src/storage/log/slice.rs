@@ -54,6 +54,13 @@ pub struct ReadBatches {
     pub next: Place,
 }
 
+impl ReadBatches {
+    /// Nothing, at an offset.
+    pub fn none(from: i64) -> Self {
+        Self { slices: Vec::new(), bytes: 0, next: Place::nowhere(from) }
+    }
+}
+
 /// Some whole batches in one segment file. Holds the file open: what was read stays readable, whatever retention does.
 #[derive(Debug, Clone)]
 pub struct LogSlice {

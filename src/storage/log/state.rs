@@ -169,6 +169,12 @@ impl State {
         self.segments.get(nth + 1).map_or(self.end.offset, |next| next.base())
     }
 
+    /// Published bytes of the `nth` segment.
+    pub(in crate::storage) fn size_of(&self, nth: usize) -> u64 {
+        let is_active = nth + 1 == self.segments.len();
+        if is_active { self.end.position } else { self.segments.get(nth).map_or(0, |segment| segment.len()) }
+    }
+
     pub(super) fn publish(&mut self, end: Place, active: &Arc<Segment>) {
         self.ends.push(self.end);
         self.end = end;
@@ -238,6 +244,16 @@ impl Log {
     /// The first failure, if the log takes no more writes.
     pub fn failure(&self) -> Option<Arc<io::Error>> {
         self.failed.get().or_else(|| self.health.error()).cloned()
+    }
+
+    /// The bound on its open files.
+    pub fn files(&self) -> &FileCache {
+        &self.files
+    }
+
+    /// Whether the next append has to open a file while as many stand open as may.
+    pub fn lacks_file(&self) -> bool {
+        self.files.is_short() && !self.state.lock().segments.last().is_some_and(|segment| segment.is_open())
     }
 
     /// Does `work`, which goes by the log's paths, unless they are the log's no more: then `None`.

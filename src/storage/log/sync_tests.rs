@@ -10,6 +10,16 @@ use crate::storage::layout::{FileKind, LEADER_EPOCHS, PARTITION_METADATA};
 use crate::storage::testing::*;
 
 /// The names of the files in a note, by their inodes.
+/// The names of the files in the partition's directory that are among these paths.
+fn paths_of(rig: &Rig, paths: &[Arc<Path>]) -> Vec<String> {
+    let within = paths.iter().filter(|path| path.parent() == Some(&*rig.dir));
+    let mut names: Vec<_> =
+        within.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
 fn names_of(rig: &Rig, files: &[Arc<fs::File>]) -> Vec<String> {
     use std::os::unix::fs::MetadataExt as _;
     let mut names = Vec::new();
@@ -120,6 +130,39 @@ fn a_descriptor_with_unsynced_bytes_stays_open() {
 }
 
 #[test]
+fn past_the_limit_no_file_is_opened_until_others_are_synced_and_no_log_is_out_of_service() {
+    let limited = FileCache::limited(4, 2, 0);
+    let log_over = |files: Arc<FileCache>| {
+        let mut rig = Rig::new(TopicSettings::default());
+        rig.files = files;
+        let opened = rig.open();
+        (rig, opened)
+    };
+    let mut logs: Vec<_> = (0..5).map(|_| log_over(limited.clone())).collect();
+    for (_, opened) in &mut logs[..4] {
+        append(&mut opened.writer, &[plain(0, 1, 10)]);
+    }
+    assert!(
+        limited.is_short() && limited.is_over() && logs[4].1.log.lacks_file() && !logs[0].1.log.lacks_file()
+    );
+    let refused = append_at(&mut logs[4].1.writer, &[plain(0, 1, 10)], 0, NOW).unwrap_err();
+    assert!(refused.is_shortage(), "{refused}");
+    append(&mut logs[0].1.writer, &[plain(1, 1, 10)]);
+    // The broker's own go by a bound of their own.
+    let (_own, mut own) = log_over(limited.own());
+    append(&mut own.writer, &[plain(0, 1, 10)]);
+    sync(&logs[0].1);
+    append(&mut logs[4].1.writer, &[plain(0, 1, 10)]);
+    assert!(limited.open_files() <= 4, "{limited:?}");
+    assert!(logs[0].1.reader.read_blocking(0, None, 1, 1, true).unwrap_err().is_shortage());
+    assert_eq!(logs.iter().filter_map(|(_, opened)| sync(opened)).sum::<i64>(), 4);
+    assert!(
+        logs.iter().all(|(_, opened)| !read_all(&opened.reader).is_empty()),
+        "readers share what is left"
+    );
+}
+
+#[test]
 fn after_a_failed_sync_the_log_takes_no_appends_and_serves_what_was_durable() {
     let rig = Rig::new(TopicSettings::default());
     let mut opened = rig.open();
@@ -168,10 +211,8 @@ fn a_checkpoint_lists_every_file_it_speaks_for_until_its_row_is_durable() {
     for _ in 0..2 {
         // A checkpoint whose row never came is made again, whole.
         let note = opened.log.prepare_checkpoint(&mark, Some(b"ours"), true).unwrap().unwrap();
-        let mut names = names_of(&rig, &note.files);
-        names.dedup();
-        assert_eq!(names, expected);
-        assert!(note.dirs.contains(&rig.dir));
+        assert_eq!(paths_of(&rig, &note.paths), expected);
+        assert!(note.paths.contains(&rig.dir));
         assert_eq!(
             (note.row.checkpoint.offset, note.row.checkpoint.segment, note.row.producers),
             (4, 2, true)
@@ -181,7 +222,7 @@ fn a_checkpoint_lists_every_file_it_speaks_for_until_its_row_is_durable() {
     checkpoint(&mut rig, &opened, Some(b"ours")).unwrap();
     append(&mut opened.writer, &[plain(4, 1, 100)]);
     let note = checkpoint(&mut rig, &opened, None).unwrap();
-    assert_eq!(names_of(&rig, &note.files), ["00000000000000000002.index", "00000000000000000002.timeindex"]);
+    assert_eq!(paths_of(&rig, &note.paths), ["00000000000000000002.index", "00000000000000000002.timeindex"]);
     assert!(checkpoint(&mut rig, &opened, None).is_none(), "nothing is behind");
 }
 

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,10 +52,10 @@ impl Log {
             state.preparing = true;
             (segments, row)
         };
-        let mut files = Vec::new();
+        let mut paths = vec![self.dir.clone()];
         let written = self.by_path(|| {
-            self.write_indexes(&segments, before.as_ref(), &mut files)?;
-            self.write_side_files(mark, producers, &mut files)
+            self.write_indexes(&segments, before.as_ref(), &mut paths)?;
+            self.write_side_files(mark, producers, &mut paths)
         });
         match written {
             Some(Ok(())) => {}
@@ -64,13 +64,12 @@ impl Log {
                 return given_up_or_failed.unwrap_or(Ok(())).map(|()| None);
             }
         }
-        let mut dirs = vec![self.dir.clone()];
         if before.is_none() {
             // The first row: the directory's own entry, which no sync has covered yet if nothing was appended.
-            dirs.extend(self.dir.parent().map(Arc::from));
+            paths.extend(self.dir.parent().map(Arc::from));
         }
         let row = Arc::new(self.row_at(mark, &segments, has_producers));
-        Ok(Some(CheckpointNote { files, dirs, row }))
+        Ok(Some(CheckpointNote { paths, row }))
     }
 
     /// Completes the index files from the last checkpoint on.
@@ -78,7 +77,7 @@ impl Log {
         &self,
         segments: &[Arc<Segment>],
         before: Option<&Arc<PartitionRow>>,
-        files: &mut Vec<Arc<File>>,
+        paths: &mut Vec<Arc<Path>>,
     ) -> io::Result<()> {
         let from = before.map_or(i64::MIN, |row| row.checkpoint.segment);
         for segment in segments.iter().filter(|segment| segment.base() >= from) {
@@ -86,13 +85,12 @@ impl Log {
                 segment.flush_index(true)?;
             }
             if segment.facts().index.note_unsynced() {
-                for kind in [FileKind::Index, FileKind::TimeIndex] {
-                    files.extend(open_if_there(&segment.path(kind))?);
-                }
+                let kinds = [FileKind::Index, FileKind::TimeIndex];
+                paths.extend(kinds.map(|kind| segment.path(kind).into()));
             }
             segment.flush_aborted()?;
             if segment.aborted().note_unsynced() {
-                files.extend(open_if_there(&segment.path(FileKind::TxnIndex))?);
+                paths.push(segment.path(FileKind::TxnIndex).into());
             }
         }
         Ok(())
@@ -102,7 +100,7 @@ impl Log {
         &self,
         mark: &LogMark,
         producers: Option<&[u8]>,
-        files: &mut Vec<Arc<File>>,
+        paths: &mut Vec<Arc<Path>>,
     ) -> io::Result<()> {
         let mut side = self.side.lock();
         self.write_epochs(&mut side)?;
@@ -120,9 +118,7 @@ impl Log {
         }
         let unsynced = std::mem::take(&mut side.unsynced);
         side.noted.extend(unsynced);
-        for path in &side.noted {
-            files.extend(open_if_there(path)?);
-        }
+        paths.extend(side.noted.iter().map(|path| Arc::from(&**path)));
         Ok(())
     }
 
@@ -342,14 +338,6 @@ impl Removal {
             }
         }
         renamed
-    }
-}
-
-fn open_if_there(path: &std::path::Path) -> io::Result<Option<Arc<File>>> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(Arc::new(file))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustix::fs::Advice;
 
 use super::listing::LogFile;
-use super::{Recovery, set_aside};
+use super::{Recovery, keep_end, set_aside};
 use crate::storage::index::{IndexTail, OffsetEntry};
 use crate::storage::layout::{FileKind, segment_file_in};
 use crate::storage::log::{Replay, Replayed};
@@ -55,6 +55,7 @@ impl Recovery<'_> {
         let mut facts = Facts::new(IndexTail::unloaded(), self.spec.clock.now_ms());
         facts.max_timestamp = self.checkpoint.max_timestamp;
         let segment = Segment::new(base, serial, self.spec.dir.clone(), len, facts);
+        segment.doubt().begin(len);
         let why = if log.is_none() { "the file is missing" } else { "the file is shorter than it was" };
         // Batches that end on a boundary count; what is behind the last one was there and is not.
         match log {
@@ -114,6 +115,10 @@ impl Recovery<'_> {
         let is_open_ended = segment.all_bad().last().is_some_and(|bad| bad.to == u64::MAX);
         self.last_is_active = !goes_on && !is_open_ended;
         let frees = log.has_reserve() && self.spec.kept_bytes == 0;
+        if !goes_on && scanned.end < log.len && self.manifest_lost {
+            // Nobody knows how much of it was durable.
+            self.report.set_aside.push(keep_end(&segment.path(FileKind::Log), scanned.end)?);
+        }
         if !goes_on && (scanned.end < log.len || frees) {
             // Frees what was reserved behind the end, too.
             file.set_len(scanned.end)?;
@@ -153,6 +158,8 @@ impl Recovery<'_> {
         let serial = self.next_serial();
         let segment = Segment::new(base, serial, self.spec.dir.clone(), log.len, facts);
         segment.aborted().knows(txn_index::cut(&segment.path(FileKind::TxnIndex), self.end)?);
+        // Only what the checkpoint vouches for is not read now.
+        segment.doubt().begin(position);
         self.add_known_damage(&segment);
         Ok(segment)
     }

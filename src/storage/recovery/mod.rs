@@ -11,8 +11,8 @@ mod producers;
 mod trusted;
 
 use std::fs::{self, File};
-use std::io;
-use std::path::Path;
+use std::io::{self, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::checkpoint::read_epochs;
@@ -421,10 +421,29 @@ impl<'a> Recovery<'a> {
 }
 
 /// Puts a file out of the way, under a name that nobody takes for a segment.
-fn set_aside(path: &Path) -> io::Result<std::path::PathBuf> {
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let to = free_name(path, ".aside")?;
+    fs::rename(path, &to)?;
+    Ok(to)
+}
+
+/// Copies what a file holds from `from` on into a file beside it.
+fn keep_end(path: &Path, from: u64) -> io::Result<PathBuf> {
+    let to = free_name(path, &format!(".{from}.cut"))?;
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut kept = File::create_new(&to)?;
+    io::copy(&mut file, &mut kept)
+        .and_then(|_| kept.sync_all())
+        .inspect_err(|_| drop(fs::remove_file(&to)))?;
+    Ok(to)
+}
+
+/// `path` with an ending, and with a number behind it if there is such a file already.
+fn free_name(path: &Path, ending: &str) -> io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
-    name.push(".aside");
-    let mut to = std::path::PathBuf::from(&name);
+    name.push(ending);
+    let mut to = PathBuf::from(&name);
     let mut n = 1;
     while to.try_exists()? {
         let mut numbered = name.clone();
@@ -432,7 +451,6 @@ fn set_aside(path: &Path) -> io::Result<std::path::PathBuf> {
         to = numbered.into();
         n += 1;
     }
-    fs::rename(path, &to)?;
     Ok(to)
 }
 

@@ -54,6 +54,7 @@ impl Recovery<'_> {
         facts.max_timestamp = row.max_timestamp;
         facts.appended_at = row.appended_at;
         let segment = Segment::new(row.base, serial, self.spec.dir.clone(), len, facts);
+        segment.doubt().begin(len);
         self.add_known_damage(&segment);
         segment
     }

@@ -13,7 +13,7 @@ import sys
 import tarfile
 import tempfile
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 import check
 import process
@@ -49,6 +49,12 @@ def make(packed):
         raise check.Mismatch(f"{MAKE}: {(done.stdout + done.stderr)[-600:]}")
 
 
+COMMITTED = {(0, 5 * turn + n): (None, f"c{turn}-{n}") for turn in range(3) for n in range(4)}
+TRIMMED = {(0, n): (None, f"t{n}") for n in range(17, 30)}
+# Five keys, written twenty times; the last of them deleted at the end.
+STATES = {f"key{n}": "v19" for n in range(4)}
+
+
 def sums(folder):
     """Of every file its bytes and the time of its last change."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
@@ -68,11 +74,11 @@ def records(address, group, assign=None):
         }
     )
     if assign:
-        consumer.assign([TopicPartition(topic, partition, 0) for topic, partition in assign])
+        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in assign])
     else:
         consumer.subscribe(["orders"])
     found, at_end = {}, set()
-    while len(at_end) < 2:
+    while len(at_end) < (len(assign) if assign else 2):
         message = consumer.poll(20)
         expect_true("a message or an end must come", message is not None, message)
         if message.error():
@@ -85,15 +91,28 @@ def records(address, group, assign=None):
     return found
 
 
-def dumped(data):
-    """kafka-dump-log over what was taken."""
+def dumped(kafka, data):
+    """kafka-dump-log over what was taken; what it says of gaps in offsets is what it says of Kafka's own files."""
     for folder in sorted(data.glob("[a-z]*-[0-9]")):
         logs = sorted(folder.glob("*.log"))
         indexes = sorted(folder.glob("*.index")) + sorted(folder.glob("*.timeindex"))
+        contents = ("--deep-iteration", "--print-data-log")
+        ours = Dump(logs, *contents, compacted=folder.name == "states-0")
+        theirs = Dump(sorted((kafka / folder.name).glob("*.log")), *contents)
+        expect(f"gaps in {folder.name}", theirs.gaps, ours.gaps)
         # A segment of less than an index interval has no index until it is rolled.
-        looks = [(logs, "--deep-iteration", "--print-data-log")] + ([(indexes, "--verify-index-only")] if indexes else [])
-        for dump in (Dump(*look) for look in looks):
+        for dump in [ours] + ([Dump(indexes, "--verify-index-only")] if indexes else []):
             expect(f"complaints of kafka-dump-log about {folder.name}", [], dump.complaints[:5])
+
+
+def compacted(kafka, address):
+    """The compacted topic: every record that Kafka's cleaner left, at its offset, and of each key the last."""
+    left = Dump(sorted((kafka / "states-0").glob("*.log")), "--deep-iteration", "--print-data-log").records()
+    found = records(address, "reader", [("states", 0)])
+    expect("records of states", {(0, offset): (key, value) for offset, key, value in left}, found)
+    expect_true("Kafka must have compacted", len(found) < 60, len(found))
+    last = {key: value for _, (key, value) in sorted(found.items())}
+    expect("last values of states", STATES, {key: value for key, value in last.items() if value is not None})
 
 
 def run(binary):
@@ -111,16 +130,19 @@ def run(binary):
         expect_true("the import says what it did not take", "SCRAM users: 1" in said, said)
         expect("Kafka's own files", before, sums(kafka))
         step("kafka-dump-log on what was taken")
-        dumped(data)
+        dumped(kafka, data)
         with brokers.streamd(pathlib.Path(binary), ROOT, home, home) as broker:
             step("read it back")
             expect("records of orders", produced(), records(broker.address, "reader", [("orders", 0), ("orders", 1)]))
+            expect("records of committed", COMMITTED, records(broker.address, "reader", [("committed", 0)]))
+            expect("records of trimmed", TRIMMED, records(broker.address, "reader", [("trimmed", 0)]))
+            compacted(kafka, broker.address)
             for group in ("billing", "shipping"):
                 step(f"group {group} goes on where it was")
                 rest = {at: record for at, record in produced().items() if at[1] >= (20, 40)[at[0]]}
                 expect(f"records that {group} had not read", rest, records(broker.address, group))
             expect("what was wrong with the broker", [], broker.stop())
-        print(f"note: {len(produced())} records of orders, 2 groups", flush=True)
+        print(f"note: {len(produced())} records of orders in 5 codecs, 4 topics, 2 groups", flush=True)
 
 
 if __name__ == "__main__":

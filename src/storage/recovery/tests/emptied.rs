@@ -23,7 +23,7 @@ fn the_last_segment_goes_only_when_the_empty_one_behind_it_is_durable() {
     assert_eq!(bases(&opened), [last, 40]);
     let note = checkpoint(&mut rig, &opened, None).unwrap();
     assert_eq!(note.row.checkpoint.segment, 40);
-    assert!(note.dirs.contains(&rig.dir), "its name is synced before the row that counts on it");
+    assert!(note.paths.contains(&rig.dir), "its name is synced before the row that counts on it");
     let _removal = opened.log.advance_start(40);
     assert_eq!(bases(&opened), [40]);
 }

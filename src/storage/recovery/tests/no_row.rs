@@ -56,8 +56,13 @@ fn with_the_manifest_lost_bad_bytes_are_damage_if_a_valid_segment_follows_and_an
         fs::write(image.path(*base, FileKind::Log), b"").unwrap();
     }
     image.flip(all_bases[1], ends[2] + 80);
+    let cut = image.log_bytes(all_bases[1]);
     let opened = image.open();
     assert_eq!((opened.reader.end(), opened.report.damage.len()), (all_bases[1] + 4, 0));
+    // Nobody knows whether it was durable: it is kept beside the log.
+    let [kept] = opened.report.set_aside.as_slice() else { panic!("{:?}", opened.report.set_aside) };
+    assert!(kept.to_string_lossy().ends_with(&format!(".log.{}.cut", ends[2])), "{}", kept.display());
+    assert_eq!(fs::read(kept).unwrap()[..100], cut[size(ends[2])..][..100]);
     goes_on(&image, opened);
 }
 
