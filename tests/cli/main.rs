@@ -13,6 +13,7 @@
 mod consume;
 mod damage;
 mod dump;
+mod exactly_once;
 mod failures;
 mod groups;
 mod import;
