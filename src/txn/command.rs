@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::effect::Attempt;
 use super::transaction::{Outcome, Producer, Status};
 
 /// One request to the shard that owns the transactional id (S77). All but [`Command::List`] are for one id.
@@ -27,8 +28,8 @@ pub enum Command {
     MarkersWritten {
         /// The transactional id.
         transactional_id: Arc<str>,
-        /// The producer that the markers carry.
-        producer: Producer,
+        /// Which asking it answers.
+        attempt: Attempt,
     },
     /// The fresh id that an [`super::Effect::WantProducerId`] asked for. Internal.
     ProducerIdFound {

@@ -22,7 +22,7 @@ pub enum Effect {
     TimedOut {
         /// The transactional id.
         transactional_id: Arc<str>,
-        /// The producer, with the epoch that fenced it.
+        /// Its producer, which is fenced.
         producer: Producer,
         /// Its time-out, in milliseconds.
         timeout_ms: i32,
@@ -31,7 +31,7 @@ pub enum Effect {
     Fenced {
         /// The transactional id.
         transactional_id: Arc<str>,
-        /// The producer, with the epoch that fenced it.
+        /// The producer that is fenced.
         producer: Producer,
     },
     /// The transaction holds the last stable offset of its partitions back for a long time.
@@ -57,6 +57,8 @@ pub enum Effect {
 pub struct Markers {
     /// The transactional id.
     pub transactional_id: Arc<str>,
+    /// Which asking this is: the word that they are written names it.
+    pub attempt: Attempt,
     /// The producer that the markers carry.
     pub producer: Producer,
     /// Commit or abort.
@@ -69,11 +71,22 @@ pub struct Markers {
     pub started_at: Timestamp,
 }
 
+/// One asking for markers. A word on an earlier one, which may come late and twice, says nothing of a later one, though
+/// transactions of V1 follow each other under the same producer and epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Attempt(pub(super) u64);
+
 impl Markers {
     /// The markers of a transaction that is prepared.
-    pub(super) fn of(id: &Arc<str>, transaction: &Transaction, outcome: Outcome) -> Arc<Self> {
+    pub(super) fn of(
+        id: &Arc<str>,
+        attempt: Attempt,
+        transaction: &Transaction,
+        outcome: Outcome,
+    ) -> Arc<Self> {
         Arc::new(Self {
             transactional_id: Arc::clone(id),
+            attempt,
             producer: transaction.producer,
             outcome,
             raises_epoch: transaction.is_version_2(),

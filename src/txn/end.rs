@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::command::EndTxn;
-use super::effect::{Effect, Markers};
+use super::effect::Attempt;
 use super::hard::Hard;
 use super::partitions::identify;
 use super::reply::Reply;
@@ -126,9 +126,9 @@ fn prepare(
         out.replies.push((ticket, Reply::End(Ok(producer))));
         return out;
     }
-    let markers = Markers::of(id, &prepared, request.outcome);
+    let markers = soft.ask_for_markers(id, &prepared, request.outcome);
     let mut out = moved(soft, context, id, prepared);
-    out.effects.push(Effect::WriteMarkers(markers));
+    out.effects.push(markers);
     soft.wait(context.now, id, Waiter { ticket, producer });
     out
 }
@@ -140,12 +140,11 @@ pub(super) fn markers_written(
     soft: &mut Soft,
     context: &Context<'_, World>,
     id: &Arc<str>,
-    producer: Producer,
+    attempt: Attempt,
 ) -> Decision<Transactions> {
-    let prepared =
-        |found: &&Arc<Transaction>| found.producer == producer && matches!(found.status, Status::Prepare(_));
-    let Some(transaction) = hard.get(id).filter(prepared) else {
-        // Written twice; the first time has counted.
+    let prepared = hard.get(id).filter(|found| found.status.prepared().is_some());
+    let (Some(transaction), true) = (prepared, soft.answers_attempt(id, attempt)) else {
+        // Written twice; one time has counted, or will.
         return Decision::default();
     };
     let mut out = moved(soft, context, id, transaction.completed(context.wall));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::command::InitProducer;
-use super::effect::{Effect, Markers};
+use super::effect::Effect;
 use super::hard::Hard;
 use super::reply::{InitReply, Reply};
 use super::soft::Soft;
@@ -118,8 +118,8 @@ pub(super) fn fence(
 ) -> Decision<Transactions> {
     let next_id = fresh_id.filter(|_| transaction.is_exhausted()).unwrap_or(NO_PRODUCER_ID);
     let prepared = transaction.prepared(Outcome::Abort, VERSION_2, next_id, context.wall);
-    let markers = Markers::of(id, &prepared, Outcome::Abort);
+    let markers = soft.ask_for_markers(id, &prepared, Outcome::Abort);
     let mut out = moved(soft, context, id, prepared);
-    out.effects.push(Effect::WriteMarkers(markers));
+    out.effects.push(markers);
     out
 }

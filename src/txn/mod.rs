@@ -72,7 +72,7 @@ mod world;
 mod tests;
 
 pub use command::{AddPartitions, Command, EndTxn, InitProducer, ListTransactions, VerifyPartitions};
-pub use effect::{Effect, Markers};
+pub use effect::{Attempt, Effect, Markers};
 pub use hard::{Hard, Record};
 pub use reply::{DescribedTransaction, InitReply, ListedTransaction, Reply};
 pub use soft::Soft;
@@ -117,8 +117,8 @@ impl StateMachine for Transactions {
             Command::List(filter) => {
                 Decision::reply(ticket, Reply::List(view::list(hard, context.wall, &filter)))
             }
-            Command::MarkersWritten { transactional_id, producer } => {
-                end::markers_written(hard, soft, context, &transactional_id, producer)
+            Command::MarkersWritten { transactional_id, attempt } => {
+                end::markers_written(hard, soft, context, &transactional_id, attempt)
             }
             Command::ProducerIdFound { transactional_id, producer, fresh_id } => {
                 timeouts::producer_id_found(hard, soft, context, &transactional_id, producer, fresh_id)
@@ -150,7 +150,7 @@ impl StateMachine for Transactions {
         for (id, transaction) in hard.all() {
             soft.follow(context, id, transaction);
             if let Some(outcome) = transaction.status.prepared() {
-                effects.push(Effect::WriteMarkers(Markers::of(id, transaction, outcome)));
+                effects.push(soft.ask_for_markers(id, transaction, outcome));
             }
         }
         (soft, effects)

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::effect::{Attempt, Effect, Markers};
 use super::expiry::Sweep;
-use super::transaction::{Producer, Status, Transaction};
+use super::transaction::{Outcome, Producer, Status, Transaction};
 use super::world::World;
 use crate::coord::{Context, Ticket};
 use crate::types::Timestamp;
@@ -24,6 +25,10 @@ pub struct Soft {
     pub(super) timers: Deadlines<Timer>,
     /// EndTxn requests that wait for their markers: at most one for each transactional id in Prepare.
     pub(super) waiting: HashMap<Arc<str>, Waiter>,
+    /// The last asking for markers of each transactional id in Prepare.
+    attempts: HashMap<Arc<str>, Attempt>,
+    /// The last asking of all.
+    last_attempt: u64,
     /// Expiry of transactional ids.
     pub(super) sweep: Sweep,
 }
@@ -50,7 +55,9 @@ pub(super) struct Waiter {
 impl Soft {
     /// No timers but that of the sweep.
     pub(super) fn starting(context: &Context<'_, World>) -> Self {
-        Self { sweep: Sweep::starting(context), ..Self::default() }
+        // Above all that a run before this one has counted up to: it took longer than a millionth of a millisecond each.
+        let last_attempt = u64::try_from(context.now).unwrap_or(0) << 20;
+        Self { sweep: Sweep::starting(context), last_attempt, ..Self::default() }
     }
 
     /// Sets the timers that a transaction of this state has. Those of one that began earlier run from its recorded time,
@@ -78,6 +85,28 @@ impl Soft {
                 self.timers.cancel(&held_back);
             }
         }
+    }
+
+    /// Asks for the markers of a transaction that is prepared.
+    pub(super) fn ask_for_markers(
+        &mut self,
+        id: &Arc<str>,
+        transaction: &Transaction,
+        outcome: Outcome,
+    ) -> Effect {
+        self.last_attempt += 1;
+        let attempt = Attempt(self.last_attempt);
+        self.attempts.insert(Arc::clone(id), attempt);
+        Effect::WriteMarkers(Markers::of(id, attempt, transaction, outcome))
+    }
+
+    /// Whether this is the asking that is open for the transactional id; if so, it is answered.
+    pub(super) fn answers_attempt(&mut self, id: &str, attempt: Attempt) -> bool {
+        let is_open = self.attempts.get(id) == Some(&attempt);
+        if is_open {
+            self.attempts.remove(id);
+        }
+        is_open
     }
 
     /// Takes note of who waits for the end of this id's transaction.

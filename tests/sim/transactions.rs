@@ -6,7 +6,7 @@
 //! - what is prepared is followed by its completion alone, and its markers never change their outcome;
 //! - every caller is answered once, and in the end nothing stands in Prepare.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use streamd::coord::shard::{Now, Output, Shard, replay};
@@ -54,6 +54,8 @@ struct Sim {
     /// Markers that are to be written, and ends that were marked.
     to_mark: Vec<Arc<Markers>>,
     marked: BTreeMap<(Arc<str>, Producer, i64), Outcome>,
+    /// Transactions whose markers are written, as far as their producer and time tell them apart.
+    written: BTreeSet<(Arc<str>, Producer, i64)>,
     wanted: Vec<(Arc<str>, Producer)>,
     /// Requests that come again with a fresh producer id.
     again: Vec<Asked>,
@@ -91,6 +93,7 @@ impl Sim {
             given: BTreeMap::new(),
             to_mark: Vec::new(),
             marked: BTreeMap::new(),
+            written: BTreeSet::new(),
             wanted: Vec::new(),
             again: Vec::new(),
             fresh_id,
@@ -251,13 +254,20 @@ impl Sim {
             if !random.one_in(5) {
                 self.to_mark.swap_remove(at);
             }
-            let transactional_id = Arc::clone(&markers.transactional_id);
-            self.internal.push_back(Command::MarkersWritten { transactional_id, producer: markers.producer });
+            self.write(&markers);
         }
         if let Some((transactional_id, producer)) = self.wanted.pop() {
             let fresh_id = self.fresh_id();
             self.internal.push_back(Command::ProducerIdFound { transactional_id, producer, fresh_id });
         }
+    }
+
+    /// The markers are written, and the word on it is on its way.
+    fn write(&mut self, markers: &Markers) {
+        let id = Arc::clone(&markers.transactional_id);
+        self.written.insert((Arc::clone(&id), markers.producer, markers.started_at));
+        let attempt = markers.attempt;
+        self.internal.push_back(Command::MarkersWritten { transactional_id: id, attempt });
     }
 
     fn some_move(&mut self, random: &mut Random) {
@@ -311,7 +321,9 @@ impl Sim {
                     assert_eq!(value.status, Status::Complete(outcome), "{value:?} after {before:?}");
                 }
                 if let Status::Complete(_) = value.status {
-                    assert!(before.status.prepared().is_some() || before.partitions.is_empty(), "{value:?}");
+                    let ended = (Arc::clone(&transactional_id), before.producer, before.started_at);
+                    let is_marked = before.status.prepared().is_some() && self.written.contains(&ended);
+                    assert!(is_marked || before.partitions.is_empty(), "{value:?} without markers");
                 }
             }
         }
@@ -326,9 +338,7 @@ impl Sim {
             self.log.sync();
             self.release();
             for markers in std::mem::take(&mut self.to_mark) {
-                let transactional_id = Arc::clone(&markers.transactional_id);
-                self.internal
-                    .push_back(Command::MarkersWritten { transactional_id, producer: markers.producer });
+                self.write(&markers);
             }
             for (transactional_id, producer) in std::mem::take(&mut self.wanted) {
                 let fresh_id = self.fresh_id();

@@ -232,7 +232,7 @@ impl Shard {
         let markers = asked.expect("markers to write");
         self.post_internal(Command::MarkersWritten {
             transactional_id: Arc::clone(&markers.transactional_id),
-            producer: markers.producer,
+            attempt: markers.attempt,
         });
         markers
     }

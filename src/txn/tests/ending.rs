@@ -140,14 +140,19 @@ fn markers_of_what_is_prepared_are_asked_for_again_by_every_load() {
     shard.restart();
     let first = shard.write_markers();
     let records = shard.log.len();
-    shard.post_internal(Command::MarkersWritten { transactional_id: ID.into(), producer: first.producer });
+    shard.post_internal(Command::MarkersWritten { transactional_id: ID.into(), attempt: first.attempt });
     assert_eq!(shard.log.len(), records, "the second word is one too many");
     shard.restart();
     assert_eq!(shard.effects, [], "it is complete");
-    // The word on another transaction does not complete this one.
+    // The word on another transaction does not complete this one, though V1 keeps producer and epoch.
     let next = raised(producer);
-    shard.add(next, &[0], 2).unwrap();
-    shard.post_end(next, Outcome::Commit, true);
-    shard.post_internal(Command::MarkersWritten { transactional_id: ID.into(), producer: first.producer });
+    shard.add(next, &[0], 0).unwrap();
+    shard.post_end(next, Outcome::Commit, false);
+    let second = shard.write_markers();
+    assert_eq!(shard.status(), Status::Complete(Outcome::Commit));
+    shard.add(next, &[0], 0).unwrap();
+    shard.post_end(next, Outcome::Commit, false);
+    shard.post_internal(Command::MarkersWritten { transactional_id: ID.into(), attempt: second.attempt });
+    shard.post_internal(Command::MarkersWritten { transactional_id: ID.into(), attempt: first.attempt });
     assert_eq!(shard.status(), Status::Prepare(Outcome::Commit));
 }
