@@ -1,7 +1,7 @@
 //! The broker put together: the order in which its parts start and stop, and how a front-end reaches them.
 //!
 //! Start: data directory, manifest, committer, partition table, catalog, declared topics; then whoever serves may
-//! listen, and the rest (recovery sweep, group coordinators, housekeeping) goes on behind. Stop is the reverse.
+//! listen, and the rest (coordinators of transactions and groups, recovery sweep, housekeeping) goes on behind. Stop is the reverse.
 
 mod cleaner;
 mod coord_log;
@@ -11,6 +11,7 @@ mod endpoints;
 mod group_shards;
 mod housekeeping;
 mod leftovers;
+mod markers;
 mod off_worker;
 mod producer_ids;
 mod published;
@@ -23,6 +24,7 @@ mod stop;
 mod sweep;
 mod topics;
 mod transactions;
+mod txn_shards;
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
@@ -33,6 +35,7 @@ use self::group_shards::GroupShards;
 use self::producer_ids::ProducerIds;
 use self::published::Published;
 use self::scrub::Scrub;
+use self::txn_shards::TxnShards;
 use crate::catalog::CatalogMachine;
 use crate::config::Config;
 use crate::coord::task::ShardHandle;
@@ -65,6 +68,7 @@ pub struct Broker {
     catalog: ShardHandle<CatalogMachine>,
     published: Arc<Published>,
     groups: Arc<GroupShards>,
+    transactions: TxnShards,
     producer_ids: ProducerIds,
     cleaner: Arc<Cleaner>,
     scrub: Arc<Scrub>,

@@ -16,6 +16,7 @@ use super::disk::Disk;
 use super::group_shards::GroupShards;
 use super::published::Published;
 use super::scrub::Scrub;
+use super::txn_shards::TxnShards;
 use super::{Broker, ProducerIds, housekeeping, random, removal, retention, sweep, topics};
 use crate::catalog::{CatalogMachine, CatalogWorld, Command, NewTopic, Reply};
 use crate::config::{Config, TopicSettings};
@@ -92,6 +93,7 @@ impl Broker {
         };
         let Parts { data_dir, manifest, clean, committer, checkpointer, partitions } = parts;
         let groups = Arc::new(GroupShards::new(&config, clock.clone(), Arc::clone(&manifest)));
+        let transactions = TxnShards::new(&config, clock.clone(), Arc::clone(&manifest));
         let published = Arc::new(Published::new(Arc::clone(&partitions), Arc::clone(&groups)));
         let catalog = start_catalog(&config, &clock, &partitions, &published).await?;
         let disk = Disk::new(config.disk, partitions.unopened().iter());
@@ -109,6 +111,7 @@ impl Broker {
             catalog: catalog.clone(),
             published: Arc::clone(&published),
             groups,
+            transactions,
             producer_ids: ProducerIds::default(),
             cleaner: Arc::clone(&cleaner),
             scrub: Arc::clone(&scrub),

@@ -57,6 +57,8 @@ impl Broker {
     /// # Errors
     /// [`StopFault`]; the broker is stopped all the same.
     pub async fn stop(self: Arc<Self>) -> Result<Stopped, StopFault> {
+        // First, for their ends go through the groups.
+        self.transactions.stop().await;
         self.groups.stop().await;
         self.catalog.stop().await;
         for task in std::mem::take(&mut *self.background.lock()) {

@@ -11,10 +11,12 @@ use crate::coord::task::LoadWhen;
 use crate::partition::OpenFault;
 use crate::types::{TopicId, TopicPartition};
 
-/// Opens what may be dirty, and starts the group coordinators that have something to load.
+/// Opens what may be dirty, and starts the coordinators that have something to load.
 pub(super) async fn run(broker: Weak<Broker>, clean: bool) {
     let Some(strong) = broker.upgrade() else { return };
     forget_unknown_rows(&strong);
+    // Transactions first: they hold readers back, and groups' offsets.
+    strong.load_transactions().await;
     load_groups(&strong).await;
     if clean {
         return;

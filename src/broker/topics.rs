@@ -174,16 +174,27 @@ impl Broker {
     /// # Errors
     /// Why it could not be made.
     pub async fn consumer_offsets(&self) -> Result<Arc<TopicImage>, ErrorCode> {
-        if let Some(topic) = self.published.image().topic(CONSUMER_OFFSETS) {
+        let why = "for the offsets that groups commit";
+        self.internal_topic(InternalTopic::ConsumerOffsets, CONSUMER_OFFSETS, why).await
+    }
+
+    /// A topic of the broker's own, made at its first use.
+    pub(super) async fn internal_topic(
+        &self,
+        topic: InternalTopic,
+        name: &str,
+        why: &str,
+    ) -> Result<Arc<TopicImage>, ErrorCode> {
+        if let Some(topic) = self.published.image().topic(name) {
             return Ok(Arc::clone(topic));
         }
         let id = random::topic_id();
-        let command = Command::EnsureInternalTopic { topic: InternalTopic::ConsumerOffsets, id };
+        let command = Command::EnsureInternalTopic { topic, id };
         match self.catalog.call(command).await {
             Reply::Topics(outcomes) => match outcomes.into_iter().next().map(|outcome| outcome.result) {
                 Some(Ok(topic)) => {
                     if topic.id == id {
-                        tell_created(&topic, "for the offsets that groups commit");
+                        tell_created(&topic, why);
                     }
                     Ok(topic)
                 }

@@ -1,6 +1,6 @@
 //! Segments: batches, their records, and what is damaged.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -9,14 +9,15 @@ use serde_json::{Value, json};
 
 use super::Depth;
 use super::out::{Out, many};
-use crate::catalog::names::{CLUSTER_METADATA, CONSUMER_OFFSETS};
+use crate::catalog::names::{CLUSTER_METADATA, CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::catalog::records::Record;
-use crate::coord::{BatchKind, Decoded, LogRecord, StateMachine as _};
+use crate::coord::{BatchKind, CorruptRecord, Decoded, LogRecord, StateMachine as _};
 use crate::groups::Groups;
 use crate::record::control::{ControlType, read_marker};
 use crate::record::{BatchHeader, BatchView, RecordView};
 use crate::storage::inspect::{self, Look, Piece};
 use crate::storage::layout::parse_dir;
+use crate::txn::Transactions;
 
 /// Shows a `.log`.
 pub(super) fn show(
@@ -76,7 +77,7 @@ fn show_records(
     depth: Depth,
     out: &mut Out,
 ) -> anyhow::Result<()> {
-    let unreadable = |why: &dyn std::fmt::Display| {
+    let unreadable = |why: &dyn fmt::Display| {
         format!(
             "offsets {} to {}, the batch at byte {position}: its checksum is right and its records cannot be read: {why}",
             batch.header().base_offset,
@@ -174,13 +175,18 @@ fn decoded(batch: &BatchView<'_>, record: &RecordView<'_>, topic: Option<&str>) 
             Ok(None) => "nothing".to_owned(),
             Err(error) => error.to_string(),
         }),
-        CONSUMER_OFFSETS => Some(match Groups::decode(&record, &kind) {
-            Ok(Decoded::Own(record)) => format!("{record:?}"),
-            Ok(Decoded::Nothing) => "nothing".to_owned(),
-            Ok(Decoded::NotOurs(why)) => why,
-            Err(error) => error.to_string(),
-        }),
+        CONSUMER_OFFSETS => Some(told(Groups::decode(&record, &kind))),
+        TRANSACTION_STATE => Some(told(Transactions::decode(&record, &kind))),
         _ => None,
+    }
+}
+
+fn told<R: fmt::Debug>(decoded: Result<Decoded<R>, CorruptRecord>) -> String {
+    match decoded {
+        Ok(Decoded::Own(record)) => format!("{record:?}"),
+        Ok(Decoded::Nothing) => "nothing".to_owned(),
+        Ok(Decoded::NotOurs(why)) => why,
+        Err(error) => error.to_string(),
     }
 }
 

@@ -1,0 +1,184 @@
+//! The transaction coordinators: one shard per partition of `__transaction_state`. Those that hold anything start with
+//! the broker, for open transactions hold readers back and have time-outs; the others when they are needed.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::coord_log::PartitionLog;
+use super::{Broker, markers};
+use crate::config::{Config, Fsync};
+use crate::coord::Release;
+use crate::coord::task::{LoadWhen, ShardHandle, ShardSpec, spawn};
+use crate::partition::Partition;
+use crate::storage::manifest::Manifest;
+use crate::txn::{Command, Effect, Producer, Transaction, Transactions, TxnSettings, World};
+use crate::types::Clock;
+
+/// The name of the topic that holds transactions.
+pub(super) const TRANSACTION_STATE: &str = crate::catalog::names::TRANSACTION_STATE;
+/// Commands of clients that may stand in one shard's mailbox.
+const CLIENT_LANE_MAX_COMMANDS: usize = 10_000;
+/// Partitions that a log line names.
+const SHOWN_PARTITIONS: usize = 5;
+
+/// The shards that were started.
+#[derive(Debug)]
+pub(super) struct TxnShards {
+    world: Arc<World>,
+    clock: Clock,
+    manifest: Arc<Manifest>,
+    shards: Mutex<HashMap<i32, ShardHandle<Transactions>>>,
+    stopping: AtomicBool,
+}
+
+impl TxnShards {
+    pub(super) fn new(config: &Config, clock: Clock, manifest: Arc<Manifest>) -> Self {
+        let world = Arc::new(World { settings: settings(config) });
+        Self { world, clock, manifest, shards: Mutex::default(), stopping: AtomicBool::new(false) }
+    }
+
+    /// The shard of this partition, if it was started.
+    pub(super) fn get(&self, partition: i32) -> Option<ShardHandle<Transactions>> {
+        self.shards.lock().get(&partition).cloned()
+    }
+
+    /// The shard over this partition, started if it was not.
+    pub(super) fn start(
+        &self,
+        broker: Weak<Broker>,
+        partition: &Arc<Partition>,
+        load: LoadWhen,
+    ) -> ShardHandle<Transactions> {
+        let mut shards = self.shards.lock();
+        let index = partition.id().partition;
+        if let Some(shard) = shards.get(&index) {
+            return shard.clone();
+        }
+        let coordinator = Coordinator { broker, partition: index, epoch: partition.leader_epoch() };
+        let shard = spawn(ShardSpec {
+            name: format!("{TRANSACTION_STATE}-{index}"),
+            log: Arc::new(PartitionLog {
+                partition: Arc::clone(partition),
+                manifest: Arc::clone(&self.manifest),
+            }),
+            world: Arc::clone(&self.world),
+            effects: Box::new(move |effect| coordinator.carry_out(effect)),
+            clock: self.clock.clone(),
+            client_lane_max_commands: CLIENT_LANE_MAX_COMMANDS,
+            load,
+        });
+        shards.insert(index, shard.clone());
+        shard
+    }
+
+    /// Whether the broker stops: nothing is tried again any more.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(super) async fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        let shards: Vec<_> = self.shards.lock().values().cloned().collect();
+        for shard in shards {
+            shard.stop().await;
+        }
+    }
+}
+
+fn settings(config: &Config) -> TxnSettings {
+    let rules = &config.transactions;
+    TxnSettings {
+        max_timeout_ms: rules.max_timeout_ms,
+        id_expiration_ms: rules.id_expiration_ms,
+        expiry_check_interval_ms: i64::try_from(rules.id_expiration_check_interval.as_millis())
+            .unwrap_or(i64::MAX),
+        release: match config.fsync {
+            Fsync::Always | Fsync::Batch => Release::Durable,
+            Fsync::Interval(_) | Fsync::Never => Release::Appended,
+        },
+    }
+}
+
+/// One shard as its effects see it.
+#[derive(Debug, Clone)]
+pub(super) struct Coordinator {
+    pub(super) broker: Weak<Broker>,
+    /// Its partition of `__transaction_state`.
+    pub(super) partition: i32,
+    /// Its partition's leader epoch in this start: markers carry it.
+    pub(super) epoch: i32,
+}
+
+impl Coordinator {
+    /// Posts to the shard. One that has stopped needs nothing, and one that loads anew asks again.
+    pub(super) fn post(&self, command: Command) {
+        let shard = self.broker.upgrade().and_then(|broker| broker.transactions.get(self.partition));
+        if shard.is_none_or(|shard| shard.post_internal(command).is_err()) {
+            tracing::debug!(partition = self.partition, "a stopped transaction shard was told nothing");
+        }
+    }
+
+    /// Begins what an effect asks for, or says what it tells. Runs on the shard's task and returns at once.
+    fn carry_out(&self, effect: Effect) {
+        match effect {
+            Effect::WriteMarkers(wanted) => {
+                tokio::spawn(markers::write(self.clone(), wanted));
+            }
+            Effect::WantProducerId { transactional_id, producer } => {
+                tokio::spawn(find_producer_id(self.clone(), transactional_id, producer));
+            }
+            Effect::TimedOut { transactional_id, producer, timeout_ms } => tracing::warn!(
+                %transactional_id,
+                producer_id = producer.id,
+                producer_epoch = producer.epoch,
+                timeout_ms,
+                "a transaction was open for longer than its time-out and is aborted"
+            ),
+            Effect::Fenced { transactional_id, producer } => tracing::info!(
+                %transactional_id,
+                producer_id = producer.id,
+                producer_epoch = producer.epoch,
+                "a new producer fences the old one; its open transaction is aborted"
+            ),
+            Effect::HeldBack { transactional_id, transaction, for_ms } => tracing::warn!(
+                %transactional_id,
+                producer_id = transaction.producer.id,
+                state = transaction.status.name(),
+                open_ms = for_ms,
+                timeout_ms = transaction.timeout_ms,
+                partitions = %shown(&transaction),
+                "a transaction holds read_committed consumers back. See streamd txn describe, and end it with streamd \
+                 txn abort"
+            ),
+            Effect::Expired { count, first } => {
+                tracing::info!(count, %first, "transactional ids that nobody uses are forgotten");
+            }
+        }
+    }
+}
+
+/// Draws a producer id for a shard.
+async fn find_producer_id(coordinator: Coordinator, transactional_id: Arc<str>, producer: Producer) {
+    let Some(broker) = coordinator.broker.upgrade() else { return };
+    match broker.next_producer_id().await {
+        Ok(fresh_id) => coordinator.post(Command::ProducerIdFound { transactional_id, producer, fresh_id }),
+        // It asks again.
+        Err(error) => tracing::warn!(%transactional_id, %error, "no producer id for a transaction to end"),
+    }
+}
+
+/// A transaction's partitions for a log line: `orders-0, orders-1 and 7 more`.
+fn shown(transaction: &Transaction) -> String {
+    let all = transaction.partitions.iter();
+    let mut all =
+        all.flat_map(|(topic, partitions)| partitions.iter().map(move |at| format!("{topic}-{at}")));
+    let first: Vec<_> = all.by_ref().take(SHOWN_PARTITIONS).collect();
+    let first = first.join(", ");
+    match all.count() {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
