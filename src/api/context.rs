@@ -39,8 +39,6 @@ pub struct Api {
     pub(crate) broker: Arc<Broker>,
     /// Incremental fetch sessions (KIP-227), over all connections.
     pub(crate) fetch_sessions: FetchSessions,
-    /// Who was told of in the log because of transactions.
-    transactional: Notices,
     /// Who was told of because of batches that are not fit to append.
     refused_batches: Notices,
     /// Who was told of because of topics that a Metadata request could not make.
@@ -60,7 +58,6 @@ impl Api {
         Arc::new(Self {
             broker,
             fetch_sessions,
-            transactional: Notices::default(),
             refused_batches: Notices::default(),
             not_created: Notices::default(),
         })
@@ -79,18 +76,6 @@ impl Api {
             tracing::warn!(
                 "client {} asks for {topics} topics that do not exist: with their partitions more than one request \
                  may make. None was made",
-                session.describe()
-            );
-        }
-    }
-
-    /// Says in the log, now and then, that this client asks for transactions and gets none.
-    pub(crate) fn warn_of_transactions(&self, session: &Session, transactional_id: &str) {
-        let address = session.peer.address.ip();
-        if self.transactional.is_due(self.broker.clock(), address, &session.client_id) {
-            tracing::warn!(
-                "client {} wants transactions (transactional.id {transactional_id:?}): this version of streamd has \
-                 none yet. Refused; without transactional.id it can produce",
                 session.describe()
             );
         }

@@ -7,11 +7,6 @@ use crate::partition::{NotAppended, OpenFault};
 use crate::storage::log::ReadError;
 use crate::types::ErrorCode;
 
-/// What FindCoordinator and InitProducerId refuse a transactional id with. It is the one code at which librdkafka and
-/// the Java client both give up at once and both show FindCoordinator's message: at others librdkafka tries again until
-/// its time is over, or Java shows words of its own.
-pub(crate) const NO_TRANSACTIONS: ErrorCode = ErrorCode::ClusterAuthorizationFailed;
-
 /// What a client is told when a partition cannot be opened.
 pub(crate) fn open_fault(fault: &OpenFault) -> ErrorCode {
     match fault {

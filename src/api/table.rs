@@ -76,8 +76,11 @@ pub static TABLE: &[Row] = &[
     row!(topic::create, "Answered when the topic serves every API."),
     row!(topic::delete, "Answered when the topic is gone."),
     row!(data::delete_records, "Answered when the new start is durable."),
-    row!(txn::init_producer_id, "Idempotent producers; transactional ids come with transactions."),
+    row!(txn::init_producer_id, ""),
     row!(data::leader_epoch, ""),
+    row!(txn::add_partitions, ""),
+    row!(txn::add_offsets, ""),
+    row!(txn::end, "Answered when the end is visible: the next request never meets CONCURRENT_TRANSACTIONS."),
     row!(admin::configs, "TOPIC and BROKER."),
     row!(admin::alter_configs, "TOPIC; the broker's own settings are read at its start."),
     row!(admin::log_dirs, "One directory; sizes are those of the logs."),
@@ -86,6 +89,8 @@ pub static TABLE: &[Row] = &[
     row!(admin::incremental_alter_configs, "TOPIC; the broker's own settings are read at its start."),
     row!(group::offset_delete, ""),
     row!(admin::cluster, ""),
+    row!(txn::describe, ""),
+    row!(txn::list, "Patterns are those of Rust's regex crate: no look-around, no back-references."),
     row!(topic::describe_partitions, ""),
 ];
 

@@ -351,6 +351,77 @@ fn init_producer_id() {
 }
 
 #[test]
+fn add_partitions_to_txn() {
+    use txn::add_partitions::{Request, SPEC, Topic};
+    check(SPEC, Request::decode, |version, ours, theirs: &theirs::AddPartitionsToTxnRequest| {
+        let topics =
+            |ours: &[Topic], theirs: &[theirs::add_partitions_to_txn_request::AddPartitionsToTxnTopic]| {
+                each(ours, theirs, |ours, theirs| {
+                    assert_eq!((&ours.name, &ours.partitions), (text(&theirs.name), &theirs.partitions));
+                });
+            };
+        if version < 4 {
+            let [ours] = &ours.transactions[..] else { panic!("one transaction") };
+            assert_eq!(&ours.transactional_id, text(&theirs.v3_and_below_transactional_id));
+            assert_eq!(ours.producer_id, *theirs.v3_and_below_producer_id);
+            assert_eq!(ours.producer_epoch, theirs.v3_and_below_producer_epoch);
+            assert!(!ours.verify_only);
+            topics(&ours.topics, &theirs.v3_and_below_topics);
+            return;
+        }
+        each(&ours.transactions, &theirs.transactions, |ours, theirs| {
+            assert_eq!(&ours.transactional_id, text(&theirs.transactional_id));
+            assert_eq!((ours.producer_id, ours.producer_epoch), (*theirs.producer_id, theirs.producer_epoch));
+            assert_eq!(ours.verify_only, theirs.verify_only);
+            topics(&ours.topics, &theirs.topics);
+        });
+    });
+}
+
+#[test]
+fn add_offsets_to_txn() {
+    use txn::add_offsets::{Request, SPEC};
+    check(SPEC, Request::decode, |_, ours, theirs: &theirs::AddOffsetsToTxnRequest| {
+        assert_eq!(&ours.transactional_id, text(&theirs.transactional_id));
+        assert_eq!((ours.producer_id, ours.producer_epoch), (*theirs.producer_id, theirs.producer_epoch));
+        assert_eq!(&ours.group_id, text(&theirs.group_id));
+    });
+}
+
+#[test]
+fn end_txn() {
+    use txn::end::{Request, SPEC};
+    check(SPEC, Request::decode, |_, ours, theirs: &theirs::EndTxnRequest| {
+        assert_eq!(&ours.transactional_id, text(&theirs.transactional_id));
+        assert_eq!((ours.producer_id, ours.producer_epoch), (*theirs.producer_id, theirs.producer_epoch));
+        assert_eq!(ours.committed, theirs.committed);
+    });
+}
+
+#[test]
+fn describe_transactions() {
+    use txn::describe::{Request, SPEC};
+    check(SPEC, Request::decode, |_, ours, theirs: &theirs::DescribeTransactionsRequest| {
+        each(&ours.transactional_ids, &theirs.transactional_ids, |ours, theirs| {
+            assert_eq!(ours, text(theirs));
+        });
+    });
+}
+
+#[test]
+fn list_transactions() {
+    use txn::list::{Request, SPEC};
+    check(SPEC, Request::decode, |_, ours, theirs: &theirs::ListTransactionsRequest| {
+        assert_eq!(ours.state_filters, theirs.state_filters);
+        each(&ours.producer_id_filters, &theirs.producer_id_filters, |ours, theirs| {
+            assert_eq!(*ours, **theirs);
+        });
+        assert_eq!(ours.duration_filter, theirs.duration_filter);
+        assert_eq!(ours.transactional_id_pattern, theirs.transactional_id_pattern);
+    });
+}
+
+#[test]
 fn api_versions() {
     use session::api_versions::{Request, SPEC};
     check(SPEC, Request::decode, |_, ours, theirs: &theirs::ApiVersionsRequest| {

@@ -18,3 +18,4 @@ mod settings;
 #[path = "../support/mod.rs"]
 mod support;
 mod topics;
+mod transactions;

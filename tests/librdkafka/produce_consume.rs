@@ -6,11 +6,11 @@ use rdkafka::Offset;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, FutureRecord, Producer as _};
+use rdkafka::producer::FutureRecord;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Timestamp, TopicPartitionList};
 
-use crate::clients::{PATIENCE, config, consumer, create, producer, read, read_all, send, value};
+use crate::clients::{PATIENCE, consumer, create, producer, read, read_all, send, value};
 use crate::support::Broker;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,24 +192,4 @@ async fn records_of_one_producer_stay_in_order_on_many_partitions() {
     }
     assert_eq!(total, 3000);
     assert!(consumer(&broker, &[]).fetch_metadata(Some("t"), PATIENCE).is_ok());
-}
-
-#[test]
-fn a_transactional_producer_is_told_at_once_that_there_are_no_transactions() {
-    let broker = Broker::start();
-    let mut settings = config(&broker, &[("client.id", "billing"), ("transactional.id", "orders-1")]);
-    let producer: BaseProducer = settings.create().expect("a producer");
-    let began = Instant::now();
-    let error = producer.init_transactions(Duration::from_secs(30)).expect_err("there are none");
-    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
-    let KafkaError::Transaction(error) = error else { panic!("{error:?}") };
-    assert!(error.is_fatal() && !error.is_retriable(), "{error:?}");
-    assert!(error.to_string().contains("this version of streamd has no transactions yet"), "{error}");
-    let line = broker.wait_for_log("wants transactions");
-    assert!(line.contains("WARN") && line.contains("billing") && line.contains("orders-1"), "{line}");
-
-    // Somebody who starts it again and again does not fill the log.
-    let again: BaseProducer = settings.set("client.id", "billing").create().expect("a producer");
-    again.init_transactions(Duration::from_secs(30)).expect_err("there are none");
-    assert_eq!(broker.log().matches("wants transactions").count(), 1, "{}", broker.log());
 }

@@ -7,7 +7,6 @@
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{BrokerId, FindCoordinatorResponse};
 
-use crate::api::errors::NO_TRANSACTIONS;
 use crate::api::{Call, Started, done};
 use crate::types::ErrorCode;
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
@@ -49,14 +48,9 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let endpoint = call.api.broker.endpoint(&call.session.peer);
     let node = BrokerId(call.api.broker.node_id());
     let refusal = match request.key_type {
-        GROUP => None,
-        TRANSACTION => Some((NO_TRANSACTIONS, "this version of streamd has no transactions yet")),
+        GROUP | TRANSACTION => None,
         _ => Some((ErrorCode::InvalidRequest, "this version of streamd has no such coordinator")),
     };
-    if request.key_type == TRANSACTION {
-        let id = request.keys.first().map(|key| &**key).unwrap_or_default();
-        call.api.warn_of_transactions(call.session, id);
-    }
     let (code, node, host, port) = match refusal {
         None => (ErrorCode::None, node, StrBytes::from_string(endpoint.host), endpoint.port),
         Some((code, _)) => (code, BrokerId(-1), StrBytes::default(), -1),

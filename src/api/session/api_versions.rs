@@ -45,6 +45,9 @@ const METADATA_VERSION: i16 = 30;
 /// The lowest metadata level that Kafka 4 knows.
 const METADATA_VERSION_MIN: i16 = 7;
 
+/// Transactions whose end raises the epoch (KIP-890); clients follow the level, not the APIs' versions (S55).
+const TRANSACTION_VERSION: i16 = 2;
+
 /// Tells what this broker speaks, from the table.
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let request = Request::decode(&mut call.body, call.version)?;
@@ -62,19 +65,28 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let keys = table::TABLE.iter().map(|row| key(row.spec.key, row.offered_min, row.spec.max)).collect();
     let mut response = ApiVersionsResponse::default().with_api_keys(keys);
     if call.version >= 3 {
-        let name = StrBytes::from_static_str("metadata.version");
-        let supported = SupportedFeatureKey::default()
-            .with_name(name.clone())
-            .with_min_version(METADATA_VERSION_MIN)
-            .with_max_version(METADATA_VERSION);
-        let finalized = FinalizedFeatureKey::default()
-            .with_name(name)
-            .with_min_version_level(METADATA_VERSION)
-            .with_max_version_level(METADATA_VERSION);
+        let features = [
+            ("metadata.version", METADATA_VERSION_MIN, METADATA_VERSION),
+            ("transaction.version", 0, TRANSACTION_VERSION),
+        ];
+        // Before v4 clients cannot read a range from 0 (S11).
+        let told = features.iter().filter(|(_, min, _)| *min > 0 || call.version >= 4);
+        let supported = told.map(|(name, min, max)| {
+            SupportedFeatureKey::default()
+                .with_name(StrBytes::from_static_str(name))
+                .with_min_version(*min)
+                .with_max_version(*max)
+        });
+        let finalized = features.iter().map(|(name, _, level)| {
+            FinalizedFeatureKey::default()
+                .with_name(StrBytes::from_static_str(name))
+                .with_min_version_level(*level)
+                .with_max_version_level(*level)
+        });
         response = response
-            .with_supported_features(vec![supported])
+            .with_supported_features(supported.collect())
             .with_finalized_features_epoch(0)
-            .with_finalized_features(vec![finalized]);
+            .with_finalized_features(finalized.collect());
     }
     Ok(done(call.responder.reply(&response)))
 }

@@ -3,20 +3,24 @@
 //! v2 the flexible form; v3 the id and epoch that a producer holds already (KIP-360); v4 tells a fenced producer from
 //! one with a bad epoch; v5 may answer that the transaction must be aborted. Without a transactional id the answer is
 //! always a fresh id with epoch 0; exactly one of id and epoch being -1 gives 42, and so does an empty transactional
-//! id (S50). Ids are never given twice, restarts included.
+//! id (S50). With one, who held it before is fenced (S51, S52). Ids are never given twice, restarts included.
 
 use std::sync::Arc;
 
 use kafka_protocol::messages::{InitProducerIdResponse, ProducerId};
 
-use crate::api::errors::NO_TRANSACTIONS;
+use super::{shared, told};
 use crate::api::{Api, Call, Started, waits};
+use crate::txn::{InitProducer, Producer};
 use crate::types::ErrorCode;
 use crate::types::offset::NO_PRODUCER_ID;
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes};
 
 /// Key, versions, form.
 pub const SPEC: ApiSpec = ApiSpec { key: 22, name: "InitProducerId", min: 0, max: 5, flexible_from: 2 };
+
+/// From this version on clients know `PRODUCER_FENCED`.
+const FENCED_FROM: i16 = 4;
 
 /// An InitProducerId request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,32 +52,36 @@ impl Request {
 /// Hands out a producer id.
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let request = Request::decode(&mut call.body, call.version)?;
-    let (api, responder) = (Arc::clone(call.api), call.responder);
-    if let Some(id) = request.transactional_id.as_ref().filter(|id| !id.is_empty()) {
-        api.warn_of_transactions(call.session, id);
-    }
+    let (api, responder, version) = (Arc::clone(call.api), call.responder, call.version);
     Ok(waits(async move {
-        let (error, id, epoch) = match hand_out(&api, &request).await {
-            Ok(id) => (ErrorCode::None, id, 0),
-            Err(error) => (error, NO_PRODUCER_ID, -1),
+        let (error, producer) = match hand_out(&api, &request).await {
+            Ok(producer) => (ErrorCode::None, producer),
+            Err(error) => (told(error, version, FENCED_FROM), Producer::NONE),
         };
         let response = InitProducerIdResponse::default()
             .with_error_code(error.code())
-            .with_producer_id(ProducerId(id))
-            .with_producer_epoch(epoch);
+            .with_producer_id(ProducerId(producer.id))
+            .with_producer_epoch(producer.epoch);
         responder.reply(&response)
     }))
 }
 
-/// A fresh id, whatever the producer held before (S50).
-async fn hand_out(api: &Api, request: &Request) -> Result<i64, ErrorCode> {
-    if request.transactional_id.as_ref().is_some_and(|id| id.is_empty())
-        || (request.producer_id == NO_PRODUCER_ID) != (request.producer_epoch == -1)
-    {
-        return Err(ErrorCode::InvalidRequest);
+async fn hand_out(api: &Api, request: &Request) -> Result<Producer, ErrorCode> {
+    let held = Producer { id: request.producer_id, epoch: request.producer_epoch };
+    let is_whole = (held.id == NO_PRODUCER_ID) == (held.epoch == -1);
+    match &request.transactional_id {
+        Some(id) if id.is_empty() || !is_whole => Err(ErrorCode::InvalidRequest),
+        None if !is_whole => Err(ErrorCode::InvalidRequest),
+        // A fresh id, whatever the producer held before (S50).
+        None => api.broker.next_producer_id().await.map(Producer::fresh),
+        Some(id) => {
+            let request = InitProducer {
+                transactional_id: shared(id),
+                timeout_ms: request.transaction_timeout_ms,
+                held: (held != Producer::NONE).then_some(held),
+                fresh_id: None,
+            };
+            api.broker.init_transactional(request).await
+        }
     }
-    if request.transactional_id.is_some() {
-        return Err(NO_TRANSACTIONS);
-    }
-    api.broker.next_producer_id().await
 }
