@@ -107,7 +107,7 @@ fn millis(value: &str) -> Result<Duration, String> {
     millis.map(Duration::from_millis).ok_or_else(|| "must be a number of milliseconds above 0".to_owned())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let millis =
         units::millis(text).and_then(|millis| u64::try_from(millis).ok()).filter(|millis| *millis > 0);
     millis

@@ -23,6 +23,7 @@ mod signals;
 mod start;
 mod table;
 mod topic;
+mod txn;
 mod verb;
 
 use std::ffi::OsString;
@@ -63,6 +64,8 @@ enum Verb {
     Topic(topic::Args),
     #[command(visible_alias = "groups")]
     Group(group::Args),
+    #[command(visible_alias = "txns")]
+    Txn(txn::Args),
     Repair(repair::Args),
     Dump(dump::Args),
     Import(import::Args),
@@ -77,6 +80,7 @@ impl Verb {
             Self::Consume(_) => Some("consume"),
             Self::Topic(_) => Some("topic"),
             Self::Group(_) => Some("group"),
+            Self::Txn(_) => Some("txn"),
             Self::Dump(_) => Some("dump"),
         }
     }
@@ -108,6 +112,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> 
         Verb::Consume(args) => consume::run(args, &clock),
         Verb::Topic(args) => topic::run(args),
         Verb::Group(args) => group::run(args),
+        Verb::Txn(args) => txn::run(args, &clock),
         Verb::Dump(args) => dump::run(&args),
         Verb::Import(args) => import::run(args, before.only_settings()?, &clock),
         Verb::Repair(args) => repair::run(args, before.only_settings()?, &clock),

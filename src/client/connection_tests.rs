@@ -10,17 +10,19 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::client::batching::Batch;
-use crate::client::coordinator::{self, Committer};
+use crate::client::coordinator::{self, Committer, Coordinated};
 use crate::client::offsets::{self, Isolation};
 use crate::client::producer::{self, Acks};
 use crate::client::topics::{self, NewTopic};
+use crate::client::transactions::{self, OpenIn};
 use crate::client::versions::KAFKA_2_1;
 use crate::client::{Wanted, consumer, groups, heartbeat, membership, metadata};
 use crate::types::TopicId;
 
 /// Writes a request in every version from Kafka 2.1's to ours, and reads it back as the crate does.
 fn writable<R: Request + PartialEq + std::fmt::Debug>(make: impl Fn(i16) -> R) {
-    let oldest = KAFKA_2_1.iter().find(|(key, _)| *key == R::KEY).map_or(0, |(_, max)| *max);
+    let known = KAFKA_2_1.iter().find(|(key, _)| *key == R::KEY);
+    let oldest = known.map_or(<R as Message>::VERSIONS.min, |(_, max)| *max);
     for version in oldest..=<R as Message>::VERSIONS.max {
         let request = make(version);
         let name = api_name(R::KEY);
@@ -54,6 +56,15 @@ fn every_request_can_be_written_in_every_version_since_kafka_2_1() {
         config: [("k".to_owned(), "v".to_owned())].into(),
         ..NewTopic::default()
     };
+    let open = OpenIn {
+        topic: "t".to_owned(),
+        partition: 1,
+        producer_id: 4_000,
+        producer_epoch: 3,
+        coordinator_epoch: -1,
+        first_offset: 10,
+        last_written: 1,
+    };
     let names = ["t".to_owned()];
     let shared = [("m".to_owned(), [("t".to_owned(), vec![0, 1])].into())].into();
 
@@ -65,7 +76,14 @@ fn every_request_can_be_written_in_every_version_since_kafka_2_1() {
     writable(|_| producer::id_request());
     writable(|version| consumer::request(version, &wanted, Isolation::ReadCommitted));
     writable(|version| offsets::request(version, "t", &[0, 1], -1, Isolation::ReadCommitted, 1));
-    writable(|version| coordinator::find_request(version, "g"));
+    for kind in [Coordinated::Group, Coordinated::Transactions] {
+        writable(|version| coordinator::find_request(version, kind, "g"));
+    }
+    writable(|_| transactions::list_request(&[1]));
+    writable(|_| transactions::describe_request(&["x"]));
+    writable(|_| transactions::producers_request("t", &[0, 1]));
+    writable(|_| transactions::fence_request("x"));
+    writable(|_| transactions::marker_request(&open));
     writable(|version| coordinator::committed_request(version, "g", true));
     writable(|version| coordinator::commit_request(version, "g", &me, &offsets));
     writable(|version| membership::join_request(version, "g", &me.member_id, &names));

@@ -1,4 +1,4 @@
-//! A group's coordinator: which broker it is, and the offsets it keeps (FindCoordinator, OffsetCommit, OffsetFetch).
+//! Coordinators: which broker it is (FindCoordinator), and the offsets that a group's keeps (OffsetCommit, OffsetFetch).
 
 use std::collections::BTreeMap;
 
@@ -30,11 +30,36 @@ pub(super) struct Committer {
     pub(super) generation: i32,
 }
 
-/// The broker that coordinates a group.
-pub(super) async fn find(client: &Client, group: &str) -> Result<i32, Error> {
-    let answer = client.call(At::Any, Lane::Questions, |version| find_request(version, group)).await?;
+/// What a broker coordinates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coordinated {
+    /// A consumer group.
+    Group,
+    /// The transactions of a transactional id.
+    Transactions,
+}
+
+impl Coordinated {
+    const fn code(self) -> i8 {
+        match self {
+            Self::Group => 0,
+            Self::Transactions => 1,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::Transactions => "transactional id",
+        }
+    }
+}
+
+/// The broker that coordinates a group, or a transactional id.
+pub(super) async fn find(client: &Client, kind: Coordinated, key: &str) -> Result<i32, Error> {
+    let answer = client.call(At::Any, Lane::Questions, |version| find_request(version, kind, key)).await?;
     let found = found(answer);
-    let doing = || format!("find the coordinator of group {group}");
+    let doing = || format!("find the coordinator of {} {key}", kind.name());
     Error::check(doing(), found.code, found.message.as_deref())?;
     let port = u16::try_from(found.port).map_err(|_| {
         Error::refused(doing(), ErrorCode::CoordinatorNotAvailable.code(), Some("its port is out of range"))
@@ -43,12 +68,9 @@ pub(super) async fn find(client: &Client, group: &str) -> Result<i32, Error> {
     Ok(found.id)
 }
 
-pub(super) fn find_request(version: i16, group: &str) -> FindCoordinatorRequest {
-    if version < 4 {
-        FindCoordinatorRequest::default().with_key(text(group))
-    } else {
-        FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)])
-    }
+pub(super) fn find_request(version: i16, kind: Coordinated, key: &str) -> FindCoordinatorRequest {
+    let request = FindCoordinatorRequest::default().with_key_type(kind.code());
+    if version < 4 { request.with_key(text(key)) } else { request.with_coordinator_keys(vec![text(key)]) }
 }
 
 /// FindCoordinator's answer, whose form changed with version 4.

@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
 
 use super::assignor::{self, Assignment};
 use super::cluster::{At, Lane};
-use super::coordinator::{self, Offsets};
+use super::coordinator::{self, Coordinated, Offsets};
 use super::metadata::text;
 use super::retry::retry;
 use super::{Client, Error, Wanted};
@@ -100,7 +100,7 @@ pub async fn list(client: &Client) -> Result<Vec<Listed>, Error> {
 /// `GROUP_ID_NOT_FOUND` when there is none of this name, another refusal, or no answer.
 pub async fn describe(client: &Client, group: &str) -> Result<Described, Error> {
     retry(client, async || {
-        let coordinator = coordinator::find(client, group).await?;
+        let coordinator = coordinator::find(client, Coordinated::Group, group).await?;
         let described = match classic(client, coordinator, group).await? {
             Some(described) => Some(described),
             None => by_epochs(client, coordinator, group).await?,

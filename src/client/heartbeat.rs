@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::cluster::{At, Lane};
-use super::coordinator::{self, Committer};
+use super::coordinator::{self, Committer, Coordinated};
 use super::metadata::text;
 use super::retry::Backoff;
 use super::{Client, Error};
@@ -101,7 +101,7 @@ async fn beat(
             Ok(pause) => pause.min(interval),
             Err(error) => return Pulse::Failed(error),
         };
-        if let Ok(found) = coordinator::find(client, group).await {
+        if let Ok(found) = coordinator::find(client, Coordinated::Group, group).await {
             coordinator = found;
         }
     }

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use super::assignor::{self, RANGE, Subscriber};
 use super::cluster::{At, Lane};
 use super::connection::millis;
-use super::coordinator::{self, Committer};
+use super::coordinator::{self, Committer, Coordinated};
 use super::heartbeat::{Heartbeat, Pulse};
 use super::metadata::text;
 use super::retry::{Backoff, retry};
@@ -165,7 +165,7 @@ impl Membership {
         };
         match tried {
             Err(error) if has_moved(&error) => {
-                self.coordinator = coordinator::find(client, group).await?;
+                self.coordinator = coordinator::find(client, Coordinated::Group, group).await?;
                 coordinator::commit(client, self.coordinator, group, &self.committer, offsets).await
             }
             tried => tried,
@@ -199,7 +199,7 @@ impl Membership {
     /// One round: join, and as the leader divide the partitions; then get one's own.
     async fn try_join(&mut self) -> Result<Assignment, Error> {
         if self.coordinator < 0 {
-            self.coordinator = coordinator::find(&self.client, &self.group).await?;
+            self.coordinator = coordinator::find(&self.client, Coordinated::Group, &self.group).await?;
         }
         let make = |version| join_request(version, &self.group, &self.committer.member_id, &self.topics);
         let joined =

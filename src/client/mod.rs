@@ -2,8 +2,9 @@
 //!
 //! [`Client`] keeps one connection per broker and purpose and agrees with each broker on the version of every API. On
 //! it stand the [`producer`], the [`consumer`] with its optional [`membership`] of a group, and the questions of
-//! administration ([`topics`], [`alter`], [`groups`], [`offsets`], [`sizes`]). What brokers answer is decoded by the protocol crate: they
-//! are brokers that the user chose. Frames are bounded all the same, and memory follows the bytes received.
+//! administration ([`topics`], [`alter`], [`groups`], [`offsets`], [`sizes`], [`transactions`]). What brokers answer is
+//! decoded by the protocol crate: they are brokers that the user chose. Frames are bounded all the same, and memory
+//! follows the bytes received.
 
 mod address;
 pub mod alter;
@@ -26,6 +27,7 @@ pub mod producer;
 mod retry;
 pub mod sizes;
 pub mod topics;
+pub mod transactions;
 mod versions;
 
 pub use address::{Address, AddressError};

@@ -1,0 +1,136 @@
+//! `streamd txn describe`: a transactional id, and what its transaction holds back.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::super::brokers::BrokerArgs;
+use super::super::exit::Ended;
+use super::super::failure::ended;
+use super::super::output::print;
+use super::super::table::{self, Shape, Table, or_dash};
+use super::list::{open_for, row_json};
+use super::moment;
+use super::partitions::Holding;
+use crate::client::transactions::{self, Described};
+use crate::client::{Client, Error};
+use crate::config::units::show_millis;
+use crate::types::{ErrorCode, Timestamp};
+
+/// Show a transactional id, since when its transaction is open, and which partitions it holds back
+#[derive(Debug, clap::Args)]
+#[command(visible_alias = "desc")]
+pub(super) struct Args {
+    /// The transactional ids
+    #[arg(value_name = "TRANSACTIONAL_ID", required = true)]
+    ids: Vec<String>,
+    /// How to show them; wide adds epochs and offsets of the partitions
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Shape,
+}
+
+/// Runs `streamd txn describe …`.
+pub(super) async fn run(args: Args, brokers: &BrokerArgs, now: Timestamp) -> anyhow::Result<()> {
+    let client = brokers.connect().await?;
+    let mut views = Vec::new();
+    for id in &args.ids {
+        let view = Box::pin(View::ask(&client, id)).await;
+        views.push(view.map_err(|error| told(id, error))?);
+    }
+    print(&match args.output {
+        Shape::Json => table::json(&views.iter().map(View::json).collect())?,
+        shape => {
+            let text = |view: &View| view.text(now, shape == Shape::Wide);
+            views.iter().map(text).collect::<Vec<_>>().join("\n")
+        }
+    })
+}
+
+/// What to say about an id that cannot be shown.
+pub(super) fn told(id: &str, error: Error) -> Ended {
+    if error.code() == Some(ErrorCode::TransactionalIdNotFound) {
+        return Ended::Refused(format!(
+            "transactional id {id} does not exist. streamd txn list shows those that do."
+        ));
+    }
+    ended(error)
+}
+
+/// A transactional id, and what its transaction holds.
+struct View {
+    row: Described,
+    /// Its partitions; without [`Holding`] where nothing of it is open, or not yet, or no more.
+    partitions: Vec<((String, i32), Option<Holding>)>,
+}
+
+impl View {
+    async fn ask(client: &Client, id: &str) -> Result<Self, Error> {
+        let row = transactions::describe(client, id).await?;
+        let mut by_topic: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+        for (topic, partition) in &row.partitions {
+            by_topic.entry(topic).or_default().push(*partition);
+        }
+        let mut holding = BTreeMap::new();
+        for (topic, partitions) in by_topic {
+            let found = match Holding::of(client, topic, &partitions).await {
+                // The topic is being deleted, and its part of the transaction with it.
+                Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => Vec::new(),
+                found => found?,
+            };
+            let of_this = found.into_iter().filter(|one| one.open.producer_id == row.producer_id);
+            holding.extend(of_this.map(|one| ((one.open.topic.clone(), one.open.partition), one)));
+        }
+        let partitions = row.partitions.iter().map(|key| (key.clone(), holding.remove(key))).collect();
+        Ok(Self { row, partitions })
+    }
+
+    fn text(&self, now: Timestamp, wide: bool) -> String {
+        let row = &self.row;
+        let headings = [
+            "TRANSACTIONAL ID",
+            "STATE",
+            "OPEN FOR",
+            "STARTED",
+            "TIMEOUT",
+            "PRODUCER",
+            "EPOCH",
+            "COORDINATOR",
+        ];
+        let mut head = Table::new(&headings);
+        head.row(vec![
+            row.id.clone(),
+            row.state.clone(),
+            or_dash(open_for(row, now)),
+            or_dash(row.began.filter(|_| row.is_under_way()).map(moment)),
+            show_millis(row.timeout_ms.into()),
+            row.producer_id.to_string(),
+            row.producer_epoch.to_string(),
+            row.coordinator.to_string(),
+        ]);
+        let mut parts = vec![head.text()];
+        let open: Vec<Holding> = self.partitions.iter().filter_map(|(_, holding)| holding.clone()).collect();
+        if !open.is_empty() {
+            parts.push(Holding::table(&open, now, wide));
+        }
+        let idle: Vec<String> = self
+            .partitions
+            .iter()
+            .filter(|(_, holding)| holding.is_none())
+            .map(|((topic, partition), _)| format!("{topic}-{partition}"))
+            .collect();
+        if !idle.is_empty() {
+            parts.push(format!("Part of it, with nothing open: {}\n", idle.join(", ")));
+        }
+        parts.join("\n")
+    }
+
+    fn json(&self) -> Value {
+        let mut json = row_json(&self.row);
+        let partition = |((topic, partition), holding): &((String, i32), Option<Holding>)| match holding {
+            Some(holding) => holding.json(),
+            None => json!({ "topic": topic, "partition": partition, "first_offset": null }),
+        };
+        json["partitions"] = self.partitions.iter().map(partition).collect();
+        json
+    }
+}
