@@ -15,6 +15,10 @@ use crate::storage::room::Room;
 const UNLINK_MAX_FILES: usize = 100_000;
 /// How often the data directory is looked at, and due files are looked for.
 const TICK: Duration = Duration::from_secs(1);
+/// How often it is looked for transactions that are to be told of.
+const HELD_BACK_LOOK: Duration = Duration::from_secs(10);
+/// A transaction that is open for this long is told of.
+const HELD_BACK_TOLD: Duration = Duration::from_secs(60);
 /// The least time between two rounds.
 const WAIT_MIN: Duration = Duration::from_millis(20);
 /// The time between two looks at a tight disk while retention makes room on it.
@@ -28,7 +32,7 @@ pub(super) struct Unlinks(Vec<(Duration, PathBuf)>);
 
 /// Runs until the broker is gone.
 pub(super) async fn run(broker: Weak<Broker>) {
-    let (mut ticked_at, mut expired_at) = (Duration::ZERO, Duration::ZERO);
+    let (mut ticked_at, mut told_at, mut expired_at) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     let Some(strong) = broker.upgrade() else { return };
     let schedule = Arc::clone(&strong.partitions.environment().schedule);
     let health = Arc::clone(strong.data_dir.health());
@@ -53,6 +57,10 @@ pub(super) async fn run(broker: Weak<Broker>) {
                 return;
             }
             broker.relieve_descriptors();
+            if now >= told_at + HELD_BACK_LOOK {
+                told_at = now;
+                broker.tell_of_held_back();
+            }
         }
         let due_expiry = now >= expired_at + broker.config.producers.id_expiration_check_interval;
         if due_expiry {
@@ -110,6 +118,20 @@ impl Broker {
             for partition in self.partitions.all() {
                 partition.request_sync();
             }
+        }
+    }
+
+    /// Says once of each transaction that it keeps those waiting who read what is committed.
+    fn tell_of_held_back(&self) {
+        for partition in self.partitions.all() {
+            let Some(held) = partition.held_back(HELD_BACK_TOLD) else { continue };
+            let (topic, number) = (partition.topic(), partition.id().partition);
+            tracing::warn!(
+                %topic, partition = number, producer_id = held.producer_id, first_offset = held.first_offset,
+                open_for = ?held.for_at_least,
+                "an open transaction keeps read_committed consumers from all that follows. `streamd txn list` says whose \
+                 it is, `streamd txn abort` ends one that nobody else would"
+            );
         }
     }
 

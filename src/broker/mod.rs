@@ -11,6 +11,7 @@ mod endpoints;
 mod group_shards;
 mod housekeeping;
 mod leftovers;
+mod marker_requests;
 mod markers;
 mod off_worker;
 mod producer_ids;

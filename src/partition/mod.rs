@@ -220,9 +220,20 @@ impl Partition {
 
     /// Calls `wake` once, when the log is durable up to `end` or when that has failed; perhaps before this returns.
     pub fn when_durable(self: &Arc<Self>, end: i64, wake: DurableWake) {
+        self.wake_when(end, wake, |this, _| this.reader.durable());
+    }
+
+    /// Calls `wake` once, when all below `end` is visible or when that has failed: at once where readers do not wait for
+    /// the disk.
+    pub fn when_visible(self: &Arc<Self>, end: i64, wake: DurableWake) {
+        // Not by the durable offset, which moves first.
+        self.wake_when(end, wake, |_, visible| visible.high_watermark);
+    }
+
+    fn wake_when(self: &Arc<Self>, end: i64, wake: DurableWake, at: impl Fn(&Self, &Visible) -> i64) {
         {
             let mut visible = self.visible.lock();
-            let waits = self.reader.durable() < end && !visible.failed && self.closed().is_none();
+            let waits = at(self, &visible) < end && !visible.failed && self.closed().is_none();
             if waits {
                 visible.waiting_durable.push_back((end, wake));
                 drop(visible);
@@ -231,16 +242,6 @@ impl Partition {
             }
         }
         wake();
-    }
-
-    /// Calls `wake` once, when all below `end` is visible, or when that has failed: at once where readers do not wait for
-    /// the disk.
-    pub fn when_visible(self: &Arc<Self>, end: i64, wake: DurableWake) {
-        if self.high_watermark() >= end {
-            wake();
-        } else {
-            self.when_durable(end, wake);
-        }
     }
 
     /// Closes the partition because its topic is deleted: what waits is answered so. When this returns, nothing of it
@@ -388,6 +389,8 @@ mod deletion_tests;
 mod stop_tests;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod transaction_compaction_tests;
 #[cfg(test)]
 mod transaction_model_tests;
 #[cfg(test)]

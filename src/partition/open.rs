@@ -175,7 +175,7 @@ impl Environment {
 
     fn assemble(&self, wanted: &OpenPartition, opened: Opened, producers: Producers) -> Arc<Partition> {
         let end = opened.reader.end();
-        let transactions = Transactions::recovered(&producers);
+        let transactions = Transactions::recovered(&producers, self.clock.monotonic());
         Arc::new_cyclic(|partition| Partition {
             id: wanted.id,
             topic: Arc::clone(&wanted.topic),

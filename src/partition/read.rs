@@ -130,7 +130,9 @@ impl Partition {
         request: &ReadRequest,
         may_wait: bool,
     ) -> Result<PartitionRead, ReadError> {
-        let (high_watermark, last_stable_offset) = (self.high_watermark(), self.last_stable_offset());
+        let high_watermark = self.high_watermark();
+        // It may have moved since, and the answer is to be of one moment.
+        let last_stable_offset = self.last_stable_offset().min(high_watermark);
         let upper = match request.isolation {
             Isolation::ReadUncommitted => high_watermark,
             Isolation::ReadCommitted => last_stable_offset,

@@ -5,11 +5,12 @@
 //! without its entry. A partition without transactions pays one load of an atomic.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::append::Writer;
 use super::producers::{Change, Word};
 use super::read::Isolation;
-use super::transactions::{CoordinatorWord, FirstBatch, TransactionTicket};
+use super::transactions::{CoordinatorWord, FirstBatch, HeldBack, TransactionTicket};
 use super::{Partition, Visible};
 use crate::record::batch::BatchHeader;
 use crate::storage::log::{AppendBatch, AppendError};
@@ -54,7 +55,7 @@ impl Partition {
     ) -> Result<(), AppendError> {
         if !changes.is_empty() {
             let mut transactions = self.transactions.lock();
-            transactions.announce(changes);
+            transactions.announce(changes, self.clock.monotonic());
             self.first_unstable.store(transactions.first_unstable(), Ordering::Release);
         }
         let written = writer.log.append(batches, now);
@@ -108,6 +109,14 @@ impl Partition {
     /// The coordinator has refused a batch for good.
     pub fn drop_ticket(&self, producer_id: i64, ticket: TransactionTicket) {
         self.transactions.lock().drop_ticket(producer_id, ticket);
+    }
+
+    /// The open transaction that has held the last stable offset back for this long, the first time that this is asked.
+    pub fn held_back(&self, for_at_least: Duration) -> Option<HeldBack> {
+        if self.first_unstable.load(Ordering::Acquire) == i64::MAX {
+            return None;
+        }
+        self.transactions.lock().held_back(self.clock.monotonic(), for_at_least)
     }
 
     /// What a batch can go by besides its header; nothing for those that belong to no transaction.

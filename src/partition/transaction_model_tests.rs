@@ -201,7 +201,7 @@ impl World {
             // No file was made.
             return;
         }
-        let mut files = files_in(&self.rig.dir("t"));
+        let mut files = files_of(&self.rig.dir("t"));
         let synced = self.row.as_ref().map_or(0, |row| row.checkpoint.offset);
         // Only what lies behind the checkpoint, in the last segment, is cut.
         let losable = self.log.iter().filter(|entry| entry.base >= synced.max(self.active)).count();
@@ -331,7 +331,7 @@ fn a_txnindex_that_lost_what_a_checkpoint_vouched_for_is_noticed_by_this_test() 
     world.append(1, 1);
     world.finish(1, false, false);
     world.checkpoint();
-    let mut files = files_in(&world.rig.dir("t"));
+    let mut files = files_of(&world.rig.dir("t"));
     let index = segment_file(0, FileKind::TxnIndex);
     assert_eq!(files[&index].len(), 34);
     files.remove(&index);

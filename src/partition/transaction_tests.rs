@@ -256,3 +256,20 @@ fn a_write_that_fails_opens_nothing() {
     assert_eq!(partition.with_writer(|writer| writer.producers.first_open()), None);
     assert!(partition.append_marker(marker(true)).is_err());
 }
+
+#[test]
+fn who_holds_the_stable_offset_back_for_long_is_told_once() {
+    let rig = never();
+    let partition = rig.open("t", id(1));
+    let minute = std::time::Duration::from_secs(60);
+    write(&partition, 0).unwrap();
+    assert_eq!(partition.held_back(minute), None);
+    rig.table.environment().clock.advance(minute);
+    let held = partition.held_back(minute).unwrap();
+    assert_eq!((held.producer_id, held.first_offset), (PID, 0));
+    assert_eq!(partition.held_back(minute), None);
+    partition.append_marker(marker(true)).unwrap();
+    write(&partition, 1).unwrap();
+    rig.table.environment().clock.advance(minute);
+    assert_eq!(partition.held_back(minute).unwrap().first_offset, 2);
+}

@@ -7,6 +7,7 @@
 //! one that nobody will end.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use super::producers::{Change, Producers, Word};
 use crate::record::batch::BatchHeader;
@@ -44,12 +45,34 @@ pub struct FirstBatch {
 
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
-    /// By first offset: transactions that are open, and those whose marker (at this offset) is not visible yet.
-    unstable: BTreeMap<i64, Option<i64>>,
+    /// By first offset: transactions that are open, and those whose marker is not visible yet.
+    unstable: BTreeMap<i64, Unstable>,
     /// The epochs of open ones, by producer.
     open: HashMap<i64, i16>,
     waiting: HashMap<i64, Waiting>,
     last_ticket: u64,
+    /// First offset of the transaction that people were told of because it holds the stable offset back.
+    told: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Unstable {
+    producer_id: i64,
+    /// On the steady clock; for one that recovery found, the start of the partition.
+    since: Duration,
+    /// The marker's offset, once there is one.
+    marker: Option<i64>,
+}
+
+/// A transaction that holds the stable offset back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldBack {
+    /// Whose it is.
+    pub producer_id: i64,
+    /// Where it begins.
+    pub first_offset: i64,
+    /// For how long it has been open, or the partition if that is shorter.
+    pub for_at_least: Duration,
 }
 
 #[derive(Debug)]
@@ -63,9 +86,10 @@ struct Waiting {
 
 impl Transactions {
     /// As recovery finds them: all that have ended are visible.
-    pub(super) fn recovered(producers: &Producers) -> Self {
+    pub(super) fn recovered(producers: &Producers, since: Duration) -> Self {
+        let unstable = |producer_id| Unstable { producer_id, since, marker: None };
         Self {
-            unstable: producers.open().map(|(first, ..)| (first, None)).collect(),
+            unstable: producers.open().map(|(first, id, _)| (first, unstable(id))).collect(),
             open: producers.open().map(|(_, id, epoch)| (id, epoch)).collect(),
             ..Self::default()
         }
@@ -77,10 +101,10 @@ impl Transactions {
     }
 
     /// Batches with these changes are about to be written: whoever sees them sees them as undecided.
-    pub(super) fn announce(&mut self, changes: &[Change]) {
+    pub(super) fn announce(&mut self, changes: &[Change], since: Duration) {
         for change in changes {
-            if let Change::Began { first_offset, is_new: true, .. } = change {
-                self.unstable.insert(*first_offset, None);
+            if let Change::Began { producer_id, first_offset, is_new: true, .. } = *change {
+                self.unstable.insert(first_offset, Unstable { producer_id, since, marker: None });
             }
         }
     }
@@ -109,8 +133,8 @@ impl Transactions {
                     if !self.waiting.get(&producer_id).is_some_and(is_for_next) {
                         self.waiting.remove(&producer_id);
                     }
-                    if let Some(place) = first_offset.and_then(|first| self.unstable.get_mut(&first)) {
-                        *place = Some(marker_offset);
+                    if let Some(ended) = first_offset.and_then(|first| self.unstable.get_mut(&first)) {
+                        ended.marker = Some(marker_offset);
                     }
                 }
             }
@@ -120,7 +144,18 @@ impl Transactions {
 
     /// All below `high_watermark` is visible.
     pub(super) fn show(&mut self, high_watermark: i64) {
-        self.unstable.retain(|_, marker| marker.is_none_or(|marker| marker >= high_watermark));
+        self.unstable.retain(|_, one| one.marker.is_none_or(|marker| marker >= high_watermark));
+    }
+
+    /// The transaction that has held the stable offset back for this long, if nobody was told of it yet.
+    pub(super) fn held_back(&mut self, now: Duration, for_at_least: Duration) -> Option<HeldBack> {
+        let (&first_offset, one) = self.unstable.first_key_value()?;
+        let open_for = now.saturating_sub(one.since);
+        if one.marker.is_some() || open_for < for_at_least || self.told == Some(first_offset) {
+            return None;
+        }
+        self.told = Some(first_offset);
+        Some(HeldBack { producer_id: one.producer_id, first_offset, for_at_least: open_for })
     }
 
     /// A ticket for a batch, if the coordinator has to be asked before it is appended. `Err` if too many wait already.
@@ -186,3 +221,7 @@ impl Transactions {
 /// No more can wait for the coordinator on this partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooManyWait;
+
+#[cfg(test)]
+#[path = "transactions_tests.rs"]
+mod tests;

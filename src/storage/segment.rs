@@ -358,7 +358,9 @@ impl Segment {
     /// Opens the file and its indexes, so that they can be read when their names are gone. To be pinned before.
     pub(super) fn open_for_good(self: &Arc<Self>, files: &FileCache) -> io::Result<()> {
         let file = self.open(files, Wait::MayBlock)?;
-        file.txn_index(|| self.path(FileKind::TxnIndex), files, Wait::MayBlock)?;
+        if self.aborted.needs_file(&self.path(FileKind::TxnIndex), Wait::MayBlock)? {
+            file.txn_index(|| self.path(FileKind::TxnIndex), files, Wait::MayBlock)?;
+        }
         file.index(|| self.path(FileKind::Index), files, Wait::MayBlock).map(|_| ())
     }
 

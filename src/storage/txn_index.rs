@@ -130,6 +130,12 @@ impl TxnIndex {
         self.set_some(&tail);
     }
 
+    /// Of a segment whose file was cut to this many entries, which is yet to be synced.
+    pub(super) fn was_cut(&self, entries: u64) {
+        self.knows(entries);
+        self.tail.lock().sync = Synced::No;
+    }
+
     fn set_some(&self, tail: &Tail) {
         let has_any = !tail.pending.is_empty() || tail.written.is_some_and(|written| written > 0);
         let some = match (has_any, tail.written) {

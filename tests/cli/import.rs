@@ -283,6 +283,7 @@ fn what_cannot_be_taken_is_refused_and_leaves_nothing() {
     let mut before = BTreeMap::new();
     read_all(&data, &mut before);
     let kafka = KafkaData::unpack();
+    flip(&kafka.path().join("orders-0/00000000000000000000.log"), 800);
     let refused = import(&mut scene, &kafka.path(), &[]);
     assert!(refused.code == 1 && refused.err.contains("nothing was imported"), "{refused:?}");
     up(&mut scene);

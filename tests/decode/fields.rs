@@ -516,6 +516,34 @@ fn delete_records() {
 }
 
 #[test]
+fn describe_producers() {
+    use data::describe_producers::{Request, SPEC};
+    check(SPEC, Request::decode, |_, ours, theirs: &theirs::DescribeProducersRequest| {
+        each(&ours.topics, &theirs.topics, |ours, theirs| {
+            assert_eq!((&ours.name, &ours.partitions), (text(&theirs.name), &theirs.partition_indexes));
+        });
+    });
+}
+
+#[test]
+fn write_txn_markers() {
+    use txn::write_markers::{Request, SPEC};
+    check(SPEC, Request::decode, |_, ours, theirs: &theirs::WriteTxnMarkersRequest| {
+        each(&ours.markers, &theirs.markers, |ours, theirs| {
+            assert_eq!((ours.producer_id, ours.producer_epoch), (*theirs.producer_id, theirs.producer_epoch));
+            assert_eq!(
+                (ours.commit, ours.coordinator_epoch),
+                (theirs.transaction_result, theirs.coordinator_epoch)
+            );
+            assert_eq!(ours.transaction_version, 0, "v2 has it");
+            each(&ours.topics, &theirs.topics, |ours, theirs| {
+                assert_eq!((&ours.name, &ours.partitions), (text(&theirs.name), &theirs.partition_indexes));
+            });
+        });
+    });
+}
+
+#[test]
 fn names_and_records_are_slices_of_the_frame() {
     let frame = Bytes::from(
         b"\xff\xff\x00\x01\x00\x00\x00\x05\0\0\0\x01\0\x02ab\0\0\0\x01\0\0\0\x07\0\0\0\x03xyz".to_vec(),

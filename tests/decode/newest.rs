@@ -4,6 +4,7 @@ use bytes::Bytes;
 use streamd::api::admin::log_dirs;
 use streamd::api::data::list_offsets;
 use streamd::api::group::{offset_commit, offset_fetch};
+use streamd::api::txn::write_markers;
 use streamd::types::TopicId;
 use streamd::wire::generate::Generator;
 use streamd::wire::{Reader, StrBytes};
@@ -108,4 +109,32 @@ fn describe_log_dirs_v5_reads_as_v4() {
         let body = generator.into_bytes();
         assert_eq!(log_dirs::Request::decode(&mut Reader::new(&body, true), 4), Ok(written));
     }
+}
+
+#[test]
+fn write_txn_markers_v2_says_the_transactions_version() {
+    let body = message(&[
+        b"\x02",                 // one marker
+        &4000_i64.to_be_bytes(), //   producer
+        &3_i16.to_be_bytes(),    //   epoch
+        b"\x01",                 //   commit
+        b"\x02\x02t\x02",        //   one topic, one partition
+        &7_i32.to_be_bytes(),    //     index
+        b"\0",                   //     tags
+        &5_i32.to_be_bytes(),    //   coordinator's epoch
+        b"\x02",                 //   transaction version
+        b"\0\0",                 // tags of marker, request
+    ]);
+    let mut reader = Reader::new(&body, true);
+    let request = write_markers::Request::decode(&mut reader, 2).unwrap();
+    assert_eq!(reader.remaining(), 0);
+    let marker = write_markers::Marker {
+        producer_id: 4000,
+        producer_epoch: 3,
+        commit: true,
+        topics: vec![write_markers::Topic { name: text("t"), partitions: vec![7] }],
+        coordinator_epoch: 5,
+        transaction_version: 2,
+    };
+    assert_eq!(request, write_markers::Request { markers: vec![marker] });
 }

@@ -4,11 +4,13 @@
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{
     DescribeLogDirsResponse, ListOffsetsResponse, OffsetCommitResponse, OffsetFetchResponse,
+    WriteTxnMarkersResponse,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, Message};
 use streamd::api::admin::log_dirs;
 use streamd::api::data::list_offsets;
 use streamd::api::group::{offset_commit, offset_fetch};
+use streamd::api::txn::write_markers;
 use streamd::types::{ErrorCode, TopicId};
 use streamd::wire::{ApiSpec, StrBytes, Writer};
 
@@ -195,4 +197,21 @@ fn describe_log_dirs_v5_response_tells_that_the_directory_takes_partitions() {
     let expected =
         [&b"\0\0\0\x09\0\0\x02\0\0\x03/d\x01"[..], &100_i64.to_be_bytes(), &50_i64.to_be_bytes(), b"\0\0\0"];
     assert_eq!(body, expected.concat());
+}
+
+#[test]
+fn write_txn_markers_responses_are_what_the_crate_reads() {
+    let topic = write_markers::TopicResult {
+        name: text("t"),
+        partitions: vec![(0, ErrorCode::None), (4, ErrorCode::InvalidProducerEpoch)],
+    };
+    let marker = write_markers::MarkerResult { producer_id: 4000, topics: vec![topic] };
+    let response = write_markers::Response { markers: vec![marker] };
+    let write = |w: &mut Writer<'_>, version: i16| response.write(w, version);
+    read_by_crate(write_markers::SPEC, write, |_, read: WriteTxnMarkersResponse| {
+        assert_eq!(*read.markers[0].producer_id, 4000);
+        let partitions = &read.markers[0].topics[0].partitions;
+        let partitions: Vec<_> = partitions.iter().map(|p| (p.partition_index, p.error_code)).collect();
+        assert_eq!(partitions, [(0, 0), (4, 47)]);
+    });
 }

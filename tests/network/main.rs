@@ -12,6 +12,7 @@
 mod checkpoints;
 mod frames;
 mod limits;
+mod markers;
 mod memory;
 mod order;
 mod records;

@@ -1,6 +1,7 @@
 //! APIs of the data plane: records in, records out, and where they are.
 
 pub mod delete_records;
+pub mod describe_producers;
 pub mod fetch;
 pub(crate) mod fetch_session;
 pub mod leader_epoch;

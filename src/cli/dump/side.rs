@@ -16,6 +16,7 @@ use crate::storage::layout::{
     PARTITION_METADATA, QUARANTINE, RECOVERY_POINTS, read_partition_metadata,
 };
 use crate::storage::manifest::{self, Verdict};
+use crate::storage::txn_index::{AbortedTransaction, ENTRY_BYTES};
 
 /// Shows an `.index`.
 pub(super) fn offset_index(path: &Path, base: i64, depth: Depth, out: &mut Out) -> anyhow::Result<()> {
@@ -74,23 +75,30 @@ fn end_of_index(
 pub(super) fn txn_index(path: &Path, _depth: Depth, out: &mut Out) -> anyhow::Result<()> {
     out.file(path, "txnindex")?;
     let mut file = std::io::BufReader::new(File::open(path)?);
-    let (mut entry, mut count) = ([0; 34], 0_u64);
-    while file.read_exact(&mut entry).is_ok() {
+    let (mut bytes, mut count) = ([0; ENTRY_BYTES], 0_u64);
+    while file.read_exact(&mut bytes).is_ok() {
         count += 1;
-        let number = |at: usize| {
-            entry.get(at..at + 8).and_then(|bytes| bytes.first_chunk()).map_or(0, |b| i64::from_be_bytes(*b))
+        let Some(entry) = AbortedTransaction::decode(&bytes) else {
+            out.wrong(&format!("entry {count} is of no transaction that there can have been"))?;
+            continue;
         };
-        let (producer, first, last, stable) = (number(2), number(10), number(18), number(26));
+        let AbortedTransaction { producer_id, first_offset, last_offset, last_stable_offset } = entry;
         out.item(
-            || format!("producer {producer}: offsets {first} to {last} aborted, stable before {stable}"),
+            || {
+                format!(
+                    "producer {producer_id}: offsets {first_offset} to {last_offset} aborted, stable before \
+                     {last_stable_offset}"
+                )
+            },
             || {
                 json!({ "aborted": {
-                    "producer_id": producer, "first_offset": first, "last_offset": last, "last_stable_offset": stable,
+                    "producer_id": producer_id, "first_offset": first_offset, "last_offset": last_offset,
+                    "last_stable_offset": last_stable_offset,
                 } })
             },
         )?;
     }
-    end_of_index(path, 34, count, None, out)
+    end_of_index(path, ENTRY_BYTES as u64, count, None, out)
 }
 
 /// Shows a `.snapshot` or a `.producers`.

@@ -13,6 +13,7 @@ use crate::storage::health::DirHealth;
 use crate::storage::log::{LogReader, Opened};
 use crate::storage::manifest::Manifest;
 use crate::storage::testing::*;
+use crate::storage::txn_index::AbortedTransaction;
 use crate::types::{Clock, Codec, Timestamp};
 
 use super::plan::{Situation, Work, plan};
@@ -33,6 +34,7 @@ pub(in crate::storage) struct Log {
     pub(in crate::storage) manifest: Arc<Manifest>,
     pub(in crate::storage) clean_to: Option<i64>,
     pub(in crate::storage) producers: ActiveProducers,
+    pub(in crate::storage) aborted: Vec<AbortedTransaction>,
     pub(in crate::storage) now: Timestamp,
     pub(in crate::storage) map: MapLimits,
     _manifest_dir: TempDir,
@@ -64,6 +66,7 @@ impl Log {
             manifest,
             clean_to: None,
             producers: ActiveProducers::new(),
+            aborted: Vec::new(),
             now: NOW,
             map: MapLimits { bytes: 1 << 20, load: 0.9, secret: [5, 6] },
             _manifest_dir: dir,
@@ -123,7 +126,7 @@ impl Log {
             settings: &self.rig.settings,
             work: self.work()?,
             producers: &self.producers,
-            aborted: &[],
+            aborted: &self.aborted,
             manifest: &self.manifest,
             pace,
             map: self.map,

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::record::control::{ControlType, Marker, build_marker};
+use crate::record::{BatchBuilder, NewRecord};
 use crate::storage::compaction::testing::{Log, eager, records};
 use crate::storage::log::Opened;
 use crate::storage::testing::*;
+use crate::storage::txn_index::AbortedTransaction;
 
 /// A log of two small segments, a third that stays and an active one, and the directory as it stood when the output
 /// over the first two was complete as `.cleaned` and no name had changed.
@@ -16,18 +19,39 @@ struct Scene {
     /// What a reader sees of the old segments, and of the new ones.
     old: Vec<String>,
     new: Vec<String>,
+    /// Aborted transactions of the log: frames of theirs are in the old segments and in the new one.
+    aborted: Vec<AbortedTransaction>,
 }
 
 impl Scene {
     fn new() -> Self {
-        let mut log = Log::new(eager(400));
+        Self::with(false)
+    }
+
+    /// With a transaction that was aborted, or without one.
+    fn with(has_aborted: bool) -> Self {
+        let segment_bytes = if has_aborted { 600 } else { 400 };
+        let mut log = Log::new(eager(segment_bytes));
+        if has_aborted {
+            let mut data = BatchBuilder::new().producer(7, 0, 0).transactional(true);
+            let key = NewRecord { timestamp: NOW, key: Some(b"a"), value: Some(b"0"), headers: &[] };
+            data.push(&key);
+            let marker = Marker { kind: ControlType::Abort, coordinator_epoch: 0 };
+            let marker = build_marker(marker, 7, 0, NOW).unwrap();
+            append(&mut log.opened.writer, &[data.build().unwrap(), marker]);
+            let entry =
+                AbortedTransaction { producer_id: 7, first_offset: 0, last_offset: 1, last_stable_offset: 2 };
+            log.opened.writer.note_aborted(entry);
+            log.aborted = vec![entry];
+        }
         log.append(&["a=1", "b=1", "c=1"]);
         log.append(&["a=2"]);
         log.roll();
         log.append(&["b=2", "b=3", "d=1"]);
         log.roll();
         let bases: Vec<i64> = log.spans().iter().map(|(base, _)| *base).take(2).collect();
-        log.append(&[format!("x={}", "v".repeat(400)).as_str()]);
+        let large = "v".repeat(usize::try_from(segment_bytes).unwrap());
+        log.append(&[format!("x={large}").as_str()]);
         log.roll();
         log.append(&["y=1"]);
         let (old, before) = (log.shown(), log.rig.image());
@@ -36,11 +60,11 @@ impl Scene {
         assert!(new.len() < old.len());
         assert_eq!((cleaned.segments, bases.len()), ((3, 2), 2), "the first two became one: {cleaned:?}");
         // The output as it was before its names changed.
-        for kind in OUTPUT_KINDS.into_iter().filter(|kind| *kind != FileKind::TxnIndex) {
+        for kind in OUTPUT_KINDS.into_iter().filter(|kind| has_aborted || *kind != FileKind::TxnIndex) {
             let name = SegmentFileName { offset: bases[0], kind, state: FileState::Cleaned };
             fs::copy(log.rig.path(bases[0], kind), name.path_in(&before.dir)).unwrap();
         }
-        Self { before, bases, old, new }
+        Self { before, bases, old, new, aborted: log.aborted.clone() }
     }
 
     fn after(&self, steps: &[Step]) -> Rig {
@@ -70,6 +94,11 @@ impl Scene {
                 if shown != self.old && shown != self.new {
                     return Err(format!("{steps:?}: {shown:?}, {:?}", opened.report));
                 }
+                // Nothing replays transactions here: without a row their index would be made from nothing.
+                let aborted = opened.reader.aborted(0, i64::MAX, true).unwrap();
+                if with_row && aborted != self.aborted {
+                    return Err(format!("{steps:?}: {aborted:?}"));
+                }
                 let left: Vec<String> = image.names();
                 if left.iter().any(|name| name.ends_with(".cleaned") || name.ends_with(".swap")) {
                     return Err(format!("{steps:?}: {left:?}"));
@@ -91,20 +120,27 @@ fn shown(opened: &Opened) -> Vec<String> {
 
 #[test]
 fn a_kill_at_any_step_leaves_the_old_or_the_new() {
-    let scene = Scene::new();
-    let steps = steps(&scene.bases, false);
-    let decided = steps.iter().position(|step| *step == Step::Decide).unwrap();
-    for done in 0..=steps.len() {
-        // Once all outputs have their `.swap` names the swap is finished, before that it is undone.
-        let wanted = done >= decided;
-        assert_eq!(scene.check(&steps[..done]), Ok(vec![wanted]), "{done} of {steps:?}");
+    for has_aborted in [false, true] {
+        let scene = Scene::with(has_aborted);
+        let steps = steps(&scene.bases, has_aborted);
+        let decided = steps.iter().position(|step| *step == Step::Decide).unwrap();
+        for done in 0..=steps.len() {
+            // Once all outputs have their `.swap` names the swap is finished, before that it is undone.
+            let wanted = done >= decided;
+            assert_eq!(scene.check(&steps[..done]), Ok(vec![wanted]), "{done} of {steps:?}");
+        }
     }
 }
 
 #[test]
 fn a_power_cut_between_two_syncs_leaves_the_old_or_the_new() {
-    let scene = Scene::new();
-    let steps = steps(&scene.bases, false);
+    for has_aborted in [false, true] {
+        check_power_cuts(&Scene::with(has_aborted), has_aborted);
+    }
+}
+
+fn check_power_cuts(scene: &Scene, has_aborted: bool) {
+    let steps = steps(&scene.bases, has_aborted);
     let there = |step: &&Step| match step {
         Step::Remove(name) => name.path_in(&scene.before.dir).exists(),
         _ => true,

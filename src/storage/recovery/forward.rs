@@ -157,7 +157,7 @@ impl Recovery<'_> {
         }
         let serial = self.next_serial();
         let segment = Segment::new(base, serial, self.spec.dir.clone(), log.len, facts);
-        segment.aborted().knows(txn_index::cut(&segment.path(FileKind::TxnIndex), self.end)?);
+        segment.aborted().was_cut(txn_index::cut(&segment.path(FileKind::TxnIndex), self.end)?);
         // Only what the checkpoint vouches for is not read now.
         segment.doubt().begin(position);
         self.add_known_damage(&segment);

@@ -144,9 +144,13 @@ fn finish_swaps(dir: &Path, names: &mut Vec<SegmentFileName>) -> io::Result<Vec<
     for swap in swaps.iter().filter(|swap| swap.kind == FileKind::Log) {
         let Some(next) = next_offset(&swap.path_in(dir))? else { continue };
         names.retain(|name| {
+            // The `.txnindex` at the first offset is the new segment's if it has come before the rest, or is overwritten
+            // by it below. The other indexes can be made again.
+            let is_new = name.kind == FileKind::TxnIndex && name.offset == swap.offset;
             let covered = name.state == FileState::Live
                 && SEGMENT_KINDS.contains(&name.kind)
-                && (swap.offset..next).contains(&name.offset);
+                && (swap.offset..next).contains(&name.offset)
+                && !is_new;
             if covered {
                 unlink(dir, *name);
             }
