@@ -82,6 +82,7 @@ pub static TABLE: &[Row] = &[
     row!(txn::add_offsets, ""),
     row!(txn::end, "Answered when the end is visible: the next request never meets CONCURRENT_TRANSACTIONS."),
     row!(txn::write_markers, "For operators: to end a transaction that nobody else would."),
+    row!(txn::offset_commit, "Answered when it is as durable as transactions are."),
     row!(admin::configs, "TOPIC and BROKER."),
     row!(admin::alter_configs, "TOPIC; the broker's own settings are read at its start."),
     row!(admin::log_dirs, "One directory; sizes are those of the logs."),

@@ -279,6 +279,29 @@ fn offset_commit() {
 }
 
 #[test]
+fn txn_offset_commit() {
+    use txn::offset_commit::{Request, SPEC};
+    check(SPEC, Request::decode, |_, ours, theirs: &theirs::TxnOffsetCommitRequest| {
+        assert_eq!(&ours.transactional_id, text(&theirs.transactional_id));
+        assert_eq!((&ours.group_id, &ours.member_id), (text(&theirs.group_id), &theirs.member_id));
+        assert_eq!((ours.producer_id, ours.producer_epoch), (*theirs.producer_id, theirs.producer_epoch));
+        assert_eq!(ours.generation_id_or_member_epoch, theirs.generation_id);
+        assert_eq!(ours.group_instance_id, theirs.group_instance_id);
+        each(&ours.topics, &theirs.topics, |ours, theirs| {
+            assert_eq!(&ours.name, text(&theirs.name));
+            each(&ours.partitions, &theirs.partitions, |ours, theirs| {
+                assert_eq!(
+                    (ours.index, ours.committed_offset),
+                    (theirs.partition_index, theirs.committed_offset)
+                );
+                assert_eq!(ours.committed_leader_epoch, theirs.committed_leader_epoch);
+                assert_eq!(ours.committed_metadata, theirs.committed_metadata);
+            });
+        });
+    });
+}
+
+#[test]
 fn offset_fetch() {
     use group::offset_fetch::{Request, SPEC};
     check(SPEC, Request::decode, |version, ours, theirs: &theirs::OffsetFetchRequest| {

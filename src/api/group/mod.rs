@@ -20,7 +20,7 @@ use crate::types::TopicId;
 use crate::wire::StrBytes;
 
 /// Asks the shard that owns a group.
-async fn ask(api: &Api, group: &str, command: Command) -> Reply {
+pub(in crate::api) async fn ask(api: &Api, group: &str, command: Command) -> Reply {
     match api.broker.group_shard(group).await {
         Ok(shard) => shard.call(command).await,
         Err(error) => Reply::Refused(error),
@@ -33,7 +33,7 @@ fn shared(text: &StrBytes) -> Arc<str> {
 }
 
 /// As [`shared`], for a text that may be missing.
-fn shared_if_any(text: Option<&StrBytes>) -> Option<Arc<str>> {
+pub(in crate::api) fn shared_if_any(text: Option<&StrBytes>) -> Option<Arc<str>> {
     text.map(shared)
 }
 

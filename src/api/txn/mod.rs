@@ -6,6 +6,7 @@ pub mod describe;
 pub mod end;
 pub mod init_producer_id;
 pub mod list;
+pub mod offset_commit;
 pub mod write_markers;
 
 use std::sync::Arc;
