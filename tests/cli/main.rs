@@ -26,3 +26,4 @@ mod serve;
 #[path = "../support/mod.rs"]
 mod support;
 mod topics;
+mod transactions;

@@ -1,0 +1,131 @@
+//! `streamd txn`.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::Value;
+
+use crate::scene::{Scene, cells, lines};
+
+/// A producer with a transaction that it leaves open: some records in each of these partitions.
+fn hanging(scene: &Scene, id: &str, topic: &str, partitions: &[i32]) -> BaseProducer {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", scene.address())
+        .set("transactional.id", id)
+        .set("transaction.timeout.ms", "600000")
+        .create()
+        .expect("a producer");
+    producer.init_transactions(Duration::from_secs(30)).expect("it has an id");
+    producer.begin_transaction().expect("it begins");
+    for partition in partitions {
+        for n in 0..3 {
+            let payload = format!("{id} {n}");
+            let record = BaseRecord::<(), str>::to(topic).partition(*partition).payload(&payload);
+            producer.send(record).expect("it is queued");
+        }
+    }
+    producer.flush(Duration::from_secs(30)).expect("they are written");
+    producer
+}
+
+fn json(scene: &Scene, args: &[&str]) -> Value {
+    serde_json::from_str(&scene.ok(&[args, &["-o", "json"]].concat())).expect("JSON")
+}
+
+/// What a reader of committed records sees.
+fn committed(scene: &Scene, topic: &str) -> Vec<String> {
+    let text = scene.ok(&["consume", topic, "-e", "-q", "--read-committed"]);
+    lines(&text).into_iter().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn a_hanging_transaction_is_seen_and_ended() {
+    let scene = Scene::new();
+    let (topic, id) = (scene.topic("t", 2), scene.name("payments"));
+    let _producer = hanging(&scene, &id, &topic, &[0]);
+    scene.feed(&["produce", &topic, "-q", "-p", "0"], b"after\n");
+    assert_eq!(committed(&scene, &topic), Vec::<String>::new(), "it holds back what follows it");
+
+    let list = scene.ok(&["txn", "list", "--open"]);
+    let row = cells(&list).into_iter().find(|row| row[0] == id).expect("it is listed");
+    assert_eq!((row[1], row.last()), ("Ongoing", Some(&"1")), "{list}");
+    assert!(!scene.ok(&["txn", "list", "--older-than", "1h", "-q"]).lines().any(|line| line == id));
+
+    let view = json(&scene, &["txn", "describe", &id])[0].clone();
+    assert_eq!((view["state"].as_str(), view["timeout_ms"].as_i64()), (Some("Ongoing"), Some(600_000)));
+    let partition = &view["partitions"][0];
+    assert_eq!((partition["topic"].as_str(), partition["partition"].as_i64()), (Some(&*topic), Some(0)));
+    assert_eq!((partition["first_offset"].as_i64(), partition["holds_back"].as_i64()), (Some(0), Some(4)));
+    let by_topic = json(&scene, &["txn", "list", "--topic", &topic]);
+    assert_eq!(by_topic[0]["transactional_id"].as_str(), Some(&*id), "{by_topic}");
+
+    let refused = scene.fails(1, &["txn", "abort", "--topic", &topic, "--partition", "0"]);
+    assert!(refused.contains(&format!("streamd txn abort {id}")), "{refused}");
+    let done = scene.ok(&["txn", "abort", &id]);
+    assert_eq!(done, format!("aborted the transaction of {id}; its producer is fenced\n"));
+    assert_eq!(committed(&scene, &topic), ["after"]);
+    assert_eq!(json(&scene, &["txn", "describe", &id])[0]["state"], "Empty");
+    let refused = scene.fails(1, &["txn", "abort", &id]);
+    assert!(refused.contains("nothing to abort"), "{refused}");
+}
+
+#[test]
+fn the_fenced_producer_hears_of_it() {
+    let scene = Scene::new();
+    let (topic, id) = (scene.topic("t", 1), scene.name("payments"));
+    let producer = hanging(&scene, &id, &topic, &[0]);
+    scene.ok(&["txn", "abort", &id, "-q"]);
+    let began = Instant::now();
+    let error = producer.commit_transaction(Duration::from_secs(30)).expect_err("its transaction is over");
+    assert!(began.elapsed() < Duration::from_secs(30), "{error}");
+    assert_eq!(committed(&scene, &topic), Vec::<String>::new());
+}
+
+#[test]
+fn what_does_not_exist_is_said_to() {
+    let scene = Scene::new();
+    let (topic, id) = (scene.topic("t", 1), scene.name("nobody"));
+    let said = format!("transactional id {id} does not exist. streamd txn list shows those that do.\n");
+    assert_eq!(scene.fails(1, &["txn", "describe", &id]), said);
+    assert_eq!(scene.fails(1, &["txn", "abort", &id]), said, "and does not come into being by that");
+    assert!(!scene.ok(&["txn", "list", "-q"]).lines().any(|line| line == id));
+    let none = format!("no transaction is open in {topic}-0.\n");
+    assert_eq!(scene.fails(1, &["txn", "abort", "--topic", &topic, "--partition", "0"]), none);
+    assert_eq!(scene.ok(&["txn", "list", "--topic", &topic, "-o", "json"]), "[]\n");
+}
+
+#[test]
+fn s60_offsets_of_a_transaction_are_the_groups_when_it_is_committed() {
+    let scene = Scene::new();
+    let (topic, id, group) = (scene.topic("t", 1), scene.name("copier"), scene.name("g"));
+    scene.feed(&["produce", &topic, "-q"], b"a\nb\nc\n");
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", scene.address())
+        .set("group.id", &group)
+        .create()
+        .expect("a consumer");
+    let metadata = consumer.group_metadata().expect("its group");
+    let patience = Duration::from_secs(30);
+    let producer = hanging(&scene, &id, &topic, &[0]);
+    let send = |offset| {
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(&topic, 0, Offset::Offset(offset)).expect("an offset");
+        producer.send_offsets_to_transaction(&offsets, &metadata, patience).expect("it is taken");
+    };
+    let seen = || json(&scene, &["group", "describe", &group])[0]["partitions"][0]["committed"].clone();
+    send(1);
+    assert_eq!(seen(), Value::Null, "not before the transaction is committed");
+    producer.commit_transaction(patience).expect("it is committed");
+    assert_eq!(seen(), 1);
+    producer.begin_transaction().expect("the next one");
+    send(2);
+    producer.abort_transaction(patience).expect("it is aborted");
+    assert_eq!(seen(), 1);
+    producer.begin_transaction().expect("the one after");
+    send(3);
+    producer.commit_transaction(patience).expect("it is committed");
+    assert_eq!(seen(), 3);
+}
