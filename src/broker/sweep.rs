@@ -15,9 +15,7 @@ use crate::types::{TopicId, TopicPartition};
 pub(super) async fn run(broker: Weak<Broker>, clean: bool) {
     let Some(strong) = broker.upgrade() else { return };
     forget_unknown_rows(&strong);
-    // Transactions first: they hold readers back, and groups' offsets.
-    strong.load_transactions().await;
-    load_groups(&strong).await;
+    load_coordinators(&strong).await;
     if clean {
         return;
     }
@@ -112,7 +110,9 @@ fn forget_unknown_rows(broker: &Broker) {
     }
 }
 
-async fn load_groups(broker: &Arc<Broker>) {
+/// Transactions first: they hold readers back, and groups' offsets.
+async fn load_coordinators(broker: &Arc<Broker>) {
+    broker.load_transactions().await;
     let Some(topic) = broker.image().topic(CONSUMER_OFFSETS).cloned() else { return };
     for partition in 0..topic.partitions {
         let id = TopicPartition { topic: topic.id, partition };
