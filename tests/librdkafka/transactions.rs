@@ -1,6 +1,7 @@
 //! Transactions with librdkafka's producer: what is committed is seen, what is aborted, fenced, timed out or cut off by a
 //! kill is not, and offsets go with them.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -8,7 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::clients::{PATIENCE, config, consumer, create, read, value};
+use crate::clients::{PATIENCE, config, consumer, create, poll, read, value};
 use crate::support::Broker;
 
 type TxnProducer = ThreadedProducer<DefaultProducerContext>;
@@ -113,6 +114,40 @@ async fn readers_wait_behind_an_open_transaction() {
     assert_eq!(seen(&broker, "t", 0), [""; 0]);
     open.commit_transaction(PATIENCE).unwrap();
     assert_eq!(seen(&broker, "t", 0), ["first", "second"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s60_offsets_are_committed_with_their_transaction_or_not_at_all() {
+    let broker = Broker::start();
+    create(&broker, "in", 1, &[]).await;
+    create(&broker, "out", 1, &[]).await;
+    committed(&transactional(&broker, "source", &[]), "in", 0, &["a", "b", "c", "d"]);
+    let settings = [("group.id", "g"), ("enable.auto.commit", "false"), ("auto.offset.reset", "earliest")];
+    let consumer = consumer(&broker, &settings);
+    consumer.subscribe(&["in"]).unwrap();
+    let producer = transactional(&broker, "copy", &[]);
+    let mut taken = 0;
+    while taken < 4 {
+        let message = poll(&consumer, 1).remove(0);
+        taken += 1;
+        producer.begin_transaction().unwrap();
+        produce(&producer, "out", 0, &[value(&message)]);
+        let offsets = TopicPartitionList::from_topic_map(
+            &[(("in".to_owned(), 0), Offset::Offset(i64::from(taken)))].into(),
+        )
+        .unwrap();
+        let group = consumer.group_metadata().expect("a group");
+        producer.send_offsets_to_transaction(&offsets, &group, PATIENCE).unwrap();
+        if taken < 4 {
+            producer.commit_transaction(PATIENCE).unwrap();
+        } else {
+            producer.abort_transaction(PATIENCE).unwrap();
+        }
+    }
+    assert_eq!(seen(&broker, "out", 0), ["a", "b", "c"]);
+    let committed = consumer.committed(PATIENCE).unwrap();
+    let committed: BTreeMap<_, _> = committed.to_topic_map().into_iter().collect();
+    assert_eq!(committed[&("in".to_owned(), 0)], Offset::Offset(3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
