@@ -64,5 +64,4 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Script> {
 }
 
 /// Families that streamd does not answer yet: recorded, and replayed only when `TRUTH_ONLY` names them.
-pub(crate) const AWAITED: &[&str] =
-    &["txn_ids/", "txn_flow/", "txn_produce/", "txn_read/", "txn_offsets/", "txn_admin/", "txn_timeouts/"];
+pub(crate) const AWAITED: &[&str] = &["txn_read/", "txn_offsets/", "txn_admin/"];

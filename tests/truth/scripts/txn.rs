@@ -172,6 +172,11 @@ impl Txn {
     }
 }
 
+/// A topic whose records and markers stay in one segment, however far apart their times are.
+pub(super) fn topic(s: &Session, suffix: &str, partitions: i32) -> Topic {
+    s.topic_with(suffix, partitions, &[("segment.ms", "9000000000000000000"), ("retention.ms", "-1")])
+}
+
 /// An InitProducerId request for a transactional id; -1 and -1 for a producer that has nothing yet.
 pub(super) fn init(id: &str, producer_id: i64, epoch: i16) -> Value {
     json!({

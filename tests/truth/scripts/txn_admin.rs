@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::ask;
-use super::txn::{Txn, fetch_committed};
+use super::txn::{Txn, fetch_committed, topic};
 use crate::batch::Batch;
 use crate::run::{Script, plain};
 use crate::session::{Session, Topic};
@@ -26,7 +26,7 @@ fn active(topic: &Topic, partitions: &[i32]) -> Value {
 }
 
 fn producers(s: &Session) {
-    let topic = s.topic("a", 3);
+    let topic = topic(s, "a", 3);
     let (x, y) = (Txn::open(s, "x"), Txn::open(s, "y"));
     let c = s.connect();
     let look = |label: &str| drop(c.call(label, "DescribeProducers", 0, active(&topic, &[0, 1, 2])));
@@ -55,7 +55,7 @@ fn producers(s: &Session) {
 }
 
 fn producers_unknown(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let c = s.connect();
     c.call("a partition", "DescribeProducers", 0, active(&topic, &[0, 1, -1]));
     let missing = json!([{"name": s.name("missing"), "partition_indexes": [0]}, {"name": "", "partition_indexes": [0]}]);
@@ -71,7 +71,7 @@ fn producers_unknown(s: &Session) {
 }
 
 fn describe(s: &Session) {
-    let (a, b) = (s.topic("a", 2), s.topic("b", 1));
+    let (a, b) = (topic(s, "a", 2), topic(s, "b", 1));
     let (x, y) = (Txn::open(s, "x"), Txn::open(s, "y"));
     let c = s.connect();
     let look = |label: &str, ids: Value| {
@@ -93,7 +93,7 @@ fn describe(s: &Session) {
 }
 
 fn list(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let (x, y, z) = (Txn::open(s, "x"), Txn::open(s, "y"), Txn::open(s, "z"));
     let c = s.connect();
     let look = |label: &str| {
@@ -113,7 +113,7 @@ fn list(s: &Session) {
 }
 
 fn list_filters(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let (x, y, z) = (Txn::open(s, "x"), Txn::open(s, "y"), Txn::open(s, "z"));
     x.writes(s, &topic, 0, 1, 0);
     y.writes(s, &topic, 0, 1, 0);
@@ -179,7 +179,7 @@ fn marker(
 
 /// Markers that nobody's transaction waits for.
 fn s57_markers(s: &Session) {
-    let topic = s.topic("a", 2);
+    let topic = topic(s, "a", 2);
     let c = s.connect();
     for version in 1..=2 {
         let send = |label: &str, markers: Value| {
@@ -205,7 +205,7 @@ fn s57_markers(s: &Session) {
 }
 
 fn markers_refused(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let c = s.connect();
     let missing = Topic { name: s.name("missing"), id: topic.id.clone() };
     for version in 1..=2 {
@@ -224,7 +224,7 @@ fn markers_refused(s: &Session) {
 
 /// S57: markers of newer transactions have an epoch of their own.
 fn s57_markers_v2(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let txn = Txn::open(s, "t");
     let id = txn.producer_id;
     txn.writes(s, &topic, 0, 1, 0);
@@ -246,7 +246,7 @@ fn s57_markers_v2(s: &Session) {
 
 /// How an administrator ends a transaction that hangs in a partition.
 fn abort(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let txn = Txn::open(s, "t");
     txn.writes(s, &topic, 0, 2, 0);
     let c = s.connect();

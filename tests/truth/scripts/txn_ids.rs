@@ -146,21 +146,21 @@ fn s51_open(s: &Session) {
 
 fn open_and_recovered(s: &Session) {
     let topic = s.topic("a", 1);
-    let mut txn = Txn::open(s, "t");
-    txn.init(s);
-    txn.writes(s, &topic, 0, 1, 0);
-    let (id, epoch) = (txn.producer_id, txn.epoch);
-    let call = |label: &str, id: i64, epoch: i16| {
+    let call = |label: &str, suffix: &str, id: Option<i64>, epoch: i16| {
+        let mut txn = Txn::open(s, suffix);
+        txn.init(s);
+        txn.writes(s, &topic, 0, 1, 0);
+        let (id, epoch) = (id.unwrap_or(txn.producer_id), txn.epoch + epoch);
         txn.c.call(label, "InitProducerId", 4, init(&txn.id, id, epoch));
         txn.settled(s);
         txn.c.call("its state", "DescribeTransactions", 0, json!({"transactional_ids": [txn.id]}));
+        txn.c.call("the same again", "InitProducerId", 4, init(&txn.id, id, epoch));
+        txn.c.call("its state then", "DescribeTransactions", 0, json!({"transactional_ids": [txn.id]}));
     };
-    call("the epoch before", id, epoch - 1);
-    call("a later epoch", id, epoch + 1);
-    call("another producer id", 7_000_120, epoch);
-    call("the current epoch", id, epoch);
-    call("the current epoch, again", id, epoch);
-    call("the current epoch, once more", id, epoch);
+    call("the epoch before", "before", None, -1);
+    call("a later epoch", "later", None, 1);
+    call("another producer id", "other", Some(7_000_120), 0);
+    call("the current epoch", "current", None, 0);
 }
 
 fn odd_names(s: &Session) {

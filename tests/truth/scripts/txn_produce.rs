@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::ask;
-use super::txn::{Txn, fetch_committed, init};
+use super::txn::{Txn, fetch_committed, init, topic};
 use crate::batch::{Batch, Codec};
 use crate::run::{Script, plain};
 use crate::session::{Connection, Session, Topic};
@@ -48,7 +48,7 @@ fn shown(c: &Connection, label: &str, topic: &Topic) {
 /// The whole way, as older and newer clients go it.
 fn committed(s: &Session) {
     for version in [3, 7, 11, 12, 13] {
-        let topic = s.topic(&format!("v{version}"), 1);
+        let topic = topic(s, &format!("v{version}"), 1);
         let mut txn = Txn::open(s, &format!("v{version}"));
         let newer = version >= 12;
         for (i, commit) in [true, false, true].into_iter().enumerate() {
@@ -71,7 +71,7 @@ fn committed(s: &Session) {
 
 /// S54: records for a partition that the transaction does not have.
 fn s54_unverified(s: &Session) {
-    let topic = s.topic("a", 2);
+    let topic = topic(s, "a", 2);
     let txn = Txn::open(s, "t");
     let batch = txn.batch(1, 0);
     txn.c.each("nothing is open", "Produce", 3..=11, |_| txn.produce(&topic, &batch));
@@ -86,7 +86,7 @@ fn s54_unverified(s: &Session) {
 /// S55: newer clients add a partition by writing to it.
 fn s55_implicit(s: &Session) {
     for version in 12..=13 {
-        let topic = s.topic(&format!("v{version}"), 2);
+        let topic = topic(s, &format!("v{version}"), 2);
         let mut txn = Txn::open(s, &format!("v{version}"));
         txn.c.call("the first", "Produce", version, txn.produce(&topic, &txn.batch(1, 0)));
         described(&txn, "one partition");
@@ -107,7 +107,7 @@ fn s55_implicit(s: &Session) {
 }
 
 fn implicit_refused(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let mut txn = Txn::open(s, "t");
     txn.init(s);
     let (id, epoch) = (txn.producer_id, txn.epoch);
@@ -131,7 +131,7 @@ fn implicit_refused(s: &Session) {
 
 /// The transactional id of the request.
 fn names(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let txn = Txn::open(s, "t");
     txn.adds(&topic, &[0]);
     let batch = txn.batch(1, 0);
@@ -159,7 +159,7 @@ fn names(s: &Session) {
 }
 
 fn unknown(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let txn = Txn::open(s, "t");
     let (id, epoch) = (txn.producer_id, txn.epoch);
     let missing = Topic { name: s.name("missing"), id: "EREREREREREREREREREREQ".to_owned() };
@@ -176,7 +176,7 @@ fn unknown(s: &Session) {
 
 /// S49, S54: old epochs and new ones.
 fn epochs(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let mut txn = Txn::open(s, "t");
     txn.init(s);
     txn.writes(s, &topic, 0, 1, 0);
@@ -202,7 +202,7 @@ fn epochs(s: &Session) {
 
 /// Several producers in one request.
 fn s54_mixed(s: &Session) {
-    let topic = s.topic("a", 3);
+    let topic = topic(s, "a", 3);
     let (x, y) = (Txn::open(s, "x"), Txn::open(s, "y"));
     x.adds(&topic, &[0, 1, 2]);
     y.adds(&topic, &[0, 1, 2]);
@@ -225,7 +225,7 @@ fn s54_mixed(s: &Session) {
 
 /// Records outside a transaction by the producer that has one open.
 fn s54_plain_data(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let txn = Txn::open(s, "t");
     txn.writes(s, &topic, 0, 1, 0);
     let plain = |sequence: i32| Batch::of("x").producer(txn.producer_id, txn.epoch, sequence);
@@ -240,7 +240,7 @@ fn s54_plain_data(s: &Session) {
 }
 
 fn plain_then_transaction(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let txn = Txn::open(s, "t");
     let plain = |sequence: i32| Batch::of("x").producer(txn.producer_id, txn.epoch, sequence);
     txn.c.call("before any", "Produce", 9, ask::produce(&topic, &plain(0)));
@@ -255,7 +255,7 @@ fn plain_then_transaction(s: &Session) {
 
 /// S48: older clients count on through their transactions.
 fn sequences(s: &Session) {
-    let topic = s.topic("a", 2);
+    let topic = topic(s, "a", 2);
     let mut txn = Txn::open(s, "t");
     let send = |txn: &Txn, label: &str, partition: i32, sequence: i32| {
         let batch = txn.batch(1, sequence);
@@ -282,7 +282,7 @@ fn sequences(s: &Session) {
 
 /// S48, S55: newer clients begin each transaction at 0.
 fn sequences_v2(s: &Session) {
-    let topic = s.topic("a", 2);
+    let topic = topic(s, "a", 2);
     let mut txn = Txn::open(s, "t");
     let send = |txn: &Txn, label: &str, partition: i32, sequence: i32| {
         let batch = txn.batch(1, sequence);
@@ -310,7 +310,7 @@ fn sequences_v2(s: &Session) {
 
 /// S47: a batch sent again.
 fn again(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let txn = Txn::open(s, "t");
     txn.adds(&topic, &[0]);
     let send = |label: &str, version: i16, records: usize, sequence: i32| {
@@ -334,7 +334,7 @@ fn after_the_end(s: &Session) {
     for commit in [true, false] {
         for version in [4, 5] {
             let name = format!("{}{version}", if commit { "c" } else { "a" });
-            let topic = s.topic(&name, 1);
+            let topic = topic(s, &name, 1);
             let mut txn = Txn::open(s, &name);
             txn.writes(s, &topic, 0, 2, 0);
             let ended = txn.c.call("the end", "EndTxn", version, txn.end(commit));
@@ -359,7 +359,7 @@ fn after_the_end(s: &Session) {
 
 /// S54: a zombie's records.
 fn after_a_fence(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let txn = Txn::open(s, "t");
     txn.writes(s, &topic, 0, 2, 0);
     txn.c.call("another producer", "InitProducerId", 4, init(&txn.id, -1, -1));
@@ -381,7 +381,7 @@ fn after_a_fence(s: &Session) {
 }
 
 fn acks(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let txn = Txn::open(s, "t");
     txn.adds(&topic, &[0]);
     for acks in [1, 2, -2] {
@@ -398,7 +398,7 @@ fn acks(s: &Session) {
 
 /// Markers are the broker's to write.
 fn control(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let txn = Txn::open(s, "t");
     txn.adds(&topic, &[0]);
     let marker = Batch::new().raw_record(Some(&[0, 0, 0, 1]), Some(&[0, 0, 0, 0, 0, 0]));
@@ -415,7 +415,7 @@ fn control(s: &Session) {
 }
 
 fn codecs(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let txn = Txn::open(s, "t");
     txn.adds(&topic, &[0]);
     for (i, codec) in Codec::ALL.into_iter().enumerate() {
@@ -428,7 +428,7 @@ fn codecs(s: &Session) {
 
 /// One request for several partitions, not all of them in the transaction.
 fn partitions(s: &Session) {
-    let topic = s.topic("a", 3);
+    let topic = topic(s, "a", 3);
     let txn = Txn::open(s, "t");
     txn.adds(&topic, &[0, 2]);
     let part = |index: i32, batch: &Batch| json!({"index": index, "records": batch.value()});
@@ -449,7 +449,7 @@ fn partitions(s: &Session) {
 
 /// A topic that goes while a transaction holds it.
 fn deleted_topic(s: &Session) {
-    let (a, b) = (s.topic("a", 1), s.topic("b", 1));
+    let (a, b) = (topic(s, "a", 1), topic(s, "b", 1));
     let txn = Txn::open(s, "t");
     txn.writes(s, &a, 0, 1, 0);
     txn.writes(s, &b, 0, 1, 0);

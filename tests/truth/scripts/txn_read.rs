@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::ask;
-use super::txn::{Txn, fetch_committed};
+use super::txn::{Txn, fetch_committed, topic};
 use crate::batch::{Batch, THEN};
 use crate::run::{Script, plain};
 use crate::session::{Connection, Session, Topic};
@@ -28,7 +28,7 @@ fn stranger(s: &Session, topic: &Topic, value: &str) {
 
 /// A committed, an aborted and an open transaction, at each version that knows of them.
 fn versions(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let (x, y, z) = (Txn::open(s, "x"), Txn::open(s, "y"), Txn::open(s, "z"));
     x.writes(s, &topic, 0, 2, 0);
     x.ends(s, true);
@@ -45,7 +45,7 @@ fn versions(s: &Session) {
 
 /// Three producers at once on one partition.
 fn interleaved(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let (x, y, z) = (Txn::open(s, "x"), Txn::open(s, "y"), Txn::open(s, "z"));
     for txn in [&x, &y, &z] {
         txn.adds(&topic, &[0]);
@@ -81,7 +81,7 @@ fn interleaved(s: &Session) {
 
 /// The list goes as far as the records do.
 fn limits(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let txn = Txn::open(s, "t");
     for i in 0..4 {
         txn.writes(s, &topic, 0, 3, 3 * i);
@@ -99,7 +99,7 @@ fn limits(s: &Session) {
 
 /// What lies behind an open transaction.
 fn held_back(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let txn = Txn::open(s, "t");
     stranger(s, &topic, "before");
     txn.writes(s, &topic, 0, 1, 0);
@@ -117,7 +117,7 @@ fn held_back(s: &Session) {
 
 /// S24: ListOffsets with an isolation level.
 fn offsets(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let txn = Txn::open(s, "t");
     ask::append(s, &topic, &Batch::of("before").at(THEN - 1000));
     txn.adds(&topic, &[0]);
@@ -154,7 +154,7 @@ fn offsets(s: &Session) {
 
 /// A long poll that the end of a transaction answers.
 fn waiting(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     for commit in [true, false] {
         let txn = Txn::open(s, if commit { "c" } else { "a" });
         let start = s
@@ -183,7 +183,7 @@ fn waiting(s: &Session) {
 
 /// S91: records deleted under a transaction.
 fn deleted_records(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let (x, y) = (Txn::open(s, "x"), Txn::open(s, "y"));
     let c = s.connect();
     let delete = |label: &str, offset: i64| {
@@ -224,7 +224,7 @@ fn describe(c: &Connection, label: &str, topic: &Topic) {
 
 /// S22: a fetch session whose partition's last stable offset moves.
 fn sessions(s: &Session) {
-    let topic = s.topic("a", 1);
+    let topic = topic(s, "a", 1);
     let txn = Txn::open(s, "t");
     let c = s.connect();
     let mut request = fetch_committed(&topic, 0);
@@ -253,7 +253,7 @@ fn sessions(s: &Session) {
 
 /// Transactions that wrote nothing leave markers all the same.
 fn empty_transactions(s: &Session) {
-    let topic = s.topic("a", 2);
+    let topic = topic(s, "a", 2);
     let mut txn = Txn::open(s, "t");
     let c = s.connect();
     for (commit, version) in [(true, 4), (false, 4), (true, 5), (false, 5)] {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::ask;
-use super::txn::{Txn, fetch_committed, init};
+use super::txn::{Txn, fetch_committed, init, topic};
 use crate::run::{Script, hasty};
 use crate::session::Session;
 
@@ -52,7 +52,7 @@ fn limit(s: &Session) {
 }
 
 fn s59_older(s: &Session) {
-    let (topic, txn) = (s.topic("a", 1), hurried(s, "t"));
+    let (topic, txn) = (topic(s, "a", 1), hurried(s, "t"));
     txn.writes(s, &topic, 0, 1, 0);
     aborted(s, &txn);
     described(&txn, "aborted");
@@ -68,7 +68,7 @@ fn s59_older(s: &Session) {
 }
 
 fn s59_newer(s: &Session) {
-    let (topic, txn) = (s.topic("a", 1), hurried(s, "t"));
+    let (topic, txn) = (topic(s, "a", 1), hurried(s, "t"));
     txn.c.call("records", "Produce", 12, txn.produce(&topic, &txn.batch(1, 0)));
     aborted(s, &txn);
     described(&txn, "aborted");
@@ -82,7 +82,7 @@ fn s59_newer(s: &Session) {
 }
 
 fn newer_ends(s: &Session) {
-    let (topic, txn) = (s.topic("a", 1), hurried(s, "t"));
+    let (topic, txn) = (topic(s, "a", 1), hurried(s, "t"));
     txn.c.call("records", "Produce", 12, txn.produce(&topic, &txn.batch(1, 0)));
     aborted(s, &txn);
     txn.c.call("its abort", "EndTxn", 5, txn.end(false));
@@ -90,7 +90,7 @@ fn newer_ends(s: &Session) {
 }
 
 fn new_producer(s: &Session) {
-    let (topic, mut txn) = (s.topic("a", 1), hurried(s, "t"));
+    let (topic, mut txn) = (topic(s, "a", 1), hurried(s, "t"));
     txn.writes(s, &topic, 0, 1, 0);
     aborted(s, &txn);
     txn.init(s);
@@ -102,7 +102,7 @@ fn new_producer(s: &Session) {
 
 /// Ids that nobody uses are forgotten.
 fn s59_expired(s: &Session) {
-    let (topic, txn) = (s.topic("a", 1), Txn::open(s, "t"));
+    let (topic, txn) = (topic(s, "a", 1), Txn::open(s, "t"));
     txn.writes(s, &topic, 0, 1, 0);
     txn.ends(s, true);
     s.until("it is forgotten", || txn.state().int("transaction_states[0].error_code") == 105);
@@ -118,7 +118,7 @@ fn s59_expired(s: &Session) {
 
 /// An open transaction keeps its id.
 fn open_ones_stay(s: &Session) {
-    let (topic, txn) = (s.topic("a", 1), Txn::open(s, "t"));
+    let (topic, txn) = (topic(s, "a", 1), Txn::open(s, "t"));
     txn.writes(s, &topic, 0, 1, 0);
     let other = Txn::open(s, "u");
     s.until("another is forgotten", || other.state().int("transaction_states[0].error_code") == 105);
