@@ -36,17 +36,18 @@ FILES = {"log": "*.log", "index": "*.index", "timeindex": "*.timeindex", "snapsh
 
 
 class Files:
-    """One partition's directory, and the tool's looks at its files."""
+    """One partition's directory, and the tool's looks at its files. Those of a `compacted` one may have gaps."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, compacted=False):
+        self.folder, self.compacted = folder, compacted
 
     def all(self, kind):
         """Its files of this kind, in the order of their offsets."""
         return sorted(self.folder.glob(FILES[kind]))
 
     def contents(self, *decoder):
-        return Dump(self.all("log") + self.all("snapshot"), "--deep-iteration", "--print-data-log", *decoder)
+        files = self.all("log") + self.all("snapshot")
+        return Dump(files, "--deep-iteration", "--print-data-log", *decoder, compacted=self.compacted)
 
     def entries(self):
         return Dump(self.all("index") + self.all("timeindex"), "--verify-index-only")
