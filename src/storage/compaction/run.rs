@@ -13,6 +13,7 @@ use super::output::{Output, POSITION_MAX, unlink_leftovers};
 use super::pace::Pace;
 use super::plan::{Input, Work, groups};
 use super::transactions::{AbortedTransaction, Transactions};
+use super::visit::Visit;
 use crate::config::topic::TopicSettings;
 use crate::record::batch::{Attributes, BatchHeader, BatchView, HEADER_LEN};
 use crate::record::empty;
@@ -232,6 +233,9 @@ impl Run<'_> {
                     out = Some(run.copy_front(sealed, found.position)?);
                 }
                 let len = found.batch.bytes().len();
+                if let Some(out) = &mut out {
+                    out.comes_from(found.is_cold, len);
+                }
                 rest = rest.saturating_sub(len as u64);
                 let written = match (&judged.fate, &mut out) {
                     (Fate::Goes, _) | (Fate::Stays, None) | (Fate::Becomes(_), None) => Ok(0),
@@ -275,9 +279,11 @@ impl Run<'_> {
             segment.open(&self.cleaning.log.files, Wait::MayBlock).map_err(|error| fault(segment, error))?;
         let mut buffer = Vec::new();
         let span = (segment.base(), *next);
-        let mut front = Batches::new(file.log(), position, span, &mut buffer, self.cleaning.read_bytes);
+        let visit = Visit::new(file.log(), &segment.path(FileKind::Log));
+        let mut front = Batches::new(visit, position, span, &mut buffer, self.cleaning.read_bytes);
         while let Some(found) = front.next().map_err(|bad| batch_fault(segment, bad))? {
             let bytes = found.batch.bytes();
+            out.comes_from(found.is_cold, bytes.len());
             out.write(found.batch.header(), bytes).map_err(|error| fault(segment, error))?;
             self.go_on(bytes.len())?;
         }
@@ -309,8 +315,8 @@ impl Run<'_> {
         let file = segment.open(files, Wait::MayBlock).map_err(|error| fault(segment, error))?;
         let mut buffer = std::mem::take(&mut self.buffer);
         let span = (segment.base(), *next);
-        let mut batches =
-            Batches::new(file.log(), segment.len(), span, &mut buffer, self.cleaning.read_bytes);
+        let visit = Visit::new(file.log(), &segment.path(FileKind::Log));
+        let mut batches = Batches::new(visit, segment.len(), span, &mut buffer, self.cleaning.read_bytes);
         let outcome = loop {
             match batches.next() {
                 Ok(Some(found)) => match each(self, &found) {

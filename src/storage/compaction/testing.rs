@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::{ActiveProducers, Cleaned, Cleaning, MapLimits, Pace, clean};
+use super::{AbortedTransaction, ActiveProducers, Cleaned, Cleaning, MapLimits, Pace, clean};
 use crate::config::topic::{Compression, TopicSettings};
 use crate::record::batch::BatchView;
 use crate::record::{BatchBuilder, NewRecord};
@@ -33,6 +33,9 @@ pub(in crate::storage) struct Log {
     pub(in crate::storage) manifest: Arc<Manifest>,
     pub(in crate::storage) clean_to: Option<i64>,
     pub(in crate::storage) producers: ActiveProducers,
+    pub(in crate::storage) aborted: Vec<AbortedTransaction>,
+    /// The last stable offset, if there are transactions.
+    pub(in crate::storage) stable: Option<i64>,
     pub(in crate::storage) now: Timestamp,
     pub(in crate::storage) map: MapLimits,
     _manifest_dir: TempDir,
@@ -64,6 +67,8 @@ impl Log {
             manifest,
             clean_to: None,
             producers: ActiveProducers::new(),
+            aborted: Vec::new(),
+            stable: None,
             now: NOW,
             map: MapLimits { bytes: 1 << 20, load: 0.9, secret: [5, 6] },
             _manifest_dir: dir,
@@ -100,7 +105,7 @@ impl Log {
         let situation = Situation {
             segments: &segments,
             dirty_from: super::plan::dirty_from(self.clean_to, start, end),
-            bound: row.map_or(0, |row| row.checkpoint.segment),
+            bound: row.map_or(0, |row| row.checkpoint.segment).min(self.stable.unwrap_or(i64::MAX)),
             oldest_dirty: None,
             replayed: false,
             now: self.now,
@@ -123,7 +128,7 @@ impl Log {
             settings: &self.rig.settings,
             work: self.work()?,
             producers: &self.producers,
-            aborted: &[],
+            aborted: &self.aborted,
             manifest: &self.manifest,
             pace,
             map: self.map,
