@@ -91,6 +91,27 @@ fn damage_in_the_checkpoints_own_segment_moves_the_checkpoint() {
     whole_but(&rig, &whole, 34..38);
 }
 
+/// The log has forgotten the epochs below its start, and an epoch that falls would end it where nothing else vouches
+/// for it.
+#[test]
+fn a_hole_below_the_logs_start_does_not_end_the_log() {
+    let (mut rig, _) = log_of();
+    rig.damage(&rig.path(32, FileKind::Log), BATCH + 100, &[0; 9]);
+    let opened = rig.open();
+    assert_eq!(verify(&opened).unwrap().len(), 1);
+    let removal = opened.log.advance_start(40);
+    rig.row = removal.row().unwrap();
+    drop((removal.rename(), opened));
+    let losses = repair(&mut rig);
+    assert_eq!((losses[0].damage.first, losses[0].damage.next), (34, 36));
+    rig.lose_manifest();
+    let opened = rig.open();
+    assert_eq!((&opened.report.damage[..], opened.reader.end()), (&[][..], 48));
+    let epochs = read_all(&opened.reader);
+    let epochs = epochs.iter().map(|(_, bytes)| BatchHeader::parse(bytes).unwrap().partition_leader_epoch);
+    assert!(epochs.collect::<Vec<_>>().is_sorted());
+}
+
 #[test]
 fn a_lost_end_and_a_lost_file_are_given_up() {
     for (base, keep, lost) in [
