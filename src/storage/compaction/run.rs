@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::batches::{BatchFault, Batches, Found};
 use super::hash::Secret;
-use super::merge::{ActiveProducers, Fate, RECORDS_BYTES_MAX, Rules, Standing};
+use super::merge::{ActiveProducers, Fate, Rules, Standing, records_bytes_max, unreadable};
 use super::offset_map::OffsetMap;
 use super::output::{Output, POSITION_MAX, unlink_leftovers};
 use super::pace::Pace;
@@ -15,7 +15,7 @@ use super::plan::{Input, Work, groups};
 use super::transactions::{AbortedTransaction, Transactions};
 use super::visit::Visit;
 use crate::config::topic::TopicSettings;
-use crate::record::batch::{Attributes, BatchHeader, BatchView, HEADER_LEN};
+use crate::record::batch::{Attributes, BatchError, BatchHeader, BatchView, HEADER_LEN};
 use crate::record::empty;
 use crate::storage::layout::FileKind;
 use crate::storage::log::{Log, Replacement, SwapFault};
@@ -159,6 +159,7 @@ impl Run<'_> {
             delete_retention_ms: self.cleaning.settings.delete_retention_ms,
             compression: self.cleaning.settings.compression,
             producers: self.cleaning.producers,
+            records_bytes_max: records_bytes_max(self.cleaning.settings),
         };
         let mut transactions = Transactions::new(self.cleaning.aborted);
         let inputs: Vec<Sealed> = sealed.into_iter().filter(|(segment, _)| segment.base() < end).collect();
@@ -188,11 +189,12 @@ impl Run<'_> {
         let offsets = u64::try_from(end.saturating_sub(dirty_from)).unwrap_or(0);
         let mut map = OffsetMap::new(bytes, load, offsets, secret);
         let mut transactions = Transactions::new(self.cleaning.aborted);
+        let bytes_max = records_bytes_max(self.cleaning.settings);
         for sealed in sealed.iter().filter(|(_, next)| *next > dirty_from) {
             let full_at = self.each_batch(sealed, |run, found| {
                 run.go_on(found.batch.bytes().len())?;
-                let full_at = note_batch(&found.batch, dirty_from, &mut map, &mut transactions);
-                full_at.map_err(|why| damaged(&sealed.0, found.position, why))
+                let full_at = note_batch(&found.batch, dirty_from, bytes_max, &mut map, &mut transactions);
+                full_at.map_err(|error| damaged(&sealed.0, found.position, unreadable(&error)))
             })?;
             if let Some(full_at) = full_at {
                 return Ok((map, full_at));
@@ -225,7 +227,7 @@ impl Run<'_> {
                 };
                 let judged = rules
                     .judge(&found.batch, standing, transactions)
-                    .map_err(|_| damaged(&sealed.0, found.position, "its records cannot be read"))?;
+                    .map_err(|error| damaged(&sealed.0, found.position, unreadable(&error)))?;
                 run.cleaned.records.0 += judged.before as u64;
                 run.cleaned.records.1 += judged.after as u64;
                 tail = Some(header);
@@ -354,21 +356,21 @@ impl Run<'_> {
 fn note_batch(
     batch: &BatchView<'_>,
     from: i64,
+    records_bytes_max: usize,
     map: &mut OffsetMap,
     transactions: &mut Transactions,
-) -> Result<Option<i64>, &'static str> {
-    const UNREADABLE: &str = "its records cannot be read";
+) -> Result<Option<i64>, BatchError> {
     let header = batch.header();
     if header.attributes.is_control() {
-        transactions.marker(batch).map_err(|_| UNREADABLE)?;
+        transactions.marker(batch)?;
         return Ok(None);
     }
     if transactions.data(header) {
         return Ok(None);
     }
-    let records = batch.records(RECORDS_BYTES_MAX).map_err(|_| UNREADABLE)?;
+    let records = batch.records(records_bytes_max)?;
     for record in &records {
-        let record = record.map_err(|_| UNREADABLE)?;
+        let record = record?;
         if let Some(key) = record.key.filter(|_| record.offset >= from)
             && !map.put(key, record.offset)
         {
