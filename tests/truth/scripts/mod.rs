@@ -10,6 +10,7 @@ mod fetch;
 mod group_admin;
 mod groups;
 mod idempotence;
+mod log_dirs;
 mod member;
 mod metadata;
 mod offsets;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Script> {
         configs::SCRIPTS,
         alter_configs::SCRIPTS,
         delete_records::SCRIPTS,
+        log_dirs::SCRIPTS,
     ];
     families.into_iter().flatten()
 }
