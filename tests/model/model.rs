@@ -204,6 +204,11 @@ impl Model {
         let is_boundary = end == self.end || self.batches.contains_key(&end) || end == start;
         assert!(is_boundary, "the log ends at {end}, inside of a batch");
         self.start = (start, start);
+        // What was deleted before it was on disk may have been cut off all the same.
+        for (_, known) in self.known.range_mut(least.min(start)..start) {
+            known.there = There::Maybe;
+            self.unsure.extend(known.record.key.clone());
+        }
         // A start past all that is left is the next offset, even inside a batch that is gone.
         let gone_from = match self.batches.range(..end).next_back() {
             Some((base, batch)) if batch.next > end => *base,
