@@ -36,6 +36,8 @@ fn asked(name: &str) -> Option<u64> {
 
 /// Stories in which everything has happened once, however slow the machine is.
 const STORIES_MIN: u64 = 20;
+/// Stories of a run that was not asked for more.
+const STORIES_MAX: u64 = 60;
 
 /// Tells stories until the time is up.
 fn tell(test: &str, compact: bool, delete: bool) -> Done {
@@ -62,7 +64,9 @@ fn tell(test: &str, compact: bool, delete: bool) -> Done {
             *all.entry(what).or_default() += count;
         }
         (stories, taken) = (stories + 1, taken + steps);
-        if one.is_some() || (began.elapsed() >= enough && stories >= STORIES_MIN) {
+        let is_told = began.elapsed() >= enough && stories >= STORIES_MIN;
+        let is_short = seconds.is_none() && stories >= STORIES_MAX;
+        if one.is_some() || is_told || is_short {
             break;
         }
     }

@@ -18,7 +18,7 @@ use streamd::types::{Clock, Codec, ErrorCode};
 
 use crate::disk::{Crash, Image, Moment};
 use crate::look;
-use crate::model::{Model, Policy, Record, Sent};
+use crate::model::{Model, Policy, Record, Sent, There};
 use crate::node::{Node, Setting, lose_manifest, wait};
 use crate::random::Random;
 
@@ -538,7 +538,19 @@ impl Story {
         let end = self.model.end;
         self.model.start_is_lost(first);
         if self.had_power_cut {
-            self.model.producers.retain(|_, sent| sent.last().is_some_and(|sent| sent.base >= first));
+            // Nor is a batch kept for its producer's sake when a later one, which the power cut took, was known.
+            let Model { producers, .. } = &self.model;
+            let is_in_log = |sent: &Sent| {
+                let mut records = (sent.base..).take(usize::try_from(sent.count).expect("few"));
+                let there = |offset| self.model.at(offset).is_some_and(|known| known.there == There::Yes);
+                sent.base >= first && records.any(there)
+            };
+            let known: Vec<i64> = producers
+                .iter()
+                .filter(|(_, sent)| sent.last().is_some_and(is_in_log))
+                .map(|(id, _)| *id)
+                .collect();
+            self.model.producers.retain(|id, _| known.contains(id));
         }
         if is_clean {
             let node = self.node.take().expect("it runs").restart(epoch, |root, _| lose_manifest(root));
@@ -575,7 +587,7 @@ impl Story {
         let others = self.model.from(first).take_while(|known| known.record.offset < behind);
         let others: Vec<_> = others.filter(|known| known.batch != base).collect();
         assert!(
-            others.iter().all(|known| known.there != crate::model::There::Yes),
+            others.iter().all(|known| known.there != There::Yes),
             "{base} to {next} is damaged, and {first} to {behind} is given up"
         );
         self.model.damaged = damaged;
