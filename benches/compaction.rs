@@ -65,6 +65,7 @@ impl Scene {
             clean: false,
             log_start: 0,
             sync_on_open: false,
+            settled: false,
             kept_bytes: 0,
             files: FileCache::new(1_000, 10),
             health: DirHealth::new(),

@@ -365,6 +365,10 @@ impl<'a> Recovery<'a> {
 
     /// Syncs what was kept, so that what a reader is shown now cannot vanish later.
     fn sync(&mut self, health: &DirHealth) -> io::Result<()> {
+        let is_unchanged = self.report.truncated_bytes == 0 && !self.listing.changed;
+        if self.spec.settled && is_unchanged {
+            return Ok(());
+        }
         for segment in &self.scanned {
             let file = segment.open(&self.spec.files, Wait::MayBlock)?;
             if let Err(error) = file.log().sync_all() {
