@@ -20,11 +20,7 @@ pub(super) async fn run(broker: Weak<Broker>, clean: bool) {
     if clean {
         return;
     }
-    let looking = {
-        let broker = Arc::clone(&strong);
-        tokio::task::spawn_blocking(move || leftovers::put_aside(&broker))
-    };
-    if looking.await.is_err() {
+    if !blocking(&strong, leftovers::put_aside).await {
         return;
     }
     let began = strong.clock.monotonic();
@@ -38,11 +34,8 @@ pub(super) async fn run(broker: Weak<Broker>, clean: bool) {
         strong.recovered.store(true, Ordering::Release);
         return;
     }
-    if work.len() > FEW {
-        let broker = Arc::clone(&strong);
-        if tokio::task::spawn_blocking(move || settle(&broker)).await.is_err() {
-            return;
-        }
+    if work.len() > FEW && !blocking(&strong, settle).await {
+        return;
     }
     let threads = strong.config.storage.recovery_threads.max(1);
     drop(strong);
@@ -87,6 +80,12 @@ pub(super) async fn run(broker: Weak<Broker>, clean: bool) {
         took_ms = (broker.clock.monotonic() - began).as_millis(),
         "recovered after an unclean stop"
     );
+}
+
+/// Does work that waits for the disk; `false` if the broker stops.
+async fn blocking<T: Send + 'static>(broker: &Arc<Broker>, work: fn(&Broker) -> T) -> bool {
+    let broker = Arc::clone(broker);
+    tokio::task::spawn_blocking(move || work(&broker)).await.is_ok()
 }
 
 /// Has one sync stand for those of all partitions that are opened from here on. Nothing of an unopened partition has
