@@ -138,15 +138,30 @@ fn keep_aside(segment: &Segment, bad: &Bad) -> io::Result<Loss> {
     if bytes == 0 {
         return Ok(Loss { damage, bytes, aside: None });
     }
-    let mut name = path.clone().into_os_string();
-    name.push(format!(".{}.damaged", bad.from));
-    let aside = PathBuf::from(name);
+    let (aside, mut out) = new_beside(&path, bad.from)?;
     let mut file = File::open(&path)?;
     file.seek(SeekFrom::Start(bad.from))?;
-    let mut out = File::create(&aside)?;
     io::copy(&mut file.take(bytes), &mut out)?;
     out.sync_all()?;
     Ok(Loss { damage, bytes, aside: Some(aside) })
+}
+
+/// A new file for what is damaged at this place. What an earlier repair saved from it is the last copy, and stays.
+fn new_beside(log: &Path, position: u64) -> io::Result<(PathBuf, File)> {
+    for time in 0_u32.. {
+        let mut name = log.to_owned().into_os_string();
+        match time {
+            0 => name.push(format!(".{position}.damaged")),
+            _ => name.push(format!(".{position}-{time}.damaged")),
+        }
+        let path = PathBuf::from(name);
+        match File::create_new(&path) {
+            Ok(file) => return Ok((path, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// A segment after its damage was taken out.

@@ -83,6 +83,21 @@ fn a_batch_in_the_middle_is_given_up_and_its_bytes_are_kept() {
 }
 
 #[test]
+fn what_one_repair_has_kept_the_next_one_leaves() {
+    let (mut rig, whole) = log_of();
+    rig.flip(16, 3 * BATCH + 100);
+    let first = repair(&mut rig).remove(0);
+    let kept = fs::read(first.aside.as_ref().unwrap()).unwrap();
+    // What came in its place, at the same byte.
+    rig.flip(16, 3 * BATCH + 30);
+    let second = repair(&mut rig).remove(0);
+    assert_eq!((second.damage.first, second.damage.next), (22, 24));
+    assert_ne!(first.aside, second.aside);
+    assert_eq!(fs::read(first.aside.unwrap()).unwrap(), kept);
+    whole_but(&rig, &whole, 22..24);
+}
+
+#[test]
 fn damage_in_the_checkpoints_own_segment_moves_the_checkpoint() {
     let (mut rig, whole) = log_of();
     rig.damage(&rig.path(32, FileKind::Log), BATCH + 5, &[0; 900]);
