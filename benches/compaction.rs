@@ -1,11 +1,22 @@
-//! What a cleaning costs: a log of many updates over few keys, and one in which every key is alone.
+//! What a cleaning costs: logs of many updates over few keys, logs of which half goes, and one in which every key is alone.
+//!
+//! Beside each stands what the disk and the system alone allow: a program that reads the same bytes twice, as a cleaning
+//! does, and writes and syncs as many as the cleaning leaves. Both are measured in turns, and the medians printed.
+//! `STREAMD_BENCH_RECORDS` (500,000) is the size of each log.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a bench prints, and has the system's clock"
+)]
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use criterion::measurement::{Measurement as _, WallTime};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use streamd::config::topic::{Compression, TopicSettings};
 use streamd::record::batch::BatchHeader;
 use streamd::record::{BatchBuilder, NewRecord};
@@ -29,7 +40,7 @@ struct Scene {
     manifest: Arc<Manifest>,
     settings: Arc<TopicSettings>,
     bytes: u64,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 #[expect(clippy::expect_used, reason = "a bench ends when it cannot begin")]
@@ -54,6 +65,7 @@ impl Scene {
             clean: false,
             log_start: 0,
             sync_on_open: false,
+            settled: false,
             kept_bytes: 0,
             files: FileCache::new(1_000, 10),
             health: DirHealth::new(),
@@ -71,7 +83,7 @@ impl Scene {
             opened.writer.append(&[batch], NOW).expect("space on the disk");
         }
         opened.writer.roll(None, NOW).expect("a segment");
-        let scene = Self { bytes: opened.reader.size_bytes(), opened, manifest, settings, _dir: dir };
+        let scene = Self { bytes: opened.reader.size_bytes(), opened, manifest, settings, dir };
         scene.checkpoint();
         scene
     }
@@ -86,8 +98,8 @@ impl Scene {
         log.checkpointed(&note.row);
     }
 
-    /// Cleans all of it; how long that took.
-    fn clean(&self) -> Duration {
+    /// Cleans all of it; how long that took, and how many bytes are left.
+    fn clean(&self) -> (Duration, u64) {
         let pace = Pace::new(Clock::system(), f64::MAX);
         let producers = ActiveProducers::new();
         let cleaning = Cleaning {
@@ -99,14 +111,47 @@ impl Scene {
             manifest: &self.manifest,
             pace: &pace,
             map: MapLimits { bytes: 128 << 20, load: 0.9, secret: [1, 2] },
-            read_bytes: 512 << 10,
+            read_bytes: READ_BYTES,
             now: NOW,
         };
-        let began = WallTime.start();
+        let began = Instant::now();
         let cleaned = clean(&cleaning);
-        let took = WallTime.end(began);
+        let took = began.elapsed();
         assert!(cleaned.fault.is_none(), "{cleaned:?}");
-        took
+        (took, if cleaned.bytes.0 == cleaned.bytes.1 { 0 } else { cleaned.bytes.1 })
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let dir = self.dir.path().join("bench-0").read_dir().expect("its directory");
+        let files = dir.map(|file| file.expect("a file").path());
+        files.filter(|path| path.extension().is_some_and(|kind| kind == "log")).collect()
+    }
+
+    /// Reads all of it twice, and writes and syncs this many bytes of it; how long that takes.
+    fn copy(&self, left: u64) -> Duration {
+        let files = self.files();
+        let mut buffer = vec![0; READ_BYTES];
+        let began = Instant::now();
+        let mut copy = File::create(self.dir.path().join("copy")).expect("a file");
+        let mut left = usize::try_from(left).expect("a size");
+        for pass in 0..2 {
+            for path in &files {
+                let mut file = File::open(path).expect("a segment");
+                loop {
+                    let read = file.read(&mut buffer).expect("bytes");
+                    if read == 0 {
+                        break;
+                    }
+                    if pass == 1 {
+                        let now = read.min(left);
+                        copy.write_all(&buffer[..now]).expect("space on the disk");
+                        left -= now;
+                    }
+                }
+            }
+        }
+        copy.sync_all().expect("a sync");
+        began.elapsed()
     }
 }
 
@@ -126,24 +171,45 @@ fn batch(first: u64, keys: u64, codec: Codec) -> (Bytes, BatchHeader) {
     (bytes, header)
 }
 
-fn cleanings(c: &mut Criterion) {
-    let records = std::env::var("STREAMD_BENCH_RECORDS").ok().and_then(|n| n.parse().ok()).unwrap_or(500_000);
-    let mut group = c.benchmark_group("compaction");
-    group.sample_size(10);
-    for (name, keys, codec) in [
-        ("few keys", records / 100, Codec::None),
-        ("few keys, zstd", records / 100, Codec::Zstd),
-        ("half goes", records / 2, Codec::None),
-        ("nothing goes", u64::MAX, Codec::None),
-    ] {
-        let bytes = Scene::new(records, keys, codec).bytes;
-        group.throughput(Throughput::Bytes(bytes));
-        group.bench_function(name, |b| {
-            b.iter_custom(|times| (0..times).map(|_| Scene::new(records, keys, codec).clean()).sum());
-        });
+/// Cleans logs of this kind and copies others of the same, in turns.
+fn measure(name: &str, records: u64, keys: u64, codec: Codec) {
+    let [mut cleanings, mut copies] = [Vec::new(), Vec::new()];
+    let (mut bytes, mut left) = (0, 0);
+    for _ in 0..ROUNDS {
+        let scene = Scene::new(records, keys, codec);
+        let took;
+        bytes = scene.bytes;
+        (took, left) = scene.clean();
+        cleanings.push(took);
+        copies.push(Scene::new(records, keys, codec).copy(left));
     }
-    group.finish();
+    let speed = |mut of: Vec<Duration>| {
+        of.sort_unstable();
+        mib(bytes) / of[of.len() / 2].as_secs_f64()
+    };
+    let (cleaned, copied) = (speed(cleanings), speed(copies));
+    println!(
+        "{name:20} {:6.0} MiB, {:6.0} written: cleaned at {cleaned:5.0} MiB/s, copied at {copied:5.0} MiB/s ({:.2}x)",
+        mib(bytes),
+        mib(left),
+        cleaned / copied
+    );
 }
 
-criterion_group!(benches, cleanings);
-criterion_main!(benches);
+#[expect(clippy::cast_precision_loss, reason = "it is for people")]
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+fn main() {
+    let records = std::env::var("STREAMD_BENCH_RECORDS").ok().and_then(|n| n.parse().ok()).unwrap_or(500_000);
+    for codec in [Codec::None, Codec::Lz4, Codec::Zstd, Codec::Snappy, Codec::Gzip] {
+        measure(&format!("few keys, {codec}"), records, records / 100, codec);
+        measure(&format!("half goes, {codec}"), records, records / 2, codec);
+    }
+    measure("nothing goes", records, u64::MAX, Codec::None);
+}
+
+const READ_BYTES: usize = 512 << 10;
+/// How often each is measured.
+const ROUNDS: usize = 5;

@@ -39,6 +39,7 @@ fn log() -> Bench {
         clean: false,
         log_start: 0,
         sync_on_open: false,
+        settled: false,
         kept_bytes: 0,
         files: FileCache::new(100, 10),
         health: DirHealth::new(),

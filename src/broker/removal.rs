@@ -74,6 +74,7 @@ pub(super) async fn run(
 
 fn remove(table: &PartitionTable, manifest: &Manifest, topic: &RemovedTopic) -> io::Result<()> {
     let root = &table.environment().root;
+    let mut is_changed = false;
     for partition in 0..topic.partitions {
         let id = TopicPartition { topic: topic.id, partition };
         let set_aside = table.in_turn(&topic.name, partition, || {
@@ -83,24 +84,29 @@ fn remove(table: &PartitionTable, manifest: &Manifest, topic: &RemovedTopic) -> 
                 set_aside(root, topic, partition)
             })
         });
-        set_aside.unwrap_or_else(|| Err(io::Error::other("the broker stops")))?;
+        is_changed |= set_aside.unwrap_or_else(|| Err(io::Error::other("the broker stops")))?;
         // Nobody makes a file under this name, so it needs no turn.
         let aside = root.join(deleted_dir(&topic.name, partition, topic.id));
         match std::fs::remove_dir_all(&aside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+            Ok(()) => is_changed = true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
+    }
+    if is_changed {
+        // A power cut must not bring back what the catalog has forgotten: it would be a stray for ever.
+        std::fs::File::open(root)?.sync_all()?;
     }
     Ok(())
 }
 
-/// Renames the topic's directory, if there is one and it is this topic's. Unreadable metadata is left for the operator:
-/// `get_or_open` sets such a directory aside as a stray.
-fn set_aside(root: &Path, topic: &RemovedTopic, partition: i32) -> io::Result<()> {
+/// Renames the topic's directory, if there is one and it is this topic's; whether it did. Unreadable metadata is left for
+/// the operator: `get_or_open` sets such a directory aside as a stray.
+fn set_aside(root: &Path, topic: &RemovedTopic, partition: i32) -> io::Result<bool> {
     let dir = root.join(partition_dir(&topic.name, partition));
     match read_partition_metadata(&dir) {
-        Ok(Some(id)) if id == topic.id => set_deleted_aside(root, &topic.name, partition, id),
-        _ => Ok(()),
+        Ok(Some(id)) if id == topic.id => set_deleted_aside(root, &topic.name, partition, id).map(|()| true),
+        _ => Ok(false),
     }
 }
 

@@ -123,7 +123,11 @@ impl Keeper {
             }
         };
         let failed = |id: TopicPartition, error: &dyn std::fmt::Display| {
-            tracing::error!(topic = %id.topic, partition = id.partition, %error, "retention failed; it is tried again");
+            let image = broker.image();
+            let topic = image
+                .topic_by_id(id.topic)
+                .map_or_else(|| id.topic.to_string(), |topic| topic.name.to_string());
+            tracing::error!(topic, partition = id.partition, %error, "retention failed; it is tried again");
             look_again(id, Some(now + AFTER_ERROR_MS));
         };
         let mut open = Vec::new();

@@ -253,6 +253,7 @@ impl Parts {
             health,
             clean,
             found: if clean { HashSet::new() } else { partition_dirs(&root).map_err(wrap)? },
+            settled: AtomicBool::new(false),
             recovered: Recovered::default(),
             rows: Mutex::new(rows),
         };

@@ -116,6 +116,7 @@ impl Offline {
             clean: false,
             log_start: 0,
             sync_on_open: true,
+            settled: false,
             kept_bytes: 0,
             files: Arc::clone(&self.files),
             health: Arc::clone(self.dir.health()),

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -49,6 +49,8 @@ pub struct Environment {
     pub clean: bool,
     /// Partition directories that stood there after an unclean stop.
     pub found: HashSet<String>,
+    /// Set once what an earlier process left is on disk, so that partitions need not see to it one by one.
+    pub settled: AtomicBool,
     /// What opening has found so far.
     pub recovered: Recovered,
     /// The manifest's rows that nobody has opened yet.
@@ -137,6 +139,7 @@ impl Environment {
             clean: self.clean,
             log_start: 0,
             sync_on_open: matches!(self.fsync, Fsync::Always | Fsync::Batch),
+            settled: self.settled.load(Ordering::Acquire),
             kept_bytes: wanted.kept_bytes,
             files,
             health: Arc::clone(&self.health),

@@ -198,6 +198,11 @@ impl PartitionTable {
         first_error.map_or(synced, Err)
     }
 
+    /// Open logs that go on behind their checkpoints.
+    pub fn not_checkpointed(&self) -> usize {
+        self.all().iter().filter(|partition| !partition.log().is_checkpointed()).count()
+    }
+
     /// All open partitions, in no order.
     pub fn all(&self) -> Vec<Arc<Partition>> {
         self.open.read().partitions.values().cloned().collect()

@@ -73,6 +73,7 @@ impl Rig {
             manifest,
             schedule: Arc::default(),
             clean: false,
+            settled: std::sync::atomic::AtomicBool::new(false),
             found: HashSet::new(),
             recovered: Recovered::default(),
             rows: Mutex::new(HashMap::new()),

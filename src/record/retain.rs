@@ -24,7 +24,10 @@ pub fn retain(
     compression: Compression,
 ) -> Result<Vec<u8>, BatchError> {
     let mut header = *records.header();
-    let mut body = Deflate::new(compression, vec![0; HEADER_LEN])?;
+    // What is left takes less: what was there, or a part of it.
+    let mut front = Vec::with_capacity(HEADER_LEN + records.bytes().len().min(FRONT_HINT_MAX));
+    front.resize(HEADER_LEN, 0);
+    let mut body = Deflate::new(compression, front)?;
     let (mut count, mut newest) = (0, NO_TIMESTAMP);
     let (mut rest, mut scratch) = (records.bytes(), Vec::new());
     for keep in kept {
@@ -105,6 +108,9 @@ impl<'a> Raw<'a> {
         put_varint(out, i64::from(self.offset_delta));
     }
 }
+
+/// The most that is taken in advance for what is left of a batch, in bytes.
+const FRONT_HINT_MAX: usize = 256 << 10;
 
 #[cfg(test)]
 #[path = "retain_tests.rs"]

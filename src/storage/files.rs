@@ -156,8 +156,9 @@ impl FileCache {
     /// Takes note of a file that was just mapped, and drops other maps past the bound.
     pub(super) fn admit_map(&self, file: &Arc<SegmentFile>) {
         let mut ring = self.maps.lock();
-        ring.retain(|weak| weak.upgrade().is_some_and(|file| file.has_map()));
         ring.push_back(Arc::downgrade(file));
+        // Files that were closed meanwhile stand here until the hand comes by: to look for them each time would cost
+        // more than the few maps that there are less.
         let mut steps = 2 * ring.len();
         while ring.len() > self.maps_max && steps > 0 {
             steps -= 1;

@@ -20,9 +20,10 @@ use super::layout::{
 };
 use super::log::{Damage, Log, Opened, ReadError};
 use super::manifest::{Checkpoint, Manifest, PartitionRow, SegmentRow};
+use super::pread::{Wait, read_full};
 use super::quarantine::{self, Bad, Quarantine};
 use super::segment::Segment;
-use crate::record::batch::{Attributes, BatchHeader, MAGIC};
+use crate::record::batch::{Attributes, BatchHeader, HEADER_LEN, MAGIC};
 use crate::record::empty;
 use crate::types::offset::{NO_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, saturate_i32};
 use crate::types::time::NO_TIMESTAMP;
@@ -137,15 +138,30 @@ fn keep_aside(segment: &Segment, bad: &Bad) -> io::Result<Loss> {
     if bytes == 0 {
         return Ok(Loss { damage, bytes, aside: None });
     }
-    let mut name = path.clone().into_os_string();
-    name.push(format!(".{}.damaged", bad.from));
-    let aside = PathBuf::from(name);
+    let (aside, mut out) = new_beside(&path, bad.from)?;
     let mut file = File::open(&path)?;
     file.seek(SeekFrom::Start(bad.from))?;
-    let mut out = File::create(&aside)?;
     io::copy(&mut file.take(bytes), &mut out)?;
     out.sync_all()?;
     Ok(Loss { damage, bytes, aside: Some(aside) })
+}
+
+/// A new file for what is damaged at this place. What an earlier repair saved from it is the last copy, and stays.
+fn new_beside(log: &Path, position: u64) -> io::Result<(PathBuf, File)> {
+    for time in 0_u32.. {
+        let mut name = log.to_owned().into_os_string();
+        match time {
+            0 => name.push(format!(".{position}.damaged")),
+            _ => name.push(format!(".{position}-{time}.damaged")),
+        }
+        let path = PathBuf::from(name);
+        match File::create_new(&path) {
+            Ok(file) => return Ok((path, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// A segment after its damage was taken out.
@@ -211,7 +227,8 @@ fn write_without_damage(log: &Log, segment: &Arc<Segment>, to: &Path) -> io::Res
     let (mut holes, mut at, mut len) = (Vec::new(), 0, 0);
     for bad in segment.all_bad() {
         len += copy(old.as_mut(), at, bad.from, &mut out)?;
-        let filler = filler(log, segment.base(), &bad);
+        let epoch = epoch_behind(old.as_ref(), &bad, segment.len())?;
+        let filler = filler(log, segment.base(), &bad, epoch);
         out.write_all(&filler)?;
         len += filler.len() as u64;
         at = bad.to;
@@ -231,8 +248,17 @@ fn copy(file: Option<&mut File>, from: u64, to: u64, out: &mut impl io::Write) -
     if copied == bytes { Ok(copied) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// An empty batch over the lost offsets; nothing if no offset is lost.
-fn filler(log: &Log, base: i64, bad: &Bad) -> Vec<u8> {
+/// The epoch of the batch that follows a damaged stretch in its segment. Nothing before it has a higher one.
+fn epoch_behind(file: Option<&File>, bad: &Bad, len: u64) -> io::Result<Option<i32>> {
+    let Some(file) = file.filter(|_| bad.to < len) else { return Ok(None) };
+    let mut head = [0; HEADER_LEN];
+    read_full(file, bad.to, &mut head, Wait::MayBlock)?;
+    Ok(BatchHeader::parse(&head).ok().map(|header| header.partition_leader_epoch))
+}
+
+/// An empty batch over the lost offsets; nothing if no offset is lost. `epoch` is that of the batch behind them, if the
+/// segment has one.
+fn filler(log: &Log, base: i64, bad: &Bad, epoch: Option<i32>) -> Vec<u8> {
     let last = (bad.next - 1).min(base.saturating_add(i64::from(i32::MAX)));
     if last < bad.first {
         return Vec::new();
@@ -240,7 +266,7 @@ fn filler(log: &Log, base: i64, bad: &Bad) -> Vec<u8> {
     empty(&BatchHeader {
         base_offset: bad.first,
         batch_length: 0,
-        partition_leader_epoch: log.side.lock().epochs.at(bad.first).unwrap_or(NO_EPOCH),
+        partition_leader_epoch: epoch.unwrap_or_else(|| epoch_at(log, bad.first)),
         magic: MAGIC,
         crc: 0,
         attributes: Attributes::default(),
@@ -252,6 +278,14 @@ fn filler(log: &Log, base: i64, bad: &Bad) -> Vec<u8> {
         base_sequence: NO_SEQUENCE,
         records_count: 0,
     })
+}
+
+/// The epoch at an offset. The log has forgotten those below its start; the first that it knows is above them, and no
+/// batch of its segment that has one follows.
+fn epoch_at(log: &Log, offset: i64) -> i32 {
+    let start = log.state.lock().start;
+    let epochs = &log.side.lock().epochs;
+    epochs.at(offset).or_else(|| epochs.at(start)).unwrap_or(NO_EPOCH)
 }
 
 fn from_shared(error: Arc<io::Error>) -> io::Error {

@@ -83,12 +83,48 @@ fn a_batch_in_the_middle_is_given_up_and_its_bytes_are_kept() {
 }
 
 #[test]
+fn what_one_repair_has_kept_the_next_one_leaves() {
+    let (mut rig, whole) = log_of();
+    rig.flip(16, 3 * BATCH + 100);
+    let first = repair(&mut rig).remove(0);
+    let kept = fs::read(first.aside.as_ref().unwrap()).unwrap();
+    // What came in its place, at the same byte.
+    rig.flip(16, 3 * BATCH + 30);
+    let second = repair(&mut rig).remove(0);
+    assert_eq!((second.damage.first, second.damage.next), (22, 24));
+    assert_ne!(first.aside, second.aside);
+    assert_eq!(fs::read(first.aside.unwrap()).unwrap(), kept);
+    whole_but(&rig, &whole, 22..24);
+}
+
+#[test]
 fn damage_in_the_checkpoints_own_segment_moves_the_checkpoint() {
     let (mut rig, whole) = log_of();
     rig.damage(&rig.path(32, FileKind::Log), BATCH + 5, &[0; 900]);
     let losses = repair(&mut rig);
     assert_eq!((losses[0].damage.first, losses[0].damage.next, losses[0].bytes), (34, 38, 2 * BATCH));
     whole_but(&rig, &whole, 34..38);
+}
+
+/// The log has forgotten the epochs below its start, and an epoch that falls would end it where nothing else vouches
+/// for it.
+#[test]
+fn a_hole_below_the_logs_start_does_not_end_the_log() {
+    let (mut rig, _) = log_of();
+    rig.damage(&rig.path(32, FileKind::Log), BATCH + 100, &[0; 9]);
+    let opened = rig.open();
+    assert_eq!(verify(&opened).unwrap().len(), 1);
+    let removal = opened.log.advance_start(40);
+    rig.row = removal.row().unwrap();
+    drop((removal.rename(), opened));
+    let losses = repair(&mut rig);
+    assert_eq!((losses[0].damage.first, losses[0].damage.next), (34, 36));
+    rig.lose_manifest();
+    let opened = rig.open();
+    assert_eq!((&opened.report.damage[..], opened.reader.end()), (&[][..], 48));
+    let epochs = read_all(&opened.reader);
+    let epochs = epochs.iter().map(|(_, bytes)| BatchHeader::parse(bytes).unwrap().partition_leader_epoch);
+    assert!(epochs.collect::<Vec<_>>().is_sorted());
 }
 
 #[test]

@@ -15,6 +15,7 @@ use rustix::fs::Advice;
 
 use super::compaction::Pace;
 use super::compaction::batches::{BatchFault, Batches};
+use super::compaction::visit::Visit;
 use super::layout::{FileKind, segment_file_in};
 use super::manifest::PartitionRow;
 use super::pread::{Wait, read_some};
@@ -114,8 +115,8 @@ impl<'a> Scrubber<'a> {
             }
             let mut buffer = std::mem::take(&mut self.buffer);
             let span = (part.base, part.next);
-            let mut batches =
-                Batches::new(&file, sound.end, span, &mut buffer, PIECE_BYTES).starting_at(sound.start);
+            let mut batches = Batches::new(Visit::plain(&file), sound.end, span, &mut buffer, PIECE_BYTES)
+                .starting_at(sound.start);
             let found = self.walk(&file, &mut batches);
             self.buffer = buffer;
             // One large batch is no reason to hold its room for ever.

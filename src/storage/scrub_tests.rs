@@ -127,3 +127,31 @@ fn what_was_appended_recovered_or_scrubbed_is_not_checked_again() {
     opened.reader.read_blocking(0, None, 1, 50, true).unwrap();
     assert!(opened.reader.read(0, None, 1 << 20, 50, true).is_ok(), "recovery has read it all");
 }
+
+#[test]
+fn what_was_not_in_the_page_cache_is_not_left_there() {
+    let (rig, opened) = log_of();
+    let file = File::open(rig.path(16, FileKind::Log)).unwrap();
+    let forget = || {
+        file.sync_all().unwrap();
+        let forget = || rustix::fs::fadvise(&file, 0, None::<NonZeroU64>, Advice::DontNeed).unwrap();
+        forget();
+        let is_cold = !is_in_memory(&file, 0);
+        // To ask begins to bring it there: that has to end before it can go again.
+        read_some(&file, 0, &mut [0; 64 << 10], Wait::MayBlock).unwrap();
+        forget();
+        is_cold
+    };
+    if !forget() {
+        // A file system that has nothing but memory.
+        return;
+    }
+    let part = &opened.log.parts()[1..2];
+    assert_eq!(look(part), ["Sound"]);
+    assert!(!is_in_memory(&file, 0));
+    // What somebody else has read stays.
+    read_some(&file, 0, &mut [0; 4096], Wait::MayBlock).unwrap();
+    assert!(is_in_memory(&file, 0));
+    assert_eq!(look(part), ["Sound"]);
+    assert!(is_in_memory(&file, 0));
+}

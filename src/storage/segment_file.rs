@@ -99,6 +99,7 @@ impl SegmentFile {
         Some(map)
     }
 
+    #[cfg(test)]
     pub(super) fn has_map(&self) -> bool {
         self.map.load().is_some()
     }

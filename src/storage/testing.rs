@@ -33,6 +33,7 @@ pub(in crate::storage) struct Rig {
     pub(in crate::storage) clean: bool,
     pub(in crate::storage) log_start: i64,
     pub(in crate::storage) sync_on_open: bool,
+    pub(in crate::storage) settled: bool,
     pub(in crate::storage) kept_bytes: u64,
 }
 
@@ -49,6 +50,7 @@ impl Rig {
             clean: false,
             log_start: 0,
             sync_on_open: true,
+            settled: false,
             kept_bytes: 0,
         }
     }
@@ -97,6 +99,7 @@ impl Rig {
             clean: self.clean,
             log_start: self.log_start,
             sync_on_open: self.sync_on_open,
+            settled: self.settled,
             kept_bytes: self.kept_bytes,
             files: self.files.clone(),
             health: self.health.clone(),

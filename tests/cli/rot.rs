@@ -6,6 +6,9 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use kafka_protocol::messages::DeleteRecordsRequest;
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+
 use crate::kafka_data::read_all;
 use crate::support::Broker;
 use crate::support::raw::{self, Connection};
@@ -294,6 +297,27 @@ fn with_the_manifest_lost_what_is_cut_off_a_log_is_kept_and_told() {
         "{told}"
     );
     assert_eq!(fs::read(side(file.parent().unwrap(), 8, "log.0.cut")).unwrap(), whole);
+}
+
+#[test]
+fn with_the_manifest_lost_a_log_begins_with_its_first_segment() {
+    let mut broker = Broker::with("");
+    fill(&broker, "t");
+    let row = DeleteRecordsPartition::default().with_partition_index(0).with_offset(3);
+    let topic = DeleteRecordsTopic::default().with_name(raw::name("t")).with_partitions(vec![row]);
+    let request = DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
+    let answer = Connection::to(broker.address()).call(2, &request);
+    assert_eq!(answer.topics[0].partitions[0].low_watermark, 3);
+    let begins = |broker: &Broker| {
+        let fetch = |offset| Connection::to(broker.address()).call(11, &raw::fetch("t", 0, offset, 0));
+        (0..COUNT).find(|offset| raw::fetched(&fetch(*offset), *offset).0 == 0)
+    };
+    broker.restart();
+    assert_eq!(begins(&broker), Some(3));
+    broker.stop();
+    fs::remove_file(broker.data().join("streamd.manifest")).unwrap();
+    broker.up();
+    assert_eq!(begins(&broker), Some(2));
 }
 
 /// A format that only a later release knows.

@@ -45,3 +45,28 @@ async fn a_bad_batch_is_named_and_nothing_is_dropped_on_its_account() {
     let said = broker.log().matches("is not compacted until").count();
     assert_eq!(said, 1, "once is enough");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_ends_before_its_checkpoint_is_compacted_anew() {
+    let mut broker = Broker::with(EAGER);
+    create(&broker, "t", &[("segment.bytes", "100000")]).await;
+    let mut updates = Updates::new(&broker, "t", 100, 25_000, "none");
+    updates.send(10_000);
+    let end = updates.wait();
+    wait_until_clean(&broker, "t", 0, end);
+    // As if the log had lost its end: what it grows to is not clean.
+    let file = broker.data().join("cleaner-offset-checkpoint");
+    let address = broker.address().to_owned();
+    broker.stop();
+    let text = fs::read_to_string(&file).expect("the checkpoint");
+    fs::write(&file, text.replace(&format!("t 0 {end}"), &format!("t 0 {}", end + 10_000))).expect("another");
+    assert_eq!(clean_to(&broker, "t", 0), Some(end + 10_000));
+    broker.up_at(&address);
+    broker.wait_for_log("ends before the offset up to which it was compacted");
+    updates.send(15_000);
+    let end = updates.wait();
+    wait_until_clean(&broker, "t", 0, end);
+    let found = crate::reader::read(&crate::config(&broker), "t");
+    assert_eq!(found.values, updates.last_values(0));
+    assert_eq!(found.records - found.tombstones, found.values.len(), "only last values are left");
+}

@@ -16,6 +16,7 @@ mod damage;
 mod offsets;
 mod reader;
 mod rounds;
+mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
 mod updates;

@@ -58,10 +58,11 @@ fn a_start_after_a_kill_says_what_it_recovered() {
     assert_eq!(values(&broker, "t"), ["a", "b"]);
     // Two kills in a row, the second without a single append: nothing changes.
     broker.kill();
+    let before = broker.log().len();
     broker.up();
     assert_eq!(values(&broker, "t"), ["a", "b"]);
     // What was recovered once and stopped in order needs no recovery again.
-    broker.wait_for_log("recovered after an unclean stop");
+    broker.wait_for_log_from(before, "recovered after an unclean stop");
     broker.stop();
     let before = broker.log().len();
     broker.up();

@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{FetchRequest, ProduceRequest};
 use parking_lot::Mutex;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
@@ -37,17 +35,8 @@ fn produce_to(connection: &mut Connection, partitions: &[i32], round: usize, ack
     let began = Instant::now();
     while !left.is_empty() {
         assert!(began.elapsed() < 2 * PATIENCE, "refused for good: {left:?}");
-        let data = left.iter().map(|partition| {
-            let batch = raw::batch(&[format!("{partition}/{round}").as_bytes()]);
-            PartitionProduceData::default().with_index(*partition).with_records(Some(batch))
-        });
-        let topic = TopicProduceData::default().with_name(raw::name("t")).with_partition_data(data.collect());
-        let request = ProduceRequest::default()
-            .with_transactional_id(None)
-            .with_acks(acks)
-            .with_timeout_ms(30_000)
-            .with_topic_data(vec![topic]);
-        let answer = connection.call(9, &request);
+        let batch = |partition: &i32| (*partition, raw::batch(&[format!("{partition}/{round}").as_bytes()]));
+        let answer = connection.call(9, &raw::produce_to("t", left.iter().map(batch), acks));
         left.clear();
         for partition in &answer.responses[0].partition_responses {
             match partition.error_code {
@@ -66,16 +55,8 @@ fn read_back(connection: &mut Connection, partitions: &[i32]) -> Vec<Vec<Read>> 
     let began = Instant::now();
     while !left.is_empty() {
         assert!(began.elapsed() < PATIENCE, "not readable: {left:?}");
-        let mut asked = FetchRequest::default();
-        for &nth in &left {
-            let next = i64::try_from(found[nth].len()).unwrap();
-            let one = raw::fetch("t", partitions[nth], next, 0);
-            match asked.topics.first_mut() {
-                Some(topic) => topic.partitions.extend(one.topics[0].partitions.clone()),
-                None => asked = one,
-            }
-        }
-        let answer = connection.call(11, &asked);
+        let places = left.iter().map(|&nth| (partitions[nth], i64::try_from(found[nth].len()).unwrap()));
+        let answer = connection.call(11, &raw::fetch_from("t", places));
         let parts = &answer.responses[0].partitions;
         let mut more = Vec::new();
         for (part, nth) in parts.iter().zip(left) {

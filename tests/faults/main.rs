@@ -22,6 +22,7 @@ mod frozen;
 mod full;
 mod injector;
 mod limits;
+mod promises;
 mod scene;
 #[path = "../support/mod.rs"]
 mod support;

@@ -69,6 +69,7 @@ fn recover(dir: &Path) -> (i64, i64) {
         clean: false,
         log_start: 0,
         sync_on_open: false,
+        settled: false,
         kept_bytes: 0,
         files: FileCache::new(16, 0),
         health: DirHealth::new(),

@@ -139,9 +139,14 @@ impl Broker {
 
     /// Waits until it has logged a line that contains `text`, and returns that line.
     pub fn wait_for_log(&self, text: &str) -> String {
+        self.wait_for_log_from(0, text)
+    }
+
+    /// The same, passing over the log's first `bytes`: what an earlier life of the broker said.
+    pub fn wait_for_log_from(&self, bytes: usize, text: &str) -> String {
         let began = Instant::now();
         loop {
-            if let Some(line) = self.log().lines().find(|line| line.contains(text)) {
+            if let Some(line) = self.log()[bytes..].lines().find(|line| line.contains(text)) {
                 return line.to_owned();
             }
             assert!(began.elapsed() < STOP_MAX, "nothing was logged of {text:?}\n{}", self.log());

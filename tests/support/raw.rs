@@ -202,6 +202,19 @@ pub fn produce(topic: &str, partition: i32, acks: i16, records: Bytes) -> Produc
         .with_topic_data(vec![topic])
 }
 
+/// A request that appends one batch to each of these partitions.
+pub fn produce_to(topic: &str, batches: impl Iterator<Item = (i32, Bytes)>, acks: i16) -> ProduceRequest {
+    let data = batches.map(|(partition, records)| {
+        PartitionProduceData::default().with_index(partition).with_records(Some(records))
+    });
+    let topic = TopicProduceData::default().with_name(name(topic)).with_partition_data(data.collect());
+    ProduceRequest::default()
+        .with_transactional_id(None)
+        .with_acks(acks)
+        .with_timeout_ms(30_000)
+        .with_topic_data(vec![topic])
+}
+
 /// The error and the base offset of an answer about one partition.
 pub fn produced(response: &ProduceResponse) -> (i16, i64) {
     let partition = &response.responses[0].partition_responses[0];
@@ -221,6 +234,15 @@ pub fn fetch(topic: &str, partition: i32, offset: i64, max_wait_ms: i32) -> Fetc
         .with_max_bytes(8 << 20)
         .with_session_epoch(-1)
         .with_topics(vec![topic])
+}
+
+/// A request, outside of sessions, that reads these partitions, each from its offset.
+pub fn fetch_from(topic: &str, places: impl Iterator<Item = (i32, i64)>) -> FetchRequest {
+    let mut request = fetch(topic, 0, 0, 0);
+    let like = request.topics[0].partitions[0].clone();
+    let partition = |(index, offset)| like.clone().with_partition(index).with_fetch_offset(offset);
+    request.topics[0].partitions = places.map(partition).collect();
+    request
 }
 
 /// One record of an answer.

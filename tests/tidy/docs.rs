@@ -1,6 +1,7 @@
-//! Generated pages follow their tables: the table of APIs in docs/compatibility.md.
+//! Generated pages follow their tables: the table of APIs in docs/compatibility.md. And each promise of
+//! docs/durability.md names tests that are there.
 //!
-//! `UPDATE_DOCS=1 cargo test --test tidy` writes them anew.
+//! `UPDATE_DOCS=1 cargo test --test tidy` writes what is generated anew.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -40,4 +41,50 @@ fn api_table() -> String {
             .expect("strings take all");
     }
     table
+}
+
+#[test]
+fn each_promise_about_records_names_tests_that_are_there() {
+    let page = fs::read_to_string(root().join("docs/durability.md")).expect("docs/durability.md is there");
+    let promises: Vec<&str> = page.lines().filter(|line| line.starts_with("- ")).collect();
+    assert!(promises.len() > 20, "the promises were not found");
+    let mut faults = Vec::new();
+    for promise in promises {
+        let Some((what, kept_by)) = promise.split_once(" Kept by ") else {
+            faults.push(format!("kept by no test: {promise}"));
+            continue;
+        };
+        if what.contains(".rs::") {
+            faults.push(format!("tests stand behind \"Kept by\": {promise}"));
+        }
+        let tests: Vec<&str> = kept_by.split('`').filter(|part| part.contains(".rs")).collect();
+        if tests.is_empty() {
+            faults.push(format!("kept by no test: {promise}"));
+        }
+        faults.extend(tests.into_iter().filter_map(missing));
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// Why `path::function` is no test, if it is none.
+fn missing(test: &str) -> Option<String> {
+    let Some((path, function)) = test.split_once("::") else {
+        return Some(format!("{test}: name a function"));
+    };
+    let Ok(source) = fs::read_to_string(root().join(path)) else {
+        return Some(format!("{path} is not there"));
+    };
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let starts = [format!("fn {function}("), format!("async fn {function}(")];
+    let Some(at) = lines.iter().position(|line| starts.iter().any(|start| line.starts_with(start.as_str())))
+    else {
+        return Some(format!("{path} has no {function}"));
+    };
+    // Its attributes stand before it.
+    let is_test = lines[..at]
+        .iter()
+        .rev()
+        .take_while(|line| line.starts_with("#["))
+        .any(|line| *line == "#[test]" || line.starts_with("#[tokio::test"));
+    (!is_test).then(|| format!("{test} is no test"))
 }

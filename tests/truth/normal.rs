@@ -225,6 +225,8 @@ impl Names {
             "producer_id" | "producer_id_filters" | "v3_and_below_producer_id" if number >= 0 => {
                 self.known("producer", &number.to_string()).unwrap_or(Tree::Int(number))
             }
+            // The file system's, which lives.
+            "total_bytes" | "usable_bytes" if answer && number > 0 => Tree::symbol("bytes"),
             "finalized_features_epoch" if number >= 0 => Tree::symbol("epoch"),
             _ if TIMES.contains(&name) => self.time(number),
             _ => Tree::Int(number),
@@ -263,6 +265,7 @@ impl Names {
             "host" if answer && text == self.address.ip().to_string() => Tree::symbol("host"),
             "client_host" if answer && !text.is_empty() => Tree::symbol("client host"),
             "cluster_id" if answer => Tree::symbol("cluster id"),
+            "log_dir" if answer => Tree::symbol("log dir"),
             _ => Tree::Text(self.mask(text)),
         }
     }

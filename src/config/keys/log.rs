@@ -94,7 +94,7 @@ rows! { pub(super) LOG: Broker;
         "Partitions that are recovered at the same time after an unclean stop."
     "log.cleaner.enable": Boolean = "true", in Any, ReadOnly, Effective;
         "Whether compacted topics are cleaned. If not, they grow for ever."
-    "log.cleaner.threads": Int = "1", in AtLeast(0), Cluster, Effective;
+    "log.cleaner.threads": Int = "1", in Between(0, 256), Cluster, Effective;
         "Threads that compact; each works on another partition."
     "log.cleaner.dedupe.buffer.size": Long = "134217728", in Any, Cluster, Effective;
         "Memory for the key maps of compaction, of all threads, while they run: 24 bytes for each key among the \

@@ -59,11 +59,15 @@ pub struct CheckRules<'a> {
     inflated_max_bytes: usize,
 }
 
+/// What the records of one batch to a topic with these settings may take once decompressed, in bytes.
+pub fn inflated_bytes_max(settings: &TopicSettings) -> usize {
+    non_negative(settings.max_message_bytes).saturating_mul(INFLATED_RATIO_MAX).max(INFLATED_FLOOR_BYTES)
+}
+
 impl<'a> CheckRules<'a> {
     /// The rules for a batch of a Produce request of `version` to a partition of `topic`; messages name both.
     pub fn new(settings: &'a TopicSettings, topic: &'a str, partition: i32, version: i16) -> Self {
-        let largest = non_negative(settings.max_message_bytes);
-        let inflated_max_bytes = largest.saturating_mul(INFLATED_RATIO_MAX).max(INFLATED_FLOOR_BYTES);
+        let inflated_max_bytes = inflated_bytes_max(settings);
         Self { settings, topic, partition, zstd: version >= ZSTD_FROM_VERSION, inflated_max_bytes }
     }
 

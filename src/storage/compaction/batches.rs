@@ -1,15 +1,14 @@
 //! The batches of a sealed segment one after the other, each whole and verified.
 
-use std::fs::File;
 use std::io;
 
+use super::visit::Visit;
 use crate::record::batch::{BatchHeader, BatchView, HEADER_LEN};
-use crate::storage::pread::{Wait, read_full, read_some};
 
 /// Reads a segment's file from its begin.
 #[derive(Debug)]
 pub(in crate::storage) struct Batches<'a> {
-    file: &'a File,
+    visit: Visit<'a>,
     /// Bytes of the file that hold batches.
     len: u64,
     /// Offsets rise from here, and end before `end`.
@@ -21,6 +20,8 @@ pub(in crate::storage) struct Batches<'a> {
     buffer: &'a mut Vec<u8>,
     /// What the buffer holds of the file: from `at` on, in `buffer[from..]`.
     at: u64,
+    /// Whether the last that was read of it had not been in memory.
+    is_cold: bool,
     read_bytes: usize,
 }
 
@@ -29,6 +30,8 @@ pub(in crate::storage) struct Batches<'a> {
 pub(in crate::storage) struct Found<'b> {
     pub(in crate::storage) position: u64,
     pub(in crate::storage) batch: BatchView<'b>,
+    /// Whether nobody had it in memory, its last part at least.
+    pub(in crate::storage) is_cold: bool,
 }
 
 impl Found<'_> {
@@ -48,17 +51,18 @@ pub(in crate::storage) enum BatchFault {
 }
 
 impl<'a> Batches<'a> {
-    /// The batches in the first `len` bytes of `file`, whose offsets lie from `base` to below `end`. `buffer` is scratch;
+    /// The batches in the first `len` bytes of a file, whose offsets lie from `base` to below `end`. `buffer` is scratch;
     /// about `read_bytes` are read at once.
     pub(in crate::storage) fn new(
-        file: &'a File,
+        visit: Visit<'a>,
         len: u64,
         (base, end): (i64, i64),
         buffer: &'a mut Vec<u8>,
         read_bytes: usize,
     ) -> Self {
         buffer.clear();
-        Self { file, len, next: base, end, epoch: i32::MIN, position: 0, buffer, at: 0, read_bytes }
+        let (epoch, position, at, is_cold) = (i32::MIN, 0, 0, false);
+        Self { visit, len, next: base, end, epoch, position, buffer, at, is_cold, read_bytes }
     }
 
     /// Begins at this batch boundary and not with the file.
@@ -96,7 +100,10 @@ impl<'a> Batches<'a> {
         let from = usize::try_from(position - self.at).unwrap_or(usize::MAX);
         let bytes = self.buffer.get(from..).unwrap_or_default();
         let batch = BatchView::parse(bytes).map_err(|_| bad("the batch is not whole"))?;
-        if batch.crc_ok() { Ok(Some(Found { position, batch })) } else { Err(bad("the CRC does not match")) }
+        if !batch.crc_ok() {
+            return Err(bad("the CRC does not match"));
+        }
+        Ok(Some(Found { position, batch, is_cold: self.is_cold }))
     }
 
     fn check(&self, header: &BatchHeader) -> Result<(), &'static str> {
@@ -136,30 +143,31 @@ impl<'a> Batches<'a> {
         self.buffer.resize(target, 0);
         while filled < target {
             let into = self.buffer.get_mut(filled..).unwrap_or_default();
-            match read_some(self.file, self.at + filled as u64, into, Wait::MayBlock)? {
-                0 => break,
-                read => filled += read,
+            let read = self.visit.read(self.at + filled as u64, into)?;
+            if read.bytes == 0 {
+                break;
             }
+            filled += read.bytes;
+            self.is_cold = read.is_cold;
         }
         self.buffer.truncate(filled);
         Ok(())
     }
 
     /// Whether a large batch has the CRC that it says, found without holding all of it: its length is only a claim.
-    fn large_is_sound(&self, header: &BatchHeader) -> io::Result<bool> {
+    fn large_is_sound(&mut self, header: &BatchHeader) -> io::Result<bool> {
         let end = self.position + header.total_len() as u64;
         let (mut at, mut crc) = (self.position + CRC_FROM, 0);
         let mut piece = vec![0; self.read_bytes.clamp(HEADER_LEN, LARGE_BYTES)];
         while at < end {
             let left = usize::try_from(end - at).unwrap_or(usize::MAX);
             let room = left.min(piece.len());
-            let bytes = piece.get_mut(..room).unwrap_or_default();
-            match read_full(self.file, at, bytes, Wait::MayBlock) {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-                result => result?,
+            let read = self.visit.read(at, piece.get_mut(..room).unwrap_or_default())?.bytes;
+            if read == 0 {
+                return Ok(false);
             }
-            crc = crc32c::crc32c_append(crc, bytes);
-            at += room as u64;
+            crc = crc32c::crc32c_append(crc, piece.get(..read).unwrap_or_default());
+            at += read as u64;
         }
         Ok(crc == header.crc)
     }

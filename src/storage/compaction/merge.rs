@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use super::offset_map::OffsetMap;
 use super::transactions::Transactions;
-use crate::config::topic::Compression;
+use crate::config::topic::{Compression, TopicSettings};
 use crate::record::batch::{BatchError, BatchHeader, BatchView};
+use crate::record::check::inflated_bytes_max;
 use crate::record::{RecordView, empty, retain};
 use crate::types::{Codec, Timestamp};
 
@@ -44,6 +45,8 @@ pub(super) struct Rules<'a> {
     /// The topic's own codec and level: a batch of that codec is compressed again with that level.
     pub(super) compression: Option<Compression>,
     pub(super) producers: &'a ActiveProducers,
+    /// What the records of one batch may take once decompressed, in bytes.
+    pub(super) records_bytes_max: usize,
 }
 
 /// What becomes of a batch.
@@ -118,7 +121,7 @@ impl Rules<'_> {
         }
         let fate = match self.new_horizon(header, standing).filter(|_| is_done) {
             Some(horizon) => {
-                let records = batch.records(RECORDS_BYTES_MAX)?;
+                let records = batch.records(self.records_bytes_max)?;
                 Fate::Becomes(retain(&records, &vec![true; count], Some(horizon), self.codec_of(header)?)?)
             }
             None => Fate::Stays,
@@ -135,7 +138,7 @@ impl Rules<'_> {
     ) -> Result<Judged, BatchError> {
         let header = batch.header();
         let was_aborted = transactions.data(header);
-        let records = batch.records(RECORDS_BYTES_MAX)?;
+        let records = batch.records(self.records_bytes_max)?;
         let tombstones_go = self.horizon_passed(header);
         let (mut kept, mut has_tombstones) = (Vec::with_capacity(count.min(KEPT_HINT_MAX)), false);
         let mut next_delta = 0;
@@ -205,8 +208,23 @@ fn without_records(header: &BatchHeader, before: usize, frame_stays: bool) -> Ju
     Judged { fate, before, after: 0 }
 }
 
-/// What the records of one batch may take once decompressed, in bytes.
-pub(super) const RECORDS_BYTES_MAX: usize = 256 << 20;
+/// What the records of one batch of a topic may take once decompressed, in bytes: what may have been let in, but for what
+/// would be a danger to the whole broker.
+pub(super) fn records_bytes_max(settings: &TopicSettings) -> usize {
+    inflated_bytes_max(settings).clamp(RECORDS_BYTES_FLOOR, RECORDS_BYTES_MAX)
+}
+
+/// Why a batch cannot be judged.
+pub(super) fn unreadable(error: &BatchError) -> &'static str {
+    match error {
+        BatchError::Bomb { .. } => "its records take more memory than compaction may, once decompressed",
+        _ => "its records cannot be read",
+    }
+}
+
+/// The bounds of what a batch's records may take, in bytes. The setting that let it in may have been larger.
+const RECORDS_BYTES_FLOOR: usize = 256 << 20;
+const RECORDS_BYTES_MAX: usize = 1 << 30;
 /// A count is only believed this far before records are there.
 const KEPT_HINT_MAX: usize = 64 << 10;
 /// The codecs' own levels, as in Kafka.

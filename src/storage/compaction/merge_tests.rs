@@ -59,6 +59,7 @@ impl Scene {
             delete_retention_ms: 24 * HOUR,
             compression: None,
             producers: &self.producers,
+            records_bytes_max: 1 << 20,
         };
         let standing = Standing { frame_stays: is_last, is_tight: self.is_tight };
         rules.judge(&BatchView::parse(bytes).unwrap(), standing, &mut self.transactions).unwrap()
@@ -256,6 +257,7 @@ fn records_that_cannot_be_are_an_error() {
         delete_retention_ms: 0,
         compression: None,
         producers: &scene.producers,
+        records_bytes_max: 1 << 20,
     };
     assert!(
         rules
@@ -267,4 +269,20 @@ fn records_that_cannot_be_are_an_error() {
             .judge(&BatchView::parse(&bytes).unwrap(), Standing::default(), &mut Transactions::default())
             .is_err()
     );
+}
+
+#[test]
+fn whatever_may_be_let_in_can_be_judged_within_bounds() {
+    let of = |max_message_bytes| {
+        records_bytes_max(&TopicSettings { max_message_bytes, ..TopicSettings::default() })
+    };
+    assert_eq!((of(1 << 10), of(1 << 20)), (256 << 20, 256 << 20));
+    let large = TopicSettings { max_message_bytes: 4 << 20, ..TopicSettings::default() };
+    assert_eq!(of(4 << 20), inflated_bytes_max(&large));
+    assert_eq!(of(i32::MAX), 1 << 30);
+    let zstd = Compression { codec: Codec::Zstd, level: 3 };
+    let value = "x".repeat(2 << 20);
+    let bytes = builder(0, &[(Some("a"), Some(&value))], |b| b.compression(zstd));
+    let error = BatchView::parse(&bytes).unwrap().records(1 << 20).unwrap_err();
+    assert!(unreadable(&error).contains("more memory"), "{error}");
 }

@@ -18,6 +18,7 @@ pub mod plan;
 mod points;
 mod run;
 mod transactions;
+pub(in crate::storage) mod visit;
 
 pub use hash::Secret;
 pub use merge::{ActiveProducers, LastOfProducer};
@@ -34,3 +35,5 @@ mod model_tests;
 mod run_tests;
 #[cfg(test)]
 pub(in crate::storage) mod testing;
+#[cfg(test)]
+mod transaction_model_tests;

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::visit::forget;
 use crate::record::batch::BatchHeader;
 use crate::storage::index::{IndexTail, OffsetEntry};
 use crate::storage::layout::{FileKind, FileState, SegmentFileName, parse_file};
@@ -34,6 +35,8 @@ pub(super) struct Output {
     buffer: Vec<u8>,
     position: u64,
     synced_to: u64,
+    /// Bytes of what the unsynced part was made of: those that nobody had in memory, and the others.
+    made_of: [u64; 2],
     facts: Facts,
     interval: u64,
     /// The aborted transactions of its `.txnindex`, if it is to have one.
@@ -80,11 +83,18 @@ impl Output {
             buffer: Vec::with_capacity(WRITE_BYTES),
             position: 0,
             synced_to: 0,
+            made_of: [0; 2],
             facts: Facts::new(IndexTail::new(), now),
             interval,
             aborted: None,
             keep: false,
         }))
+    }
+
+    /// Tells of how many bytes the next batch is made, and whether nobody had them in memory.
+    pub(super) fn comes_from(&mut self, cold: bool, bytes: usize) {
+        let [of_cold, of_warm] = &mut self.made_of;
+        *if cold { of_cold } else { of_warm } += bytes as u64;
     }
 
     /// Appends a batch.
@@ -113,9 +123,18 @@ impl Output {
         if self.position - self.synced_to > SYNC_BYTES {
             self.write_out()?;
             self.log.sync_data()?;
-            self.synced_to = self.position;
+            self.after_sync();
         }
         Ok(())
+    }
+
+    /// What readers had in memory they shall have there again; the rest is not to stand in their way.
+    fn after_sync(&mut self) {
+        let [of_cold, of_warm] = std::mem::take(&mut self.made_of);
+        if of_cold > of_warm {
+            forget(&self.log, self.synced_to, self.position);
+        }
+        self.synced_to = self.position;
     }
 
     /// Bytes so far.
@@ -165,6 +184,7 @@ impl Output {
         for file in [&self.log, &self.index, &self.times] {
             file.sync_all()?;
         }
+        self.after_sync();
         // They are on disk: no checkpoint need see to it.
         self.facts.index.note_unsynced();
         self.facts.index.noted_synced();

@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use super::batches::{BatchFault, Batches, Found};
 use super::hash::Secret;
-use super::merge::{ActiveProducers, Fate, RECORDS_BYTES_MAX, Rules, Standing};
+use super::merge::{ActiveProducers, Fate, Rules, Standing, records_bytes_max, unreadable};
 use super::offset_map::OffsetMap;
 use super::output::{Output, POSITION_MAX, unlink_leftovers};
 use super::pace::Pace;
 use super::plan::{Input, Work, groups};
 use super::transactions::Transactions;
+use super::visit::Visit;
 use crate::config::topic::TopicSettings;
-use crate::record::batch::{Attributes, BatchHeader, BatchView, HEADER_LEN};
+use crate::record::batch::{Attributes, BatchError, BatchHeader, BatchView, HEADER_LEN};
 use crate::record::empty;
 use crate::storage::layout::FileKind;
 use crate::storage::log::{Log, Replacement, SwapFault};
@@ -159,6 +160,7 @@ impl Run<'_> {
             delete_retention_ms: self.cleaning.settings.delete_retention_ms,
             compression: self.cleaning.settings.compression,
             producers: self.cleaning.producers,
+            records_bytes_max: records_bytes_max(self.cleaning.settings),
         };
         let mut transactions = Transactions::new(self.cleaning.aborted);
         let inputs: Vec<Sealed> = sealed.into_iter().filter(|(segment, _)| segment.base() < end).collect();
@@ -188,11 +190,12 @@ impl Run<'_> {
         let offsets = u64::try_from(end.saturating_sub(dirty_from)).unwrap_or(0);
         let mut map = OffsetMap::new(bytes, load, offsets, secret);
         let mut transactions = Transactions::new(self.cleaning.aborted);
+        let bytes_max = records_bytes_max(self.cleaning.settings);
         for sealed in sealed.iter().filter(|(_, next)| *next > dirty_from) {
             let full_at = self.each_batch(sealed, |run, found| {
                 run.go_on(found.batch.bytes().len())?;
-                let full_at = note_batch(&found.batch, dirty_from, &mut map, &mut transactions);
-                full_at.map_err(|why| damaged(&sealed.0, found.position, why))
+                let full_at = note_batch(&found.batch, dirty_from, bytes_max, &mut map, &mut transactions);
+                full_at.map_err(|error| damaged(&sealed.0, found.position, unreadable(&error)))
             })?;
             if let Some(full_at) = full_at {
                 return Ok((map, full_at));
@@ -225,7 +228,7 @@ impl Run<'_> {
                 };
                 let judged = rules
                     .judge(&found.batch, standing, transactions)
-                    .map_err(|_| damaged(&sealed.0, found.position, "its records cannot be read"))?;
+                    .map_err(|error| damaged(&sealed.0, found.position, unreadable(&error)))?;
                 run.cleaned.records.0 += judged.before as u64;
                 run.cleaned.records.1 += judged.after as u64;
                 tail = Some(header);
@@ -233,6 +236,9 @@ impl Run<'_> {
                     out = Some(run.copy_front(sealed, found.position)?);
                 }
                 let len = found.batch.bytes().len();
+                if let Some(out) = &mut out {
+                    out.comes_from(found.is_cold, len);
+                }
                 rest = rest.saturating_sub(len as u64);
                 let written = match (&judged.fate, &mut out) {
                     (Fate::Goes, _) | (Fate::Stays, None) | (Fate::Becomes(_), None) => Ok(0),
@@ -292,9 +298,11 @@ impl Run<'_> {
             segment.open(&self.cleaning.log.files, Wait::MayBlock).map_err(|error| fault(segment, error))?;
         let mut buffer = Vec::new();
         let span = (segment.base(), *next);
-        let mut front = Batches::new(file.log(), position, span, &mut buffer, self.cleaning.read_bytes);
+        let visit = Visit::new(file.log(), &segment.path(FileKind::Log));
+        let mut front = Batches::new(visit, position, span, &mut buffer, self.cleaning.read_bytes);
         while let Some(found) = front.next().map_err(|bad| batch_fault(segment, bad))? {
             let bytes = found.batch.bytes();
+            out.comes_from(found.is_cold, bytes.len());
             out.write(found.batch.header(), bytes).map_err(|error| fault(segment, error))?;
             self.go_on(bytes.len())?;
         }
@@ -326,8 +334,8 @@ impl Run<'_> {
         let file = segment.open(files, Wait::MayBlock).map_err(|error| fault(segment, error))?;
         let mut buffer = std::mem::take(&mut self.buffer);
         let span = (segment.base(), *next);
-        let mut batches =
-            Batches::new(file.log(), segment.len(), span, &mut buffer, self.cleaning.read_bytes);
+        let visit = Visit::new(file.log(), &segment.path(FileKind::Log));
+        let mut batches = Batches::new(visit, segment.len(), span, &mut buffer, self.cleaning.read_bytes);
         let outcome = loop {
             match batches.next() {
                 Ok(Some(found)) => match each(self, &found) {
@@ -365,21 +373,21 @@ impl Run<'_> {
 fn note_batch(
     batch: &BatchView<'_>,
     from: i64,
+    records_bytes_max: usize,
     map: &mut OffsetMap,
     transactions: &mut Transactions,
-) -> Result<Option<i64>, &'static str> {
-    const UNREADABLE: &str = "its records cannot be read";
+) -> Result<Option<i64>, BatchError> {
     let header = batch.header();
     if header.attributes.is_control() {
-        transactions.marker(batch).map_err(|_| UNREADABLE)?;
+        transactions.marker(batch)?;
         return Ok(None);
     }
     if transactions.data(header) {
         return Ok(None);
     }
-    let records = batch.records(RECORDS_BYTES_MAX).map_err(|_| UNREADABLE)?;
+    let records = batch.records(records_bytes_max)?;
     for record in &records {
-        let record = record.map_err(|_| UNREADABLE)?;
+        let record = record?;
         if let Some(key) = record.key.filter(|_| record.offset >= from)
             && !map.put(key, record.offset)
         {

@@ -35,6 +35,8 @@ pub(in crate::storage) struct Log {
     pub(in crate::storage) clean_to: Option<i64>,
     pub(in crate::storage) producers: ActiveProducers,
     pub(in crate::storage) aborted: Vec<AbortedTransaction>,
+    /// The last stable offset, if there are transactions.
+    pub(in crate::storage) stable: Option<i64>,
     pub(in crate::storage) now: Timestamp,
     pub(in crate::storage) map: MapLimits,
     _manifest_dir: TempDir,
@@ -67,6 +69,7 @@ impl Log {
             clean_to: None,
             producers: ActiveProducers::new(),
             aborted: Vec::new(),
+            stable: None,
             now: NOW,
             map: MapLimits { bytes: 1 << 20, load: 0.9, secret: [5, 6] },
             _manifest_dir: dir,
@@ -103,7 +106,7 @@ impl Log {
         let situation = Situation {
             segments: &segments,
             dirty_from: super::plan::dirty_from(self.clean_to, start, end),
-            bound: row.map_or(0, |row| row.checkpoint.segment),
+            bound: row.map_or(0, |row| row.checkpoint.segment).min(self.stable.unwrap_or(i64::MAX)),
             oldest_dirty: None,
             replayed: false,
             now: self.now,

@@ -147,6 +147,10 @@ fn kafkas_own_directory_is_recognised_and_left_alone() {
         )
     );
     assert_eq!(names(&path), before);
+    // Ours, with an end that is lost, is not to be imported.
+    fs::write(path.join("streamd.manifest"), "").unwrap();
+    let text = refusal(&spec(&path));
+    assert!(text.contains("streamd.manifest is beside it") && !text.contains("import"), "{text}");
 }
 
 #[test]

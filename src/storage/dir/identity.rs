@@ -42,6 +42,10 @@ pub(super) fn inspect(dir: &Path) -> Result<Found, DirError> {
                 newest: FORMAT,
             }),
             Some(_) => Ok(Found::Ours(meta)),
+            None if dir.join(MANIFEST).exists() => Err(DirError::BadIdentity {
+                path,
+                why: "it does not say that streamd wrote it, and streamd.manifest is beside it".into(),
+            }),
             None => Err(DirError::Kafka { path: dir.to_owned(), topics: count_topics(dir)? }),
         },
         None => match count_topics(dir)? {

@@ -386,7 +386,7 @@ fn address(target: &Arc<dyn CheckpointTarget>) -> usize {
 }
 
 /// Partitions that are prepared before one sync covers them: it bounds how long their removals wait.
-const CHUNK_TARGETS_MAX: usize = 64;
+const CHUNK_TARGETS_MAX: usize = 1024;
 const WAIT_MIN: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

@@ -98,6 +98,12 @@ impl Committer {
         self.shared.relieve(files);
     }
 
+    /// Brings to disk whatever was written before, by whomever, if the system has one call for that which can be
+    /// believed. Whether it is there now. Blocks.
+    pub fn sync_file_system(&self) -> bool {
+        self.shared.syncer.sync_all()
+    }
+
     /// The count of bytes that are not on disk, with its marks.
     pub fn unsynced(&self) -> &Unsynced {
         &self.shared.unsynced

@@ -140,14 +140,15 @@ impl Syncer {
     }
 
     /// Returns when all of the set is on disk. `unsynced_bytes` is what the whole broker holds unsynced: syncfs writes
-    /// all of it, so it pays only for a set that holds most of it.
+    /// all of it, so it pays only for a set that holds most of it, or takes so many calls that the rest weighs less.
     ///
     /// # Errors
     /// The first failure.
     pub(super) fn sync(&self, set: SyncSet, unsynced_bytes: u64) -> Result<(), SyncFault> {
-        let holds_most = set.bytes.saturating_mul(2) >= unsynced_bytes;
+        let own_bytes = set.bytes.saturating_mul(2);
         let jobs = set.jobs();
-        if jobs.len() > FEW && holds_most && self.syncfs.load(Ordering::Relaxed) {
+        let pays = unsynced_bytes <= own_bytes.saturating_add(jobs.len() as u64 * CALL_BYTES);
+        if jobs.len() > FEW && pays && self.syncfs.load(Ordering::Relaxed) {
             match rustix::fs::syncfs(&*self.fs) {
                 Ok(()) => return Ok(()),
                 Err(error) => {
@@ -158,6 +159,14 @@ impl Syncer {
             }
         }
         self.pool.run(jobs, &self.spare)
+    }
+
+    /// Brings all of the file system to disk, if one call can do that and tells of failures. Whether it did.
+    pub(super) fn sync_all(&self) -> bool {
+        if !self.syncfs.load(Ordering::Relaxed) {
+            return false;
+        }
+        rustix::fs::syncfs(&*self.fs).inspect_err(|error| tracing::warn!(%error, "syncfs failed")).is_ok()
     }
 
     /// Whether the data directory was removed: syncs succeed on files without a name, and nobody will find them.
@@ -326,6 +335,8 @@ impl Run {
 
 /// Up to this many files, syncing each beats syncing the file system (measured: reference/storage.md 3.5).
 const FEW: usize = 7;
+/// What a disk writes in the time that one more fsync takes, about.
+const CALL_BYTES: u64 = 64 << 10;
 /// Threads beside the caller. Eight in all is where more bring nothing.
 const POOL_THREADS_MAX: usize = 7;
 const STACK_BYTES: usize = 128 * 1024;

@@ -77,6 +77,19 @@ fn when_syncfs_fails_each_file_decides() {
 }
 
 #[test]
+fn one_call_stands_for_many_where_the_rest_of_what_is_unsynced_weighs_little() {
+    let dir = tempfile::tempdir().unwrap();
+    let syncer = syncer(dir.path(), true);
+    // The file that fails by itself shows which way was taken.
+    let by_itself = |unsynced_bytes| syncer.sync(set_of(dir.path(), 30, true), unsynced_bytes).is_err();
+    assert!(!by_itself(1 << 20), "a megabyte beside it is less than thirty calls");
+    assert!(by_itself(1 << 30), "a gigabyte of others' is not for this set to wait for");
+    let mut large = set_of(dir.path(), 30, true);
+    large.bytes = 600 << 20;
+    assert!(syncer.sync(large, 1 << 30).is_ok(), "most of it is the set's own");
+}
+
+#[test]
 fn without_descriptors_paths_are_synced_through_the_one_that_is_kept_for_it() {
     if !is_short_of_descriptors(
         module_path!(),

@@ -69,6 +69,8 @@ pub struct OpenSpec {
     pub log_start: i64,
     /// Sync what recovery kept before anything of it is shown (`batch` and `always`).
     pub sync_on_open: bool,
+    /// What an earlier process left is on disk: of what recovery keeps, only what it changed needs a sync.
+    pub settled: bool,
     /// Bytes that stay reserved behind the log's end, also while it is closed: for logs of the broker's own, which must
     /// be written on a full disk. 0 for others.
     pub kept_bytes: u64,
@@ -174,8 +176,8 @@ pub struct Damage {
 pub fn open(spec: OpenSpec, replay: &mut dyn FnMut(Replay<'_>) -> Replayed) -> Result<Opened, OpenError> {
     let recovered = recover(&spec, replay)?;
     let report = recovered.report.clone();
-    if !report.clean && (report.scanned_bytes > 0 || report.truncated_bytes > 0 || !report.damage.is_empty())
-    {
+    // Thousands of logs may have nothing to tell but that they were read.
+    if report.truncated_bytes > 0 || !report.damage.is_empty() {
         tracing::info!(
             dir = %spec.dir.display(), scanned_bytes = report.scanned_bytes, batches = report.batches,
             truncated_bytes = report.truncated_bytes, cut = report.cut.as_deref().unwrap_or("nothing"),

@@ -144,7 +144,9 @@ impl LogWriter {
         let mut state = self.log.state.lock();
         state.segments.push(segment.clone());
         state.has_hole = false;
-        state.dirty.active = false;
+        // Its file cannot be closed before it was synced, and there may be no append that asks for that.
+        state.dirty.active = true;
+        state.dirty.segments.push(segment.clone());
         state.dirty.add(unsynced);
         state.publish(place, &segment);
         drop(state);

@@ -130,6 +130,19 @@ fn a_descriptor_with_unsynced_bytes_stays_open() {
 }
 
 #[test]
+fn a_segment_that_was_begun_and_not_written_to_is_closed_after_a_sync_as_any_other() {
+    let mut rig = Rig::new(TopicSettings::default());
+    rig.files = FileCache::new(0, 0);
+    let mut opened = rig.open();
+    append(&mut opened.writer, &[plain(0, 1, 10)]);
+    // Retention does so when all that a log holds is due.
+    opened.writer.roll(None, NOW).unwrap();
+    assert_eq!(rig.files.open_files(), 2, "whether they are on disk is not known");
+    sync(&opened);
+    assert_eq!(rig.files.open_files(), 0);
+}
+
+#[test]
 fn past_the_limit_no_file_is_opened_until_others_are_synced_and_no_log_is_out_of_service() {
     let limited = FileCache::limited(4, 2, 0);
     let log_over = |files: Arc<FileCache>| {

@@ -157,6 +157,13 @@ impl Log {
         self.state.lock().row.as_ref().map(|row| row.checkpoint.segment)
     }
 
+    /// Whether the last checkpoint vouches for everything up to the log's end.
+    pub fn is_checkpointed(&self) -> bool {
+        let state = self.state.lock();
+        let end = state.end.offset;
+        state.row.as_ref().map_or(end == state.start, |row| row.checkpoint.offset == end)
+    }
+
     /// The row is durable in the manifest: its checkpoint is the log's from here on, and older producer files go.
     pub fn checkpointed(&self, row: &Arc<PartitionRow>) {
         {

@@ -15,7 +15,7 @@ use std::io::{self, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::checkpoint::read_epochs;
+use super::checkpoint::{read_epochs, replace};
 use super::epochs::Epochs;
 use super::health::DirHealth;
 use super::index::{IndexTail, offset_entries};
@@ -25,8 +25,8 @@ use super::layout::{
 use super::log::{Damage, OpenError, OpenSpec, RecoveryReport, Replay, Replayed};
 use super::manifest::{Checkpoint, PartitionRow};
 use super::pread::Wait;
-use super::put::put;
 use super::quarantine::{self, Bad, Quarantine, Span, locate};
+use super::room::is_no_space;
 use super::segment::{Facts, Segment};
 use super::segment_file::SegmentFile;
 use super::text_file::TextFault;
@@ -195,8 +195,15 @@ impl<'a> Recovery<'a> {
         if !is_ours {
             return Err(OpenError::Stray { dir: self.dir().to_path_buf(), found, wanted });
         }
+        // On disk before anything is appended: records beside an empty file of this name would be a stranger's.
         let text = encode_partition_metadata(wanted);
-        put(&self.dir().join(PARTITION_METADATA), text.as_bytes()).map_err(|error| self.fault(error))?;
+        match replace(&self.dir().join(PARTITION_METADATA), text.as_bytes()) {
+            // The row goes on saying whose it is, and the next start tries again.
+            Err(error) if self.spec.row.is_some() && is_no_space(&error) => {
+                tracing::warn!(%error, "cannot write down whose directory it is");
+            }
+            written => written.map_err(|error| self.fault(error))?,
+        }
         self.listing.changed = true;
         Ok(())
     }
@@ -358,6 +365,10 @@ impl<'a> Recovery<'a> {
 
     /// Syncs what was kept, so that what a reader is shown now cannot vanish later.
     fn sync(&mut self, health: &DirHealth) -> io::Result<()> {
+        let is_unchanged = self.report.truncated_bytes == 0 && !self.listing.changed;
+        if self.spec.settled && is_unchanged {
+            return Ok(());
+        }
         for segment in &self.scanned {
             let file = segment.open(&self.spec.files, Wait::MayBlock)?;
             if let Err(error) = file.log().sync_all() {

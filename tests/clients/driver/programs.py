@@ -56,6 +56,10 @@ def dump_log(installed, broker):
     return [str(installed.python), str(CLIENTS / "python" / "dump_log.py"), str(broker.binary)]
 
 
+def dump_compacted(installed, broker):
+    return [str(installed.python), str(CLIENTS / "python" / "dump_compacted.py"), str(broker.binary)]
+
+
 def import_kafka(installed, broker):
     return [str(installed.python), str(CLIENTS / "python" / "import_kafka.py"), str(broker.binary)]
 
@@ -70,6 +74,7 @@ PROGRAMS = [
     Program("kafka-clients", ("java",), ("java", "javac", "mvn"), java("KafkaClients")),
     Program("kafka-tools", ("java",), ("java", "javac", "mvn"), plain_python("kafka_tools.py")),
     Program("kafka-dump-log", ("python", "java"), ("venv", "java", "javac", "mvn"), dump_log, starts_brokers=True),
+    Program("kafka-dump-compacted", ("python", "java"), ("venv", "java", "javac", "mvn"), dump_compacted, starts_brokers=True),
     Program("kafka-import", ("python", "java"), ("venv", "java", "javac", "mvn"), import_kafka, starts_brokers=True),
     Program("franz-go", ("go",), ("go",), built_go("franz")),
     Program("kafka-go", ("go",), ("go",), built_go("segmentio")),

@@ -1,10 +1,11 @@
 """kafka-dump-log over the files of a broker: records of every codec in several segments with their indexes and producer
 snapshots, committed offsets, and the catalog. The files are looked at after a clean stop, and after kill -9 under load,
-a start and a stop. Then copies are damaged, and the same checks must notice.
+a start and a stop. Then copies are damaged, and the same checks must notice; and one is repaired, and they must not.
 
 Other than the programs beside it, this one starts brokers of its own, from the binary it is given.
 """
 
+import json
 import pathlib
 import random
 import re
@@ -36,17 +37,18 @@ FILES = {"log": "*.log", "index": "*.index", "timeindex": "*.timeindex", "snapsh
 
 
 class Files:
-    """One partition's directory, and the tool's looks at its files."""
+    """One partition's directory, and the tool's looks at its files. Those of a `compacted` one may have gaps."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, compacted=False):
+        self.folder, self.compacted = folder, compacted
 
     def all(self, kind):
         """Its files of this kind, in the order of their offsets."""
         return sorted(self.folder.glob(FILES[kind]))
 
     def contents(self, *decoder):
-        return Dump(self.all("log") + self.all("snapshot"), "--deep-iteration", "--print-data-log", *decoder)
+        files = self.all("log") + self.all("snapshot")
+        return Dump(files, "--deep-iteration", "--print-data-log", *decoder, compacted=self.compacted)
 
     def entries(self):
         return Dump(self.all("index") + self.all("timeindex"), "--verify-index-only")
@@ -289,6 +291,26 @@ def damage(data, scratch):
     must_complain("records are no offsets", Files(original).contents("--offsets-decoder"), "Unknown record type")
 
 
+def repaired(binary, data, scratch):
+    """A copy in which a sealed segment was damaged, after `streamd repair`: the tool has nothing to say against it, and
+    has every record but those that were given up."""
+    name = f"{TOPIC}-0"
+    whole = {offset: (key, value) for offset, key, value in Files(data / name).sound().records()}
+    copy = scratch / "data"
+    shutil.copytree(data, copy)
+    files = Files(copy / name, compacted=True)
+    flip(files.all("log")[1], 100)
+    must_complain("a byte of a record changes", files.contents(), "isvalid: false")
+    lost = json.loads(process.output([binary, "repair", name, "--yes", "-o", "json", "--data-dir", str(copy)]))["given_up"]
+    expect("damaged stretches", 1, len(lost))
+    gone = range(lost[0]["first_offset"], lost[0]["next_offset"])
+    left = {offset: (key, value) for offset, key, value in files.sound().records()}
+    expect("records after a repair", {offset: record for offset, record in whole.items() if offset not in gone}, left)
+    # Where they were is an empty batch, so that only the records' offsets have a gap.
+    ends = [(int(batch["baseOffset"]), int(batch["lastOffset"])) for batch in files.contents().batches()]
+    expect_true("batches must follow on each other", all(b[0] == a[1] + 1 for a, b in zip(ends, ends[1:])), ends)
+
+
 def must_complain(what, dump, word):
     expect_true(f"where {what}, kafka-dump-log must say {word!r}", any(word in each for each in dump.complaints), dump.complaints)
 
@@ -322,6 +344,8 @@ def run(binary):
         step("kafka-dump-log on damaged copies")
         (home / "damaged").mkdir()
         damage(data, home / "damaged")
+        step("kafka-dump-log on what a repair leaves")
+        repaired(binary, data, home / "damaged")
         segments = sum(len(Files(data / f"{TOPIC}-{p}").all("log")) for p in range(PARTITIONS))
         print(f"note: {len(sent.acknowledged):,} records in {segments} segments", flush=True)
 

@@ -244,9 +244,14 @@ fn kills_amid_compaction_retention_and_rolls_lose_nothing_that_was_to_stay() {
 #[test]
 fn a_last_value_that_is_gone_from_a_compacted_log_is_noticed() {
     let mut churn = Churn::new(7);
-    churn.live(Duration::from_millis(1500), Broker::stop);
-    let lost = lose_a_last_value(&churn);
-    churn.broker.up();
+    // Sealed segments may all be old news at the moment of a stop.
+    let lost = (0..10).find_map(|_| {
+        churn.live(Duration::from_millis(1500), Broker::stop);
+        let lost = lose_a_last_value(&churn);
+        churn.broker.up();
+        lost
+    });
+    let lost = lost.expect("no sealed segment holds a last value");
     let wrong = churn.check();
     let is_it = |(place, wrong): &(Place, Wrong)| {
         *place == ("latest", 0)
@@ -256,7 +261,8 @@ fn a_last_value_that_is_gone_from_a_compacted_log_is_noticed() {
 }
 
 /// Takes the last value of a key out of a log of the stopped broker, as a compaction would take an older one out.
-fn lose_a_last_value(churn: &Churn) -> Sent {
+/// `None` if none of its sealed segments holds one.
+fn lose_a_last_value(churn: &Churn) -> Option<Sent> {
     let dir = churn.broker.data().join("latest-0");
     let mut logs: Vec<PathBuf> = fs::read_dir(&dir)
         .unwrap()
@@ -264,8 +270,7 @@ fn lose_a_last_value(churn: &Churn) -> Sent {
         .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
         .collect();
     logs.sort();
-    let active = logs.pop();
-    assert!(active.is_some() && !logs.is_empty(), "nothing was rolled");
+    let _active = logs.pop();
     let known = &churn.known[&("latest", 0)];
     for path in logs.iter().rev() {
         let bytes = fs::read(path).unwrap();
@@ -281,12 +286,12 @@ fn lose_a_last_value(churn: &Churn) -> Sent {
                 ["index", "timeindex"].iter().for_each(|kind| {
                     let _ = fs::remove_file(path.with_extension(kind));
                 });
-                return lost;
+                return Some(lost);
             }
             at += len;
         }
     }
-    panic!("no sealed segment holds a last value");
+    None
 }
 
 /// A record of the batch that is the last that was sent of its key, and has a value.

@@ -10,6 +10,7 @@ mod fetch;
 mod group_admin;
 mod groups;
 mod idempotence;
+mod log_dirs;
 mod member;
 mod metadata;
 mod offsets;
@@ -59,6 +60,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Script> {
         txn_offsets::SCRIPTS,
         txn_admin::SCRIPTS,
         txn_timeouts::SCRIPTS,
+        log_dirs::SCRIPTS,
     ];
     families.into_iter().flatten()
 }

@@ -28,6 +28,22 @@ fn a_tail_cut_at_any_byte_ends_at_the_last_whole_batch() {
 }
 
 #[test]
+fn what_one_sync_has_settled_for_all_is_durable_when_it_is_opened_and_what_is_cut_stays_cut() {
+    let (rig, opened) = log_of(4, Some(2));
+    let whole = read_all(&opened.reader);
+    let len = rig.log_bytes(0).len() as u64;
+    for tail in [vec![], vec![0xa5; 3_000]] {
+        let mut image = rig.image();
+        image.settled = true;
+        image.damage(&image.path(0, FileKind::Log), len, &tail);
+        let opened = image.open();
+        assert_eq!((read_all(&opened.reader), opened.reader.durable()), (whole.clone(), opened.reader.end()));
+        assert_eq!(image.log_bytes(0).len() as u64, len);
+        goes_on(&image, opened);
+    }
+}
+
+#[test]
 fn zeros_and_garbage_behind_the_end_are_cut() {
     let (rig, opened) = log_of(4, None);
     let whole = read_all(&opened.reader);
