@@ -35,7 +35,6 @@ fn shell(scene: &Scene, line: &str) -> String {
 }
 
 #[test]
-#[ignore = "awaits transactions"]
 fn the_page_on_exactly_once_finds_a_hanging_transaction_and_ends_it() {
     // The page names the topic and the id.
     let scene = Scene::with("");

@@ -21,34 +21,29 @@ fn violations_with(fault: Fault) -> Vec<Violation> {
 
 /// The control's own control: the same proxy is no fault of its own.
 #[test]
-#[ignore = "awaits transactions"]
 fn behind_a_proxy_that_does_nothing_all_is_well() {
     assert_eq!(violations_with(Fault::None), []);
 }
 
 #[test]
-#[ignore = "awaits transactions"]
 fn commits_that_come_to_nothing_are_found() {
     let found = violations_with(Fault::CommitsNothing);
     assert!(found.iter().any(|found| matches!(found, Violation::Lost { .. })), "{found:?}");
 }
 
 #[test]
-#[ignore = "awaits transactions"]
 fn aborted_records_that_are_seen_are_found() {
     let found = violations_with(Fault::CommitsAborted);
     assert!(found.iter().any(|found| matches!(found, Violation::AbortedRead { .. })), "{found:?}");
 }
 
 #[test]
-#[ignore = "awaits transactions"]
 fn records_that_are_seen_too_early_are_found() {
     let found = violations_with(Fault::ReadsUncommitted);
     assert!(found.iter().any(|found| matches!(found, Violation::EarlyRead { .. })), "{found:?}");
 }
 
 #[test]
-#[ignore = "awaits transactions"]
 fn offsets_that_are_lost_are_found() {
     let found = violations_with(Fault::LosesOffsets);
     let twice = |found: &Violation| matches!(found, Violation::Processed { times: 2.., .. });
@@ -56,7 +51,6 @@ fn offsets_that_are_lost_are_found() {
 }
 
 #[test]
-#[ignore = "awaits transactions"]
 fn offsets_that_are_seen_too_early_are_found() {
     let found = violations_with(Fault::EarlyOffsets);
     assert!(found.iter().any(|found| matches!(found, Violation::EarlyOffset { .. })), "{found:?}");

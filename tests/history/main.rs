@@ -54,7 +54,6 @@ fn seed() -> u64 {
 }
 
 #[test]
-#[ignore = "awaits transactions"]
 fn transactions_are_exactly_once_under_faults() {
     let seed = seed();
     let time = Duration::from_secs(from_env("HISTORY_SECONDS").unwrap_or(SECONDS));

@@ -26,8 +26,6 @@ class Program:
     alone: bool = False
     # It starts brokers of its own, from streamd's binary.
     starts_brokers: bool = False
-    # streamd does not have what it needs yet: it runs when it is named, or against another broker.
-    awaited: bool = False
 
 
 def in_venv(script):
@@ -79,12 +77,12 @@ PROGRAMS = [
     Program("franz-go", ("go",), ("go",), built_go("franz")),
     Program("kafka-go", ("go",), ("go",), built_go("segmentio")),
     Program("sarama", ("go",), ("go",), built_go("sarama")),
-    Program("confluent-transactions", ("python",), ("venv",), in_venv("confluent_transactions.py"), awaited=True),
-    Program("aiokafka-transactions", ("python",), ("venv",), in_venv("aio_transactions.py"), awaited=True),
-    Program("kafkajs-transactions", ("node",), ("node", "npm"), node("transactions.js"), awaited=True),
-    Program("java-transactions", ("java",), ("java", "javac", "mvn"), java("Transactions"), awaited=True),
-    Program("kafka-streams", ("java",), ("java", "javac", "mvn"), java("StreamsKilled"), awaited=True),
-    Program("franz-go-transactions", ("go",), ("go",), built_go("franztxn"), awaited=True),
+    Program("confluent-transactions", ("python",), ("venv",), in_venv("confluent_transactions.py")),
+    Program("aiokafka-transactions", ("python",), ("venv",), in_venv("aio_transactions.py")),
+    Program("kafkajs-transactions", ("node",), ("node", "npm"), node("transactions.js")),
+    Program("java-transactions", ("java",), ("java", "javac", "mvn"), java("Transactions")),
+    Program("kafka-streams", ("java",), ("java", "javac", "mvn"), java("StreamsKilled")),
+    Program("franz-go-transactions", ("go",), ("go",), built_go("franztxn")),
     Program("clickstream", ("python",), ("venv",), in_venv("clickstream.py"), alone=True),
 ]
 RUNNING = set()
@@ -94,7 +92,7 @@ NAMES = [program.name for program in PROGRAMS]
 def choose(only, has_binary):
     """The programs asked for, all if none is named; without streamd's binary, all that need none."""
     if not only:
-        return [program for program in PROGRAMS if not (program.awaited if has_binary else program.starts_brokers)]
+        return [program for program in PROGRAMS if has_binary or not program.starts_brokers]
     wanted = [name.strip() for name in only.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in NAMES]
     if unknown or not wanted:

@@ -64,6 +64,3 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Script> {
     ];
     families.into_iter().flatten()
 }
-
-/// Families that streamd does not answer yet: recorded, and replayed only when `TRUTH_ONLY` names them.
-pub(crate) const AWAITED: &[&str] = &["txn_read/", "txn_offsets/", "txn_admin/"];
