@@ -84,7 +84,7 @@ impl Broker {
         }
         let shard = self.shard_over(topic, index, LoadWhen::AtFirstUse).await;
         let shard = shard.map_err(|_| ErrorCode::NotLeaderOrFollower)?;
-        let TransactionMarker { producer_id, producer_epoch, coordinator_epoch, commit, v2 } = marker;
+        let TransactionMarker { producer_id, producer_epoch, coordinator_epoch, commit, v2, .. } = marker;
         let end = EndTransaction { producer_id, producer_epoch, coordinator_epoch, commit, v2 };
         Ok(tokio::spawn(async move {
             let reply = shard.call(Command::EndTransaction(end)).await;

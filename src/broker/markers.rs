@@ -87,6 +87,7 @@ async fn round(
         coordinator_epoch,
         commit: markers.outcome == Outcome::Commit,
         v2: markers.raises_epoch,
+        is_own: true,
     };
     let mut left = Vec::new();
     let mut ends = JoinSet::new();

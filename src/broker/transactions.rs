@@ -36,7 +36,7 @@ impl Broker {
     /// Asks the coordinator of this transactional id, and answers per partition, in their order. A partition that was
     /// added is in the coordinator's log when this returns, as durable as the settings ask.
     ///
-    /// Refusals: 49 for an id that is not the coordinator's, 47 for an epoch that is not, 51 while an end is being
+    /// Refusals: 42 without a transactional id, 49 for an id that is not the coordinator's, 47 for an epoch that is not, 51 while an end is being
     /// carried out, and 14, 15 and 16 while the coordinator cannot serve. A partition outside the transaction, when
     /// nothing is added, gets `TRANSACTION_ABORTABLE` (120), which producers below version 11 of Produce know as
     /// `INVALID_TXN_STATE` (48). With `transaction.partition.verification.enable` off everything is taken for part of it.
@@ -45,6 +45,9 @@ impl Broker {
         let count = partitions.len();
         if !add && !self.config.transactions.verifies_partitions {
             return vec![Ok(()); count];
+        }
+        if transactional_id.is_empty() {
+            return vec![Err(ErrorCode::InvalidRequest); count];
         }
         let producer = Producer { id: producer_id, epoch: producer_epoch };
         let verdict = if add {

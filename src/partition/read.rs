@@ -179,13 +179,16 @@ impl Partition {
         self.unless_gone(found).map(OffsetAt::from)
     }
 
-    /// The record with the largest timestamp (ListOffsets -3). Blocks.
+    /// The record with the largest timestamp (ListOffsets -3), if the reader may see that one. Blocks.
     ///
     /// # Errors
     /// [`ReadError`].
     pub fn max_timestamp(&self, isolation: Isolation) -> Result<OffsetAt, ReadError> {
-        let found = self.reader.max_timestamp(self.visible_end(isolation));
-        self.unless_gone(found).map(OffsetAt::from)
+        // In this order: what is decided meanwhile is not looked for.
+        let end = self.visible_end(isolation);
+        let found = self.reader.max_timestamp(self.high_watermark().max(end));
+        let found = self.unless_gone(found)?;
+        Ok(found.filter(|at| at.offset < end).into())
     }
 
     /// The largest epoch at or below `epoch` and its end offset (S87); -1, -1 when there is none.

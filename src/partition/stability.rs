@@ -106,9 +106,10 @@ impl Partition {
         ticket.map_err(|_| ErrorCode::NotEnoughReplicas)
     }
 
-    /// The coordinator has refused a batch for good.
-    pub fn drop_ticket(&self, producer_id: i64, ticket: TransactionTicket) {
-        self.transactions.lock().drop_ticket(producer_id, ticket);
+    /// The coordinator has refused a batch for good. What would go before it is held against the next batches all the
+    /// same, as in Kafka, until the transaction's end; but it makes room where too many wait.
+    pub fn give_ticket_up(&self, producer_id: i64, ticket: TransactionTicket) {
+        self.transactions.lock().give_ticket_up(producer_id, ticket);
     }
 
     /// The open transaction that has held the last stable offset back for this long, the first time that this is asked.

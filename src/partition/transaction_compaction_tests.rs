@@ -117,6 +117,7 @@ impl World {
             coordinator_epoch: 0,
             commit,
             v2: false,
+            is_own: true,
         };
         let end = self.partition.append_marker(marker).unwrap();
         self.ends.push((producer, end - 1, commit));

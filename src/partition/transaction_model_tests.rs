@@ -182,6 +182,7 @@ impl World {
             coordinator_epoch: 3,
             commit,
             v2: bump,
+            is_own: true,
         };
         let (base, next) = (self.end(), self.partition.append_marker(marker).unwrap());
         assert_eq!(next, base + 1);

@@ -43,7 +43,14 @@ fn write(partition: &Arc<Partition>, sequence: i32) -> AppendResult {
 }
 
 fn marker(commit: bool) -> TransactionMarker {
-    TransactionMarker { producer_id: PID, producer_epoch: 0, coordinator_epoch: 1, commit, v2: false }
+    TransactionMarker {
+        producer_id: PID,
+        producer_epoch: 0,
+        coordinator_epoch: 1,
+        commit,
+        v2: false,
+        is_own: false,
+    }
 }
 
 fn first(epoch: i16, base_sequence: i32, is_v2: bool) -> FirstBatch {
@@ -214,13 +221,17 @@ fn s54_the_lowest_sequence_that_waits_goes_first() {
 }
 
 #[test]
-fn a_refused_ticket_is_forgotten() {
+fn s54_what_was_refused_for_good_goes_before_those_behind_it_until_a_marker_comes() {
     let rig = never();
     let partition = rig.open("t", id(1));
     let ticket = partition.transactional_ticket(&first(0, 4, false)).unwrap().unwrap();
-    partition.drop_ticket(PID, ticket);
+    partition.give_ticket_up(PID, ticket);
     let next = partition.transactional_ticket(&first(0, 6, false)).unwrap().unwrap();
-    answer(&send(&partition, in_transaction(PID, 0, 6), CoordinatorWord::Given(next))).unwrap();
+    let behind = answer(&send(&partition, in_transaction(PID, 0, 6), CoordinatorWord::Given(next)));
+    assert_eq!(refused(behind), ErrorCode::OutOfOrderSequenceNumber);
+    partition.append_marker(marker(false)).unwrap();
+    let next = partition.transactional_ticket(&first(0, 0, false)).unwrap().unwrap();
+    answer(&send(&partition, in_transaction(PID, 0, 0), CoordinatorWord::Given(next))).unwrap();
 }
 
 #[test]
@@ -272,4 +283,19 @@ fn who_holds_the_stable_offset_back_for_long_is_told_once() {
     write(&partition, 1).unwrap();
     rig.table.environment().clock.advance(minute);
     assert_eq!(partition.held_back(minute).unwrap().first_offset, 2);
+}
+
+#[test]
+fn the_largest_timestamp_is_not_told_to_readers_of_committed_records_while_it_is_undecided() {
+    let rig = never();
+    let partition = rig.open("t", id(1));
+    let at = |isolation| partition.max_timestamp(isolation).unwrap().offset;
+    let mut older = BatchBuilder::new();
+    older.push(&NewRecord { timestamp: NOW - 5, value: Some(b"v"), ..NewRecord::default() });
+    produce(&partition, older.build().unwrap()).unwrap();
+    assert_eq!((at(Isolation::ReadUncommitted), at(Isolation::ReadCommitted)), (0, 0));
+    write(&partition, 0).unwrap();
+    assert_eq!((at(Isolation::ReadUncommitted), at(Isolation::ReadCommitted)), (1, -1));
+    partition.append_marker(marker(true)).unwrap();
+    assert_eq!((at(Isolation::ReadUncommitted), at(Isolation::ReadCommitted)), (1, 1));
 }

@@ -82,6 +82,8 @@ struct Waiting {
     lowest_sequence: i32,
     is_v2: bool,
     since: Timestamp,
+    /// The coordinator has refused the last one for good: it need not be remembered.
+    is_refused: bool,
 }
 
 impl Transactions {
@@ -168,6 +170,7 @@ impl Transactions {
             return Ok(None);
         }
         if let Some(waiting) = self.waiting.get_mut(&batch.producer_id) {
+            waiting.is_refused = false;
             if batch.producer_epoch > waiting.epoch {
                 waiting.epoch = batch.producer_epoch;
                 waiting.lowest_sequence = batch.base_sequence;
@@ -175,6 +178,9 @@ impl Transactions {
                 waiting.lowest_sequence = waiting.lowest_sequence.min(batch.base_sequence);
             }
             return Ok(Some(waiting.ticket));
+        }
+        if self.waiting.len() >= WAITING_MAX {
+            self.waiting.retain(|_, waiting| !waiting.is_refused);
         }
         if self.waiting.len() >= WAITING_MAX {
             return Err(TooManyWait);
@@ -187,15 +193,18 @@ impl Transactions {
             lowest_sequence: batch.base_sequence,
             is_v2: batch.is_v2,
             since: now,
+            is_refused: false,
         };
         self.waiting.insert(batch.producer_id, waiting);
         Ok(Some(ticket))
     }
 
-    /// The coordinator has refused for good: nobody waits on this ticket any more.
-    pub(super) fn drop_ticket(&mut self, producer_id: i64, ticket: TransactionTicket) {
-        if self.waiting.get(&producer_id).is_some_and(|waiting| waiting.ticket == ticket) {
-            self.waiting.remove(&producer_id);
+    /// The coordinator has refused for good: this one goes first where too many wait. Its sequence still counts, for a
+    /// batch behind it may be on its way.
+    pub(super) fn give_ticket_up(&mut self, producer_id: i64, ticket: TransactionTicket) {
+        let waiting = self.waiting.get_mut(&producer_id);
+        if let Some(waiting) = waiting.filter(|waiting| waiting.ticket == ticket) {
+            waiting.is_refused = true;
         }
     }
 

@@ -76,3 +76,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn s54_who_was_refused_for_good_makes_room_for_others_and_nobody_else_does() {
+    let mut transactions = Transactions::default();
+    let batch = |producer_id| FirstBatch { producer_id, producer_epoch: 0, base_sequence: 0, is_v2: false };
+    let all = i64::try_from(WAITING_MAX).unwrap();
+    let tickets: Vec<_> = (0..all).map(|id| transactions.ticket(&batch(id), 0).unwrap().unwrap()).collect();
+    assert_eq!(transactions.ticket(&batch(all), 0), Err(TooManyWait));
+    transactions.give_ticket_up(3, tickets[3]);
+    transactions.give_ticket_up(4, tickets[4]);
+    assert_eq!(transactions.ticket(&batch(4), 0), Ok(Some(tickets[4])), "it tries again");
+    assert!(transactions.ticket(&batch(all), 0).is_ok());
+    assert_eq!(transactions.ticket(&batch(all + 1), 0), Err(TooManyWait), "4 is still waited for");
+}

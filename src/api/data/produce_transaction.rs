@@ -123,7 +123,7 @@ async fn join_and_queue(
                 Ok(()) => Ok(CoordinatorWord::Given(ticket)),
                 Err(code) => {
                     if errors::is_final_for_transaction(code) {
-                        ready.target.drop_ticket(ready.batch.header.producer_id, ticket);
+                        ready.target.give_ticket_up(ready.batch.header.producer_id, ticket);
                     }
                     Err(errors::not_joined(code, version))
                 }

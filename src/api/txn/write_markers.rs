@@ -80,11 +80,16 @@ impl Marker {
             coordinator_epoch: self.coordinator_epoch,
             commit: self.commit,
             v2: self.transaction_version >= V2,
+            is_own: false,
         }
     }
 }
 
 impl Topic {
+    fn is_asked(&self) -> bool {
+        !self.partitions.is_empty()
+    }
+
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let topic = Self { name: r.string()?, partitions: r.array(Reader::i32)? };
         r.end()?;
@@ -147,7 +152,8 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let who = call.session.describe();
     Ok(waits(async move {
         let mut response = Response { markers: Vec::with_capacity(request.markers.len()) };
-        for marker in &request.markers {
+        // What names no partition is not answered.
+        for marker in request.markers.iter().filter(|marker| marker.topics.iter().any(Topic::is_asked)) {
             response.markers.push(write(&api, &who, marker).await);
         }
         responder.reply_with(256, |w| response.write(w, responder.version))
@@ -160,7 +166,12 @@ async fn write(api: &Arc<Api>, who: &str, marker: &Marker) -> MarkerResult {
         topic.partitions.iter().map(move |index| (Arc::clone(&name), *index))
     });
     let places: Vec<_> = places.collect();
-    let outcomes = api.broker.write_markers(marker.for_partitions(), &places).await;
+    let outcomes = if marker.producer_id < 0 || marker.producer_epoch < 0 {
+        // Nobody's transaction.
+        vec![Err(ErrorCode::UnknownServerError); places.len()]
+    } else {
+        api.broker.write_markers(marker.for_partitions(), &places).await
+    };
     for ((topic, partition), outcome) in places.iter().zip(&outcomes) {
         let (producer_id, commit) = (marker.producer_id, marker.commit);
         match outcome {
@@ -174,7 +185,7 @@ async fn write(api: &Arc<Api>, who: &str, marker: &Marker) -> MarkerResult {
         }
     }
     let mut outcomes = outcomes.into_iter();
-    let topics = marker.topics.iter().map(|topic| TopicResult {
+    let topics = marker.topics.iter().filter(|topic| topic.is_asked()).map(|topic| TopicResult {
         name: topic.name.clone(),
         partitions: topic
             .partitions

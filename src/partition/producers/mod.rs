@@ -35,6 +35,9 @@ pub struct TransactionMarker {
     pub commit: bool,
     /// Whether it is one of transactions V2 (KIP-890), whose epoch must be above the partition's (S57).
     pub v2: bool,
+    /// Whether this broker's own coordinator has it written. There is one at a time, so nothing fences it: the partition
+    /// may know a higher epoch from an operator's marker, or from the Kafka that its log was taken from.
+    pub is_own: bool,
 }
 
 /// What a batch did to the transactions of the partition.

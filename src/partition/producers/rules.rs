@@ -84,7 +84,7 @@ impl Producers {
     ///
     /// # Errors
     /// `INVALID_PRODUCER_EPOCH` for one that is late, `TRANSACTION_COORDINATOR_FENCED` for one of a coordinator that
-    /// has a successor.
+    /// has a successor, unless it is our own.
     pub fn check_marker(&self, marker: &TransactionMarker) -> Result<(), ErrorCode> {
         let Some(entry) = self.entries.get(&marker.producer_id) else { return Ok(()) };
         let is_late = if marker.v2 {
@@ -98,7 +98,7 @@ impl Producers {
         if is_late {
             return Err(ErrorCode::InvalidProducerEpoch);
         }
-        if marker.coordinator_epoch < entry.coordinator_epoch {
+        if !marker.is_own && marker.coordinator_epoch < entry.coordinator_epoch {
             return Err(ErrorCode::TransactionCoordinatorFenced);
         }
         Ok(())

@@ -29,7 +29,15 @@ fn header(epoch: i16, base_sequence: i32, transactional: bool) -> BatchHeader {
 }
 
 fn marker(epoch: i16, coordinator_epoch: i32, v2: bool) -> TransactionMarker {
-    TransactionMarker { producer_id: PID, producer_epoch: epoch, coordinator_epoch, commit: false, v2 }
+    let producer_epoch = epoch;
+    TransactionMarker {
+        producer_id: PID,
+        producer_epoch,
+        coordinator_epoch,
+        commit: false,
+        v2,
+        is_own: false,
+    }
 }
 
 fn write(producers: &mut Producers, header: &BatchHeader, offset: i64) -> Option<Change> {
@@ -160,6 +168,10 @@ fn s57_a_coordinator_that_has_a_successor_ends_nothing() {
     let late = producers.check_marker(&marker(0, 4, false));
     assert_eq!(late, Err(ErrorCode::TransactionCoordinatorFenced));
     assert_eq!(producers.check_marker(&marker(0, 5, false)), Ok(()));
+    let own = TransactionMarker { is_own: true, ..marker(0, 4, false) };
+    assert_eq!(producers.check_marker(&own), Ok(()), "our own coordinator has none");
+    let late = TransactionMarker { producer_epoch: -1, ..own };
+    assert_eq!(producers.check_marker(&late), Err(ErrorCode::InvalidProducerEpoch));
 }
 
 #[test]
