@@ -17,6 +17,7 @@ mod churn;
 mod control;
 mod files;
 mod history;
+mod image;
 mod load;
 mod proxy;
 mod random;

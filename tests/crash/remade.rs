@@ -2,9 +2,7 @@
 //! crash at each step leaves them, put together from two runs of a real broker. One directory never holds two topics,
 //! what was deleted goes, and what nobody knows is kept and not served.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,31 +15,12 @@ use streamd::storage::layout::{
 use streamd::types::TopicId;
 use uuid::Uuid;
 
+use crate::image::{Files, batches, load, put};
 use crate::support::Broker;
 use crate::support::raw::{self, Connection};
 
 const CATALOG: &str = "__cluster_metadata-0/00000000000000000000.log";
 const LIVE: &str = "t-0";
-
-/// A data directory: the bytes of each file by its path.
-type Files = BTreeMap<String, Vec<u8>>;
-
-fn load(root: &Path) -> Files {
-    let mut files = Files::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-                files.insert(name, fs::read(path).unwrap());
-            }
-        }
-    }
-    files
-}
 
 /// The files in a directory of an image.
 fn inside(files: &Files, dir: &str) -> Files {
@@ -49,18 +28,6 @@ fn inside(files: &Files, dir: &str) -> Files {
         Some((path.strip_prefix(dir)?.strip_prefix('/')?.to_owned(), bytes.clone()))
     };
     files.iter().filter_map(of).collect()
-}
-
-/// The batches of the catalog's log.
-fn batches(log: &[u8]) -> Vec<Vec<u8>> {
-    let mut found = Vec::new();
-    let mut rest = log;
-    while !rest.is_empty() {
-        let (batch, behind) = rest.split_at(BatchHeader::parse(rest).unwrap().total_len());
-        found.push(batch.to_vec());
-        rest = behind;
-    }
-    found
 }
 
 /// The kinds of the records in a batch of the catalog (KRaft's API keys, and ours from 10,000 on).
@@ -219,13 +186,7 @@ impl Parts {
 
     /// Starts the broker over an image.
     fn start(&mut self, image: &Files) -> Connection {
-        let data = self.broker.data();
-        fs::remove_dir_all(&data).unwrap();
-        for (path, bytes) in image {
-            let path = data.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, bytes).unwrap();
-        }
+        put(image, &self.broker.data());
         self.broker.up();
         Connection::to(self.broker.address())
     }

@@ -92,18 +92,32 @@ impl Client {
         self.sequences.clear();
     }
 
+    /// The same client as it is now, on a connection of its own.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            line: self.line.again(),
+            history: Arc::clone(&self.history),
+            sequences: self.sequences.clone(),
+            ..*self
+        }
+    }
+
+    /// Does all of a transaction but its end.
+    pub(crate) fn begin(&mut self, plan: &Plan) {
+        if self.producer.0 < 0 {
+            self.init();
+        }
+        let mut txn = self.planned(plan);
+        self.write(&mut txn, plan).expect("it is written");
+    }
+
     /// One transaction.
     pub(crate) fn transact(&mut self, plan: &Plan) -> Outcome {
         if self.producer.0 < 0 {
             self.init();
         }
-        let mut txn = Transaction::new(TxnId { client: self.id, seq: self.seq });
-        self.seq += 1;
-        for ((place, input), index) in plan.writes.iter().zip(0..) {
-            let word = Word { txn: txn.id, index, input: *input };
-            txn.writes.push(Write { place: *place, word, offset: None });
-        }
-        txn.offsets = plan.offsets.as_ref().map(|(group, _, offsets)| (*group, offsets.clone()));
+        let mut txn = self.planned(plan);
         let written = self.write(&mut txn, plan);
         let commit = plan.commit && written.is_ok();
         if commit {
@@ -133,6 +147,17 @@ impl Client {
     /// Leaves nothing open.
     pub(crate) fn finish(mut self) {
         self.init();
+    }
+
+    fn planned(&mut self, plan: &Plan) -> Transaction {
+        let mut txn = Transaction::new(TxnId { client: self.id, seq: self.seq });
+        self.seq += 1;
+        for ((place, input), index) in plan.writes.iter().zip(0..) {
+            let word = Word { txn: txn.id, index, input: *input };
+            txn.writes.push(Write { place: *place, word, offset: None });
+        }
+        txn.offsets = plan.offsets.as_ref().map(|(group, _, offsets)| (*group, offsets.clone()));
+        txn
     }
 
     fn write(&mut self, txn: &mut Transaction, plan: &Plan) -> Result<(), Refused> {
@@ -240,7 +265,8 @@ impl Client {
         accept("TxnOffsetCommit", code(&response))
     }
 
-    fn end(&mut self, commit: bool) -> Result<(), Refused> {
+    /// Ends the transaction, however often it takes to ask.
+    pub(crate) fn end(&mut self, commit: bool) -> Result<(), Refused> {
         let request = EndTxnRequest::default()
             .with_transactional_id(self.transactional_id())
             .with_producer_id(self.producer.0.into())

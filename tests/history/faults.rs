@@ -4,14 +4,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::random::Random;
+use crate::record::History;
+use crate::rig;
 use crate::support::Broker;
 
-/// Ends and pauses the broker at random moments for this long; then it runs.
-pub(crate) fn plague(broker: &mut Broker, address: &str, seed: u64, time: Duration) {
+/// Ends and pauses the broker at random moments for this long, and until enough was tried; then it runs.
+pub(crate) fn plague(broker: &mut Broker, address: &str, seed: u64, time: Duration, history: &History) {
     let mut random = Random::new(seed, u64::MAX);
     let began = Instant::now();
     let (mut kills, mut stops, mut pauses) = (0, 0, 0);
-    while began.elapsed() < time {
+    while began.elapsed() < time || !rig::is_enough(history) {
+        assert!(began.elapsed() < time + rig::PATIENCE, "little comes of {time:?}");
         thread::sleep(Duration::from_millis(50 + random.below(700)));
         match random.below(6) {
             0 => {

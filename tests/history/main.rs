@@ -17,7 +17,10 @@
 
 mod client;
 mod control;
+mod endings;
 mod faults;
+#[path = "../crash/image.rs"]
+mod image;
 mod librdkafka;
 mod load;
 mod proxy;
@@ -60,7 +63,9 @@ fn transactions_are_exactly_once_under_faults() {
     let mut broker = Broker::with(CONFIG);
     let address = broker.address().to_owned();
     rig::make_topics(&address);
-    let history = rig::run(&address, seed, Who::All, || faults::plague(&mut broker, &address, seed, time));
+    let history = rig::run(&address, seed, Who::All, |history| {
+        faults::plague(&mut broker, &address, seed, time, history);
+    });
     rig::judge(&address, &history, |_| true);
 }
 
@@ -72,7 +77,7 @@ fn elsewhere() {
     // Others say that topics are made before they serve them.
     std::thread::sleep(Duration::from_secs(2));
     let time = Duration::from_secs(from_env("HISTORY_SECONDS").unwrap_or(SECONDS));
-    let history = rig::run(&address, seed(), Who::All, || std::thread::sleep(time));
+    let history = rig::run(&address, seed(), Who::All, |history| rig::rest(history, time));
     // Others answer before the end of a transaction is visible.
     rig::judge(&address, &history, |found| !matches!(found, Violation::StaleOffset { .. }));
 }

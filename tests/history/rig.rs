@@ -17,7 +17,10 @@ pub(crate) const CONFIG: &str = "[durability]\nfsync = \"batch\"\n[kafka]\n\"off
      \"offsets.topic.segment.bytes\" = 20000\n\"transaction.state.log.num.partitions\" = 3\n\
      \"transaction.state.log.segment.bytes\" = 20000\n";
 /// How long clients may take to finish once nothing disturbs them any more.
-const FINISH_MAX: Duration = Duration::from_secs(30);
+const FINISH_MAX: Duration = Duration::from_secs(120);
+
+/// How much longer than asked a run may take on a slow machine until enough was tried.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Who takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +48,7 @@ pub(crate) fn make_topics(address: &str) {
 }
 
 /// Runs the load until `faults` returns and everybody has finished.
-pub(crate) fn run(address: &str, seed: u64, who: Who, faults: impl FnOnce()) -> Arc<History> {
+pub(crate) fn run(address: &str, seed: u64, who: Who, faults: impl FnOnce(&History)) -> Arc<History> {
     let history = Arc::new(History::default());
     let load = Load {
         address: address.to_owned(),
@@ -56,6 +59,8 @@ pub(crate) fn run(address: &str, seed: u64, who: Who, faults: impl FnOnce()) -> 
     };
     let load = &load;
     thread::scope(|scope| {
+        // Whatever goes wrong here, the others end.
+        let _stop = Stop(load);
         let mut clients: Vec<ScopedJoinHandle<'_, ()>> = vec![
             scope.spawn(|| load.write(0, true)),
             scope.spawn(|| load.write(1, false)),
@@ -72,19 +77,25 @@ pub(crate) fn run(address: &str, seed: u64, who: Who, faults: impl FnOnce()) -> 
             scope.spawn(move || load.read(topic));
         }
         scope.spawn(|| load.watch(&places()));
-        faults();
+        faults(&history);
         load.writers_stop.store(true, Ordering::Relaxed);
         let healed = Instant::now();
         for client in clients {
-            if client.join().is_err() {
-                load.watchers_stop.store(true, Ordering::Relaxed);
-                panic!("a client ended in a panic");
-            }
+            assert!(client.join().is_ok(), "a client ended in a panic");
         }
         assert!(healed.elapsed() < FINISH_MAX, "clients took {:?} to finish", healed.elapsed());
-        load.watchers_stop.store(true, Ordering::Relaxed);
     });
     history
+}
+
+/// Ends the load with it.
+struct Stop<'a>(&'a Load);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.writers_stop.store(true, Ordering::Relaxed);
+        self.0.watchers_stop.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What the broker holds in the end.
@@ -112,8 +123,7 @@ pub(crate) fn violations(address: &str, history: &History) -> Vec<Violation> {
 
 /// Fails if a rule that counts is broken, or if nothing was tried.
 pub(crate) fn judge(address: &str, history: &History, counts: impl Fn(&Violation) -> bool) {
-    let count = |outcome| history.transactions.lock().iter().filter(|txn| txn.outcome == outcome).count();
-    let [committed, aborted, unknown] = [Outcome::Committed, Outcome::Aborted, Outcome::Unknown].map(count);
+    let [committed, aborted, unknown] = counts_of(history);
     let records: usize = history.readings.lock().iter().map(|(_, reading)| reading.seen.len()).sum();
     eprintln!("{committed} committed, {aborted} aborted, {unknown} unknown; {records} records read");
     let end = last_look(address);
@@ -134,5 +144,27 @@ pub(crate) fn judge(address: &str, history: &History, counts: impl Fn(&Violation
             );
         }
     }
-    assert!(committed > 50 && aborted > 5, "little was tried");
+    assert!(is_enough(history), "little was tried");
+}
+
+/// Transactions that were committed, aborted, and of unknown outcome.
+fn counts_of(history: &History) -> [usize; 3] {
+    let transactions = history.transactions.lock();
+    let count = |outcome| transactions.iter().filter(|txn| txn.outcome == outcome).count();
+    [Outcome::Committed, Outcome::Aborted, Outcome::Unknown].map(count)
+}
+
+/// Whether enough was tried for a verdict to mean something.
+pub(crate) fn is_enough(history: &History) -> bool {
+    let [committed, aborted, _] = counts_of(history);
+    committed > 50 && aborted > 5
+}
+
+/// Lets the load run for this long, and until enough was tried.
+pub(crate) fn rest(history: &History, time: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < time || !is_enough(history) {
+        assert!(began.elapsed() < time + PATIENCE, "little comes of {time:?}: {:?}", counts_of(history));
+        thread::sleep(Duration::from_millis(10));
+    }
 }

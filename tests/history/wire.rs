@@ -41,6 +41,11 @@ impl Line {
         Self { address: address.to_owned(), connection: None }
     }
 
+    /// Another to the same broker.
+    pub(crate) fn again(&self) -> Self {
+        Self::to(&self.address)
+    }
+
     /// The answer, however often it takes to ask.
     pub(crate) fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
         let began = Instant::now();
