@@ -138,7 +138,7 @@ fn many_partitions(fsync: &str) {
     timed("create", || {
         let mut connection = Connection::to(broker.address());
         topics.iter().for_each(|(name, count)| {
-            raw::create(&mut connection, name, i32::try_from(*count).unwrap(), &[])
+            raw::create(&mut connection, name, i32::try_from(*count).unwrap(), &[("retention.ms", "-1")])
         });
     });
     say_size(&broker);
