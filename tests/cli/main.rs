@@ -13,6 +13,7 @@
 mod consume;
 mod damage;
 mod dump;
+mod extremes;
 mod failures;
 mod groups;
 mod import;
