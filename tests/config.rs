@@ -61,6 +61,13 @@ fn an_unknown_key_is_told_with_its_place_and_the_nearest_name() {
 }
 
 #[test]
+fn a_reserve_that_no_disk_could_ever_keep_free_is_refused() {
+    let text = mistake("[disk]\nreserve = \"1000000 TiB\"\n");
+    let begins = "broker.toml:2:1: disk.reserve = 1000000 TiB: the file system of ./streamd-data has ";
+    assert!(text.starts_with(begins) && text.ends_with("so nothing could ever be written.\n"), "{text}");
+}
+
+#[test]
 fn every_mistake_has_a_line_of_its_own() {
     assert_eq!(
         mistake("node_id = -4\nprofile = \"test\"\n[durability]\nfsync = \"maybe\"\n"),
@@ -165,7 +172,7 @@ fn serve_stops_at_a_mistake_before_it_touches_anything() {
     let shell = Shell::new();
     let output = shell.run("--set num.partitions=0 --data-dir data", &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(stderr(&output), "--set num.partitions=0: num.partitions = 0: must be at least 1.\n");
+    assert_eq!(stderr(&output), "--set num.partitions=0: num.partitions = 0: must be between 1 and 10000.\n");
     assert!(!shell.dir.path().join("data").exists());
 }
 

@@ -194,7 +194,14 @@ impl Keeper {
             return Ok(Looked::default());
         }
         if !self.still {
-            partition.roll_if_idle(now).map_err(io::Error::other)?;
+            match partition.roll_if_idle(now) {
+                // Those that have the descriptors now give them back.
+                Err(error) if error.is_shortage() => {
+                    let next = Some(now + AFTER_ERROR_MS);
+                    return Ok(Looked { next, ..Looked::default() });
+                }
+                rolled => rolled.map_err(io::Error::other)?,
+            };
         }
         let settings = self.in_force(&partition.settings());
         let bound = partition.high_watermark().min(partition.reader().durable());
@@ -220,7 +227,10 @@ impl Keeper {
         let (Some(keep_from), Some(why)) = (plan.drop_before, plan.why) else { return Ok(None) };
         if plan.roll {
             // The new segment's name carries the next offset. The old ones go when a checkpoint has reached it.
-            partition.roll_segment().map_err(io::Error::other)?;
+            match partition.roll_segment() {
+                Err(error) if error.is_shortage() => return Ok(None),
+                rolled => rolled.map_err(io::Error::other)?,
+            };
         }
         let trimmed = partition.trim(keep_from.max(partition.log_start()), &broker.manifest)?;
         if trimmed.is_some() && why != Reason::LogStart {

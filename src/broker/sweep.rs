@@ -93,7 +93,8 @@ async fn blocking<T: Send + 'static>(broker: &Arc<Broker>, work: fn(&Broker) -> 
 /// left behind are not written by it, and are dropped before they are read (architecture 2.2).
 fn settle(broker: &Broker) {
     let waits_for_disk = matches!(broker.config.fsync, Fsync::Always | Fsync::Batch);
-    if waits_for_disk && broker.committer.sync_file_system() {
+    let tells = broker.data_dir.capabilities().syncfs_tells;
+    if waits_for_disk && tells && broker.committer.sync_file_system() {
         broker.partitions.environment().settled.store(true, Ordering::Release);
     }
 }

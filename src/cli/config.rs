@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::output::print;
 use super::serve;
-use super::settings::SettingsArgs;
+use super::settings::{SettingsArgs, check_reserve};
 use crate::config::keys::{self, Key, Scope, Status};
 use crate::config::load::Loaded;
 use crate::config::reference;
@@ -81,6 +81,7 @@ pub(super) fn run(args: Args, before: serve::Args) -> anyhow::Result<()> {
 
 fn check(settings: &SettingsArgs) -> anyhow::Result<()> {
     let loaded = settings.load()?;
+    check_reserve(&loaded.config)?;
     let mut text = String::new();
     for warning in &loaded.warnings {
         let _ = writeln!(text, "warning: {warning}");

@@ -9,7 +9,7 @@ use super::announce::{self, Facts};
 use super::exit::Ended;
 use super::output::print;
 use super::reload::Reload;
-use super::settings::SettingsArgs;
+use super::settings::{SettingsArgs, check_reserve};
 use super::signals::{Asked, Signals};
 use super::start::{self, Running};
 use crate::broker::Descriptors;
@@ -70,6 +70,7 @@ pub(super) fn run(mut args: Args, clock: &Clock) -> anyhow::Result<()> {
         args.settings.set_data_dir(scratch.0.clone());
     }
     let loaded = args.settings.load()?;
+    check_reserve(&loaded.config)?;
     let format = log_format(&loaded.config);
     let filter = telemetry::init(format, &loaded.config.log.level)?;
     for warning in &loaded.warnings {

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::exit::Ended;
 use crate::config::load::{Flag, Loaded, SourceFile, Sources, load};
-use crate::config::memory;
+use crate::config::{Amount, Config, memory, units};
 
 /// Where settings come from.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args)]
@@ -26,6 +26,26 @@ pub(super) struct SettingsArgs {
     /// Set one key; may be given more than once
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
+}
+
+/// Refuses a reserve that no space that anybody frees would ever satisfy: only the file system tells.
+pub(super) fn check_reserve(config: &Config) -> Result<(), Ended> {
+    let dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+    let Some(stat) = dir.ancestors().find_map(|dir| rustix::fs::statvfs(dir).ok()) else { return Ok(()) };
+    let total = stat.f_blocks.saturating_mul(stat.f_frsize);
+    match config.disk.reserve {
+        Amount::Bytes(reserve) if reserve >= total && total > 0 => {
+            let chosen = config.settings.chosen("disk.reserve");
+            let origin = chosen.map_or_else(String::new, |chosen| format!("{}: ", chosen.origin));
+            Err(Ended::Refused(format!(
+                "{origin}disk.reserve = {}: the file system of {} has {} in all, so nothing could ever be written.",
+                config.disk.reserve,
+                config.data_dir.display(),
+                units::show_rounded(total)
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl SettingsArgs {

@@ -10,20 +10,20 @@ use super::settings::Settings;
 use super::{
     Amount, CleanerRules, Config, DiskLimits, FetchLimits, Fsync, GroupLimits, LogFormat, LogOutput,
     NetworkLimits, OffsetRules, ProducerRules, ScrubRules, StorageRules, TopicDefaults, TopicRules,
-    TransactionRules, declared, units,
+    TransactionRules, declared, rules, units,
 };
 
 /// Connections that the kernel completes ahead, unless `socket.listen.backlog.size` is set.
 const BACKLOG: u32 = 1024;
 /// The least and the most that `network.in_flight_total` is by itself.
 const IN_FLIGHT_TOTAL_BYTES: std::ops::RangeInclusive<u64> = (16 << 20)..=(1 << 30);
-/// No broker works in less; a number below it lacks its unit.
-const MEMORY_LIMIT_MIN_BYTES: u64 = 16 << 20;
 /// `offsets.retention.minutes` that stands for ever.
 const NEVER_MINUTES: i64 = i32::MAX as i64;
 
 /// The least that a cleaner reads at once.
-const READ_BYTES_MIN: usize = 64 << 10;
+const READ_BYTES_MIN: u64 = 64 << 10;
+/// The least time between two looks for something to compact.
+const BACKOFF_MIN: Duration = Duration::from_millis(10);
 
 /// Builds the config. Problems are added; with any, the result must not be used.
 pub(super) fn config(
@@ -35,8 +35,8 @@ pub(super) fn config(
     let s = Arc::new(settings);
     let listeners = listeners(&s, problems);
     let topic_defaults = TopicDefaults::new(Arc::clone(&s));
-    check_rules(&s, &topic_defaults, problems);
-    let memory_limit_bytes = memory_limit(&s, problems).unwrap_or(machine_memory_bytes);
+    let memory_limit_bytes = bytes(&s, "memory.limit").unwrap_or(machine_memory_bytes);
+    problems.extend(rules::broken(&s, &topic_defaults));
     Config {
         profile: s.profile(),
         data_dir: data_dir(&s, problems).into(),
@@ -82,19 +82,27 @@ pub(super) fn config(
 
 fn cleaner(s: &Settings, memory_limit_bytes: u64) -> CleanerRules {
     let threads = if s.truth("log.cleaner.enable") { s.size("log.cleaner.threads") } else { 0 };
-    let share = u64::try_from(threads.max(1)).unwrap_or(1);
-    let name = "log.cleaner.dedupe.buffer.size";
-    let set = u64::try_from(s.long(name)).unwrap_or(0);
-    let map_bytes = if s.chosen(name).is_some() { set } else { set.min(memory_limit_bytes / 8) };
+    let each = |all: u64| all / u64::try_from(threads.max(1)).unwrap_or(1);
+    let map_bytes = s.long(MAP_BYTES).unsigned_abs().min(map_bytes_max(s, memory_limit_bytes));
+    let read_bytes = each(s.long("log.cleaner.io.buffer.size").unsigned_abs().min(memory_limit_bytes / 16));
     CleanerRules {
         threads,
-        map_bytes: map_bytes / share,
+        map_bytes: each(map_bytes),
         map_load: s.double("log.cleaner.io.buffer.load.factor"),
-        read_bytes: (s.size("log.cleaner.io.buffer.size") / threads.max(1)).max(READ_BYTES_MIN),
+        read_bytes: usize::try_from(read_bytes.max(READ_BYTES_MIN)).unwrap_or(usize::MAX),
         io_max_bytes_per_second: s.double("log.cleaner.io.max.bytes.per.second"),
-        backoff: s.millis("log.cleaner.backoff.ms"),
+        backoff: s.millis("log.cleaner.backoff.ms").max(BACKOFF_MIN),
     }
 }
+
+/// The most that the cleaners' key maps take together: they are to leave memory to others, and more so if nobody has
+/// said how large they are to be.
+pub(super) fn map_bytes_max(s: &Settings, memory_limit_bytes: u64) -> u64 {
+    memory_limit_bytes / if s.chosen(MAP_BYTES).is_some() { 2 } else { 8 }
+}
+
+/// The memory of the cleaners' key maps.
+pub(super) const MAP_BYTES: &str = "log.cleaner.dedupe.buffer.size";
 
 /// The settings that make up the listeners.
 pub(super) fn wanted(s: &Settings) -> Wanted<'_> {
@@ -112,16 +120,6 @@ pub(super) fn wanted(s: &Settings) -> Wanted<'_> {
 fn time(s: &Settings, name: &str) -> Duration {
     let ms = s.text(name).and_then(units::millis).unwrap_or(0);
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
-}
-
-/// `None` for `auto`.
-fn memory_limit(s: &Settings, problems: &mut Vec<Problem>) -> Option<u64> {
-    let limit = bytes(s, "memory.limit")?;
-    if limit < MEMORY_LIMIT_MIN_BYTES {
-        let least = units::show_bytes(i64::try_from(MEMORY_LIMIT_MIN_BYTES).unwrap_or(i64::MAX));
-        problems.push(s.problem("memory.limit", format!("must be at least {least}, or auto")));
-    }
-    Some(limit)
 }
 
 fn listeners(s: &Settings, problems: &mut Vec<Problem>) -> Vec<Listener> {
@@ -235,55 +233,6 @@ fn transactions(s: &Settings) -> TransactionRules {
         topic_partitions: s.int("transaction.state.log.num.partitions"),
         topic_segment_bytes: s.int("transaction.state.log.segment.bytes"),
     }
-}
-
-/// Rules between settings, as Kafka checks them at start.
-fn check_rules(s: &Settings, defaults: &TopicDefaults, problems: &mut Vec<Problem>) {
-    let mut require = |holds: bool, name: &str, text: String| {
-        if !holds {
-            problems.push(s.problem(name, text));
-        }
-    };
-    let topic = defaults.settings();
-    let retention_ms = topic.retention_ms;
-    require(
-        retention_ms == -1 || retention_ms >= 1,
-        "log.retention.ms",
-        "must be at least 1, or -1 for ever".to_owned(),
-    );
-    require(topic.segment_ms >= 1, "log.roll.ms", "must be at least 1".to_owned());
-    require(topic.segment_jitter_ms >= 0, "log.roll.jitter.ms", "must be at least 0".to_owned());
-    require(
-        topic.min_compaction_lag_ms <= topic.max_compaction_lag_ms,
-        "log.cleaner.min.compaction.lag.ms",
-        format!("must not be above log.cleaner.max.compaction.lag.ms ({})", topic.max_compaction_lag_ms),
-    );
-    let (min, max) = (s.long("group.min.session.timeout.ms"), s.long("group.max.session.timeout.ms"));
-    require(
-        min <= max,
-        "group.min.session.timeout.ms",
-        format!("must not be above group.max.session.timeout.ms ({max})"),
-    );
-    let roles = s.text("process.roles").unwrap_or_default();
-    require(
-        roles.split(',').any(|role| role == "broker"),
-        "process.roles",
-        "streamd is always broker and controller in one. Write broker,controller, or leave it out".to_owned(),
-    );
-    let node = s.int("node_id");
-    let voters = s.text("controller.quorum.voters").unwrap_or_default();
-    let others = voters
-        .split(',')
-        .filter(|voter| !voter.is_empty())
-        .filter(|voter| voter.split_once('@').and_then(|(id, _)| id.trim().parse().ok()) != Some(node))
-        .count();
-    require(
-        others == 0,
-        "controller.quorum.voters",
-        format!("names other nodes than {node}, and this version of streamd runs alone"),
-    );
-    let factor = s.long("default.replication.factor");
-    require(factor >= 1, "default.replication.factor", "must be at least 1".to_owned());
 }
 
 /// A setting in bytes; `None` for `auto` and for none.

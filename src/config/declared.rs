@@ -10,6 +10,9 @@ use super::value;
 use super::{DeclaredTopic, TopicDefaults};
 use crate::types::topic_name;
 
+/// Partitions that one request may make, and so one topic at its making.
+const PARTITIONS_MAX: i32 = 10_000;
+
 /// Checks the topics and merges them by name; a topic of a higher layer replaces that of a lower one.
 pub(super) fn topics(
     written: Vec<WrittenTopic>,
@@ -80,8 +83,8 @@ fn name_of(text: &str) -> Result<String, String> {
 fn partition_count(text: &str) -> Result<i32, String> {
     text.parse()
         .ok()
-        .filter(|partitions| (1..=100_000).contains(partitions))
-        .ok_or_else(|| format!("partitions = {text}: must be between 1 and 100000."))
+        .filter(|partitions| (1..=PARTITIONS_MAX).contains(partitions))
+        .ok_or_else(|| format!("partitions = {text}: must be between 1 and {PARTITIONS_MAX}."))
 }
 
 fn topic_setting(name: &str, written: &Written) -> Result<(String, String), String> {

@@ -80,23 +80,29 @@ impl FromEnv {
                     let setting = own.get(rest).ok_or_else(|| unknown_own(rest, own))?;
                     self.set(setting, name, text, Layer::EnvOwn);
                 } else if let Some(rest) = name.strip_prefix("KAFKA_CFG_") {
-                    self.take_kafkas(rest, name, text, Layer::EnvBitnami);
+                    self.take_kafkas(rest, (name, text), Layer::EnvBitnami, own);
                 } else if let Some(rest) = name.strip_prefix("KAFKA_") {
-                    self.take_kafkas(rest, name, text, Layer::EnvKafka);
+                    self.take_kafkas(rest, (name, text), Layer::EnvKafka, own);
                 }
             }
         }
         Ok(())
     }
 
-    fn take_kafkas(&mut self, rest: &str, name: &str, text: &str, layer: Layer) {
+    fn take_kafkas(
+        &mut self,
+        rest: &str,
+        (name, text): (&str, &str),
+        layer: Layer,
+        own: &HashMap<String, &'static str>,
+    ) {
         let property = decode(rest);
-        match names::resolve(&property, Place::Properties) {
+        match names::resolve(&property, Place::KafkaVariable) {
             Ok(Meaning::Setting(_) | Meaning::Foreign) => {
                 self.kafka = true;
                 self.set(&property, name, text, layer);
             }
-            Err(_) => self.unknown.push(guess(name, &property)),
+            Err(_) => self.unknown.push(guess(name, rest, &property, own)),
         }
     }
 
@@ -142,7 +148,10 @@ fn unknown_own(rest: &str, own: &HashMap<String, &'static str>) -> String {
     }
 }
 
-fn guess(name: &str, property: &str) -> String {
+fn guess(name: &str, rest: &str, property: &str, own: &HashMap<String, &'static str>) -> String {
+    if own.contains_key(rest) {
+        return format!("{name} (a setting of streamd's own: write STREAMD_{rest})");
+    }
     match names::nearest(property, keys::broker().map(|key| key.name)) {
         Some(near) => format!("{name} (did you mean KAFKA_{}?)", encode(near)),
         None => name.to_owned(),

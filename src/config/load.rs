@@ -6,7 +6,7 @@ use super::Profile;
 use super::keys::Key;
 use super::raw::{Layer, Origin, Problem, Written};
 use super::settings::{self, Settings, WithoutEffect};
-use super::{Config, assemble, env, properties, toml};
+use super::{Config, assemble, env, properties, rules, toml};
 
 /// Everything that settings may come from.
 #[derive(Debug, Clone, Default)]
@@ -128,6 +128,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
         return Err(LoadError { problems });
     }
     let mut warnings = unknown;
+    warnings.extend(rules::warnings(&config));
     if !idle.is_empty() {
         warnings.push(format!("accepted without effect: {}", idle.join(", ")));
     }

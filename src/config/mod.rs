@@ -17,6 +17,7 @@ mod names;
 mod properties;
 mod raw;
 pub mod reference;
+mod rules;
 mod settings;
 mod toml;
 pub mod topic;

@@ -7,8 +7,10 @@ use super::keys::{self, Key, Scope};
 pub(super) enum Place {
     /// `broker.toml`: own paths, Kafka's names under `[kafka]` and `[defaults.topic]`.
     Toml,
-    /// `server.properties`: Kafka's names.
+    /// `server.properties`: Kafka's names, and streamd's own where Kafka has none.
     Properties,
+    /// A `KAFKA_…` variable: Kafka's names alone, since other programs have such variables as well.
+    KafkaVariable,
     /// A flag or a variable: all of these.
     Anywhere,
 }
@@ -24,7 +26,7 @@ pub(super) enum Meaning {
 
 /// The setting of this name. `Err` says what is wrong and what may have been meant.
 pub(super) fn resolve(name: &str, place: Place) -> Result<Meaning, String> {
-    if place != Place::Properties {
+    if !matches!(place, Place::Properties | Place::KafkaVariable) {
         if let Some(property) = name.strip_prefix("kafka.") {
             return broker(property);
         }
@@ -40,7 +42,15 @@ pub(super) fn resolve(name: &str, place: Place) -> Result<Meaning, String> {
         }
     }
     match place {
-        Place::Properties => broker(name),
+        Place::Properties if let Some(key) = keys::find(Scope::Own, name) => Ok(Meaning::Setting(key)),
+        Place::Properties => {
+            let own = || nearest(name, keys::own().map(|key| key.name).filter(|own| own.contains('.')));
+            broker(name).map_err(|error| match own() {
+                Some(own) if !error.contains("Did you mean") => unknown(name, Some(own)),
+                _ => error,
+            })
+        }
+        Place::KafkaVariable => broker(name),
         Place::Anywhere => broker(name).map_err(|error| {
             let near =
                 nearest(name, keys::own().map(|key| key.name)).or_else(|| in_tables(name).first().copied());

@@ -1,10 +1,10 @@
 //! One value of one setting: from text to Kafka's text form, or a fault that can be said in Kafka's words (to clients)
 //! or in plain ones (to whoever wrote the file).
 
-use super::Fsync;
 use super::keys::{Form, Key, Kind, Unit, Valid};
 use super::listen::{self, Advertise, HostPort};
 use super::units;
+use super::{Amount, Fsync};
 
 /// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,10 +13,10 @@ pub(super) enum Fault {
     NotBoolean,
     /// Not a number, or one too wide for the type.
     NotNumber,
-    /// Below the least, with the value as read.
-    TooSmall(String, i64),
-    /// Above the largest, with the value as read.
-    TooLarge(String, i64),
+    /// Below the least, both as text.
+    TooSmall(String, String),
+    /// Above the largest, both as text.
+    TooLarge(String, String),
     /// Not a gzip level.
     NotGzipLevel(String),
     /// Not one of these words; the word found.
@@ -25,8 +25,8 @@ pub(super) enum Fault {
     EmptyElement,
     /// Not a list of replicas.
     NotReplicas(Vec<String>),
-    /// Not in the form that it must have; the form in words.
-    NotForm(&'static str),
+    /// Not in the form that it must have.
+    NotForm(Form),
 }
 
 /// Reads a value as Kafka does: plain numbers, no units. Gives its text form as Kafka reports it.
@@ -85,7 +85,7 @@ impl Fault {
                      [partitionId]:[brokerId],[partitionId]:[brokerId],..."
                 ),
             ),
-            Self::NotForm(form) => invalid(text, &format!("Value must be {form}")),
+            Self::NotForm(form) => invalid(text, &format!("Value must be {}", form_words(*form))),
         }
     }
 
@@ -110,7 +110,7 @@ impl Fault {
             Self::NotOneOf(_, words) => format!("one of: {}", words.join(", ")),
             Self::EmptyElement => "a list without empty places".to_owned(),
             Self::NotReplicas(_) => "* or a list such as 0:1,1:1 (partition:broker)".to_owned(),
-            Self::NotForm(form) => (*form).to_owned(),
+            Self::NotForm(form) => form_words(*form),
         }
     }
 }
@@ -125,6 +125,7 @@ pub(super) fn range(key: &Key) -> Option<String> {
     match key.valid {
         Valid::AtLeast(min) => Some(format!("at least {}", show(min))),
         Valid::Between(min, max) => Some(format!("between {} and {}", show(min), show(max))),
+        Valid::Hundredths(min, max) => Some(format!("between {} and {}", hundredths(min), hundredths(max))),
         _ => match key.kind {
             Kind::Int => Some(format!("between {} and {}", i32::MIN, i32::MAX)),
             Kind::Short => Some(format!("between {} and {}", i16::MIN, i16::MAX)),
@@ -166,9 +167,9 @@ fn number(key: &Key, text: &str, least: i64, most: i64) -> Result<String, Fault>
     }
     match key.valid {
         Valid::AtLeast(min) | Valid::Between(min, _) if number < min => {
-            Err(Fault::TooSmall(number.to_string(), min))
+            Err(Fault::TooSmall(number.to_string(), min.to_string()))
         }
-        Valid::Between(_, max) if number > max => Err(Fault::TooLarge(number.to_string(), max)),
+        Valid::Between(_, max) if number > max => Err(Fault::TooLarge(number.to_string(), max.to_string())),
         Valid::GzipLevel if number != -1 && !(1..=9).contains(&number) => {
             Err(Fault::NotGzipLevel(number.to_string()))
         }
@@ -183,13 +184,23 @@ fn double(key: &Key, text: &str) -> Result<String, Fault> {
         return Err(Fault::NotNumber);
     }
     #[expect(clippy::cast_precision_loss, reason = "bounds are small whole numbers")]
-    match key.valid {
-        Valid::AtLeast(min) | Valid::Between(min, _) if number < min as f64 => {
-            Err(Fault::TooSmall(java_double(number), min))
-        }
-        Valid::Between(_, max) if number > max as f64 => Err(Fault::TooLarge(java_double(number), max)),
+    let (least, most) = match key.valid {
+        Valid::AtLeast(min) => (min as f64, f64::MAX),
+        Valid::Between(min, max) => (min as f64, max as f64),
+        Valid::Hundredths(min, max) => (min as f64 / 100.0, max as f64 / 100.0),
+        _ => (f64::MIN, f64::MAX),
+    };
+    match number {
+        _ if number < least => Err(Fault::TooSmall(java_double(number), least.to_string())),
+        _ if number > most => Err(Fault::TooLarge(java_double(number), most.to_string())),
         _ => Ok(java_double(number)),
     }
+}
+
+/// Hundredths as a fraction.
+fn hundredths(number: i64) -> String {
+    let text = format!("{}.{:02}", number / 100, number % 100);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// A number as Java prints a double: what DescribeConfigs carries.
@@ -264,38 +275,65 @@ fn string(key: &Key, text: &str) -> Result<String, Fault> {
 }
 
 fn check_form(form: Form, text: &str) -> Result<(), Fault> {
-    let bytes = |text: &str| units::bytes(text).is_some_and(|bytes| bytes >= 0);
-    let (fits, words) = match form {
-        Form::Fsync => {
-            (Fsync::parse(text).is_some(), "always, batch, never, or interval(1s) with a time of 1ms to 1h")
-        }
-        Form::Bytes => (bytes(text), "a number of bytes, or a size such as \"256 MiB\""),
-        Form::BytesOrAuto => {
-            (text == "auto" || bytes(text), "auto, a number of bytes, or a size such as \"256 MiB\"")
-        }
-        Form::Amount => (
-            units::percent(text).is_some() || bytes(text),
-            "a size such as \"2 GiB\", or a share such as \"5%\"",
-        ),
-        Form::Advertise => (
-            Advertise::check(text),
-            "auto, host:port, or NAME://host:port for each listener, with a port between 0 and 65535",
-        ),
-        Form::HostPort => (HostPort::parse(text).is_some(), "host:port, with a port between 0 and 65535"),
-        Form::Listeners => (
-            listen::is_list(text),
-            "host:port, or plain://host:port for each of several, with a port between 0 and 65535",
-        ),
-        Form::LogFilter => (
-            text.split(',').all(is_log_directive),
-            "error, warn, info, debug, trace, off, or a filter such as info,streamd::net=debug",
-        ),
-        Form::Time => (
-            units::millis(text).is_some_and(|ms| ms > 0),
-            "a time with its unit, such as \"7d\" or \"1h 30m\"",
-        ),
+    let from = |least: i64| units::bytes(text).is_some_and(|bytes| bytes >= least);
+    let fits = match form {
+        Form::Fsync => Fsync::parse(text).is_some(),
+        Form::Bytes(least) => from(least),
+        Form::BytesOrAuto(least) => text == "auto" || from(least),
+        Form::BytesOrOff(least) => units::bytes(text) == Some(0) || from(least),
+        Form::Amount(most) => match Amount::parse(text) {
+            #[expect(clippy::cast_precision_loss, reason = "a percentage is small")]
+            Some(Amount::Percent(percent)) => percent <= most as f64,
+            found => found.is_some(),
+        },
+        Form::Advertise => Advertise::check(text),
+        Form::HostPort => HostPort::parse(text).is_some(),
+        Form::Listeners => listen::is_list(text),
+        Form::LogFilter => text.split(',').all(is_log_directive),
+        Form::Time(least) => units::millis(text).is_some_and(|ms| ms >= least),
     };
-    if fits { Ok(()) } else { Err(Fault::NotForm(words)) }
+    if fits { Ok(()) } else { Err(Fault::NotForm(form)) }
+}
+
+/// A form in words, to follow "must be".
+fn form_words(form: Form) -> String {
+    const SIZE: &str = "a number of bytes, or a size such as \"256 MiB\"";
+    match form {
+        Form::Fsync => "always, batch, never, or interval(1s) with a time of 1ms to 1h".to_owned(),
+        Form::Bytes(least) => format!("{SIZE}, at least {}", units::show_bytes(least)),
+        Form::BytesOrAuto(least) => format!("auto, {SIZE}, at least {}", units::show_bytes(least)),
+        Form::BytesOrOff(least) => format!("{SIZE}, at least {}, or 0", units::show_bytes(least)),
+        Form::Amount(most) => format!("a size such as \"2 GiB\", or a share such as \"5%\", at most {most}%"),
+        Form::Advertise => {
+            "auto, host:port, or NAME://host:port for each listener, with a port between 0 and 65535"
+                .to_owned()
+        }
+        Form::HostPort => "host:port, with a port between 0 and 65535".to_owned(),
+        Form::Listeners => {
+            "host:port, or plain://host:port for each of several, with a port between 0 and 65535".to_owned()
+        }
+        Form::LogFilter => {
+            "error, warn, info, debug, trace, off, or a filter such as info,streamd::net=debug".to_owned()
+        }
+        Form::Time(least) => {
+            format!(
+                "a time with its unit, such as \"7d\" or \"1h 30m\", at least {}",
+                units::show_millis(least)
+            )
+        }
+    }
+}
+
+/// The bounds of a form, in words; `None` for those without.
+pub(super) fn form_range(form: Form) -> Option<String> {
+    Some(match form {
+        Form::Bytes(least) => format!("at least {}", units::show_bytes(least)),
+        Form::BytesOrAuto(least) => format!("at least {}, or auto", units::show_bytes(least)),
+        Form::BytesOrOff(least) => format!("at least {}, or 0", units::show_bytes(least)),
+        Form::Amount(most) => format!("bytes, or at most {most}%"),
+        Form::Time(least) => format!("at least {}", units::show_millis(least)),
+        _ => return None,
+    })
 }
 
 /// `info`, or `target=info`.

@@ -272,7 +272,11 @@ impl Partition {
         let snapshot = (!writer.producers.is_empty()).then(|| writer.producers.to_kafka_snapshot());
         let rolled = writer.log.roll(snapshot.as_deref(), now);
         match &rolled {
-            Ok(()) => self.checkpointer.request(self),
+            Ok(()) => {
+                self.checkpointer.request(self);
+                // Without an append nobody else would sync the new file, and until then it is not closed.
+                self.ask_for_sync(0, When::Soon);
+            }
             Err(error) => self.report(error, "cannot begin a segment", 1),
         }
         rolled

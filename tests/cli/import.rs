@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
@@ -307,6 +307,12 @@ fn an_import_that_was_killed_leaves_nothing_in_the_way_of_the_next() {
             .spawn()
             .unwrap();
         std::thread::sleep(Duration::from_millis(ms));
+        // The last one has at least made the directory its own: what follows is about such a directory.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while ms == 250 && !data.join("meta.properties").exists() && child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "an import makes no data directory");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         child.kill().unwrap();
         child.wait().unwrap();
     }

@@ -14,6 +14,7 @@ mod consume;
 mod damage;
 mod dump;
 mod exactly_once;
+mod extremes;
 mod failures;
 mod groups;
 mod import;

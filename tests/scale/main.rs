@@ -31,11 +31,21 @@ use crate::support::Broker;
 
 /// A broker in a directory of the test's choice.
 fn broker(config: &str) -> Broker {
+    let other = std::env::var("SCALE_BROKER").ok();
+    launched(config, &other.map(|broker| format!("exec {broker} \"$@\"")).unwrap_or_default())
+}
+
+/// A broker that may have so many files open.
+fn broker_with_files(config: &str, files_max: usize) -> Broker {
+    launched(config, &format!("ulimit -n {files_max} && exec \"$0\" \"$@\""))
+}
+
+/// A broker that a shell's line starts, if there is one.
+fn launched(config: &str, line: &str) -> Broker {
     let dir = std::env::var_os("SCALE_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let dir = TempDir::new_in(dir).expect("a directory for the data");
-    let launcher = std::env::var("SCALE_BROKER")
-        .map(|broker| ["/bin/sh".to_owned(), "-c".to_owned(), format!("exec {broker} \"$@\"")].to_vec());
-    Broker::over(dir, config, &launcher.unwrap_or_default())
+    let shell = ["/bin/sh", "-c", line].map(str::to_owned);
+    Broker::over(dir, config, if line.is_empty() { &[] } else { &shell })
 }
 
 /// A size from the environment.

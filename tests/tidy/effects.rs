@@ -11,7 +11,7 @@ use streamd::config::{Config, Settings, TopicDefaults};
 use crate::source::Source;
 
 /// Values for settings whose form is their own.
-const VALUES: [(&str, &[(&str, &str)]); 27] = [
+const VALUES: [(&str, &[(&str, &str)]); 28] = [
     ("data_dir", &[("data_dir", "/elsewhere")]),
     ("log.dir", &[("log.dir", "/elsewhere")]),
     ("log.dirs", &[("log.dirs", "/elsewhere")]),
@@ -48,6 +48,7 @@ const VALUES: [(&str, &[(&str, &str)]); 27] = [
     ("queued.max.request.bytes", &[("queued.max.request.bytes", "99999999")]),
     ("compression.type", &[("compression.type", "zstd")]),
     ("group.max.session.timeout.ms", &[("group.max.session.timeout.ms", "99999999")]),
+    ("log.cleaner.threads", &[("log.cleaner.threads", "7")]),
     ("cluster_id", &[("cluster_id", "5L6g3nShT-eMCtK--X86sw")]),
 ];
 
@@ -132,6 +133,7 @@ fn other_value(key: &Key) -> String {
         (_, Valid::GzipLevel) => "7".to_owned(),
         (_, Valid::Between(_, max)) if default != max.to_string() => max.to_string(),
         (_, Valid::Between(min, _)) => min.to_string(),
+        (_, Valid::Hundredths(..)) => "0.7".to_owned(),
         (_, Valid::AtLeast(min)) => (min.max(0) + 3).to_string(),
         (Kind::Int | Kind::Long | Kind::Short, _) => "3".to_owned(),
         (Kind::Double, _) => "0.25".to_owned(),

@@ -40,6 +40,9 @@ const LEADER_TOLD: i16 = 16;
 
 /// The tagged field that holds the replica's id and epoch from v15.
 const REPLICA_STATE: u32 = 1;
+/// How long the first partition of an answer waits for a descriptor, and how often it looks.
+const SHORTAGE_MAX: Duration = Duration::from_secs(5);
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(5);
 
 /// A Fetch request. Names are slices of the frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -320,7 +323,7 @@ impl Fetch {
                 isolation,
             };
             item.cut = false;
-            match read_partition(partition, request).await {
+            match read_patiently(partition, request).await {
                 Ok(read) => {
                     let end = match isolation {
                         Isolation::ReadUncommitted => read.high_watermark,
@@ -489,6 +492,23 @@ fn aborted(read: &PartitionRead) -> Vec<AbortedTransaction> {
         first_offset: transaction.first_offset,
     };
     read.aborted.iter().map(wire).collect()
+}
+
+/// Reads; the first of an answer waits for a descriptor if there is none: those that have them give them back when their
+/// answers are sent.
+async fn read_patiently(
+    partition: &Arc<OpenPartition>,
+    request: ReadRequest,
+) -> Result<PartitionRead, Unread> {
+    let began = tokio::time::Instant::now();
+    loop {
+        match read_partition(partition, request).await {
+            Err(Unread::Short) if request.at_least_one && began.elapsed() < SHORTAGE_MAX => {
+                tokio::time::sleep(SHORTAGE_PAUSE).await;
+            }
+            read => return read,
+        }
+    }
 }
 
 /// Reads at once if the place is in memory, else on a thread that may wait for the disk.

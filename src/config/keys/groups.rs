@@ -3,16 +3,16 @@
 use super::{Key, Kind, Scope, Status, Update, Valid};
 
 rows! { pub(super) GROUPS: Broker;
-    "group.min.session.timeout.ms": Int = "6000", in Any, ReadOnly, Effective;
+    "group.min.session.timeout.ms": Int = "6000", in AtLeast(0), ReadOnly, Effective;
         "The shortest session time-out that a member of a classic group may ask for."
-    "group.max.session.timeout.ms": Int = "1800000", in Any, ReadOnly, Effective;
+    "group.max.session.timeout.ms": Int = "1800000", in AtLeast(1), ReadOnly, Effective;
         "The longest session time-out that a member of a classic group may ask for."
-    "group.initial.rebalance.delay.ms": Int = "3000", in Any, ReadOnly, Effective;
+    "group.initial.rebalance.delay.ms": Int = "3000", in AtLeast(0), ReadOnly, Effective;
         "The longest that an empty classic group waits for more members before its first generation. A lone \
          first member does not wait."
     "group.max.size": Int = "2147483647", in AtLeast(1), ReadOnly, Effective;
         "Members of one classic group; one more is refused."
-    "offset.metadata.max.bytes": Int = "4096", in Any, ReadOnly, Effective;
+    "offset.metadata.max.bytes": Int = "4096", in AtLeast(0), ReadOnly, Effective;
         "The longest text that may go with a committed offset."
     "offsets.retention.minutes": Int = "10080", in AtLeast(1), ReadOnly, Effective;
         "Offsets of a group without members expire after this long. The dev profile keeps them for ever \
@@ -24,7 +24,7 @@ rows! { pub(super) GROUPS: Broker;
          the client commits again."
     "offsets.load.buffer.size": Int = "5242880", in AtLeast(1), ReadOnly, Reported;
         "The read size when Apache Kafka loads offsets."
-    "offsets.topic.num.partitions": Int = "50", in AtLeast(1), ReadOnly, Effective;
+    "offsets.topic.num.partitions": Int = "50", in Between(1, 10_000), ReadOnly, Effective;
         "Partitions of the offsets topic. Used once, when the topic is made."
     "offsets.topic.replication.factor": Short = "3", in AtLeast(1), ReadOnly, Reported;
         "Replicas of the offsets topic. Capped at the one broker there is."

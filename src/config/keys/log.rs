@@ -11,7 +11,7 @@ rows! { pub(super) LOG: Broker;
         "Data directories that take no new partitions."
     "log.dir.failure.timeout.ms": Long = "30000", in AtLeast(1), ReadOnly, Reported;
         "How long a broker stays up when it cannot report a failed data directory."
-    "num.partitions": Int = "1", in AtLeast(1), ReadOnly, Effective;
+    "num.partitions": Int = "1", in Between(1, 10_000), ReadOnly, Effective;
         "Partitions of a topic that is created without a count."
     "default.replication.factor": Int = "1", in Any, ReadOnly, Reported;
         "Replicas of a topic that is created without a count. Capped at the one broker there is, so that a \
@@ -93,21 +93,22 @@ rows! { pub(super) LOG: Broker;
     "num.recovery.threads.per.data.dir": Int = "2", in AtLeast(1), Cluster, Effective;
         "Partitions that are recovered at the same time after an unclean stop."
     "log.cleaner.enable": Boolean = "true", in Any, ReadOnly, Effective;
-        "Whether compacted topics are cleaned. If not, they grow for ever."
+        "Whether compacted topics are cleaned. If not, they grow for ever, and so do committed offsets."
     "log.cleaner.threads": Int = "1", in Between(0, 256), Cluster, Effective;
-        "Threads that compact; each works on another partition."
-    "log.cleaner.dedupe.buffer.size": Long = "134217728", in Any, Cluster, Effective;
+        "Threads that compact; each works on another partition. 0 is as log.cleaner.enable = false."
+    "log.cleaner.dedupe.buffer.size": Long = "134217728", in AtLeast(1_048_576), Cluster, Effective;
         "Memory for the key maps of compaction, of all threads, while they run: 24 bytes for each key among the \
-         records not cleaned yet. With more keys a cleaning takes several rounds. Left at its default, at most an \
-         eighth of memory.limit."
+         records not cleaned yet. With more keys a cleaning takes several rounds. At least 1 MiB for each thread; at \
+         most half of memory.limit, and an eighth of it where it is not set."
     "log.cleaner.io.buffer.size": Int = "524288", in AtLeast(0), Cluster, Effective;
-        "Memory for reading during compaction, of all threads. A larger batch takes its size all the same."
-    "log.cleaner.io.buffer.load.factor": Double = "0.9", in Any, Cluster, Effective;
+        "Memory for reading during compaction, of all threads: at least 64 KiB for each, at most a sixteenth of \
+         memory.limit. A larger batch takes its size all the same."
+    "log.cleaner.io.buffer.load.factor": Double = "0.9", in Hundredths(1, 100), Cluster, Effective;
         "How full the key map of compaction may become."
-    "log.cleaner.io.max.bytes.per.second": Double = "1.7976931348623157E308", in Any, Cluster, Effective;
+    "log.cleaner.io.max.bytes.per.second": Double = "1.7976931348623157E308", in AtLeast(1024), Cluster, Effective;
         "How much compaction may read and write each second, all threads together."
     "log.cleaner.backoff.ms": Long = "15000", in AtLeast(0), Cluster, Effective;
-        "How long the cleaner waits when there is nothing to do."
+        "How long the cleaner waits when there is nothing to do; 10 ms at least."
     "log.cleaner.delete.retention.ms": Long = "86400000", in AtLeast(0), Cluster, Effective;
         "How long tombstones are kept, for topics without their own delete.retention.ms."
     "log.cleaner.min.cleanable.ratio": Double = "0.5", in Between(0, 1), Cluster, Effective;

@@ -121,6 +121,8 @@ pub enum Valid {
     AtLeast(i64),
     /// Numbers between these, both included.
     Between(i64, i64),
+    /// Numbers between these hundredths, both included.
+    Hundredths(i64, i64),
     /// 1 to 9, or -1.
     GzipLevel,
     /// These words (of a list: each element).
@@ -138,12 +140,14 @@ pub enum Valid {
 pub enum Form {
     /// `always`, `batch`, `interval(1s)` or `never`.
     Fsync,
-    /// A number of bytes.
-    Bytes,
-    /// A number of bytes, or `auto`.
-    BytesOrAuto,
-    /// A number of bytes, or a percentage.
-    Amount,
+    /// A number of bytes, from this one.
+    Bytes(i64),
+    /// A number of bytes from this one, or `auto`.
+    BytesOrAuto(i64),
+    /// A number of bytes from this one, or 0.
+    BytesOrOff(i64),
+    /// A number of bytes, or a percentage up to this one.
+    Amount(i64),
     /// `auto`, one `host:port`, or `NAME://host:port` for each listener.
     Advertise,
     /// `host:port`.
@@ -152,8 +156,8 @@ pub enum Form {
     Listeners,
     /// A level or a filter of log lines.
     LogFilter,
-    /// A time with its unit.
-    Time,
+    /// A time with its unit, of at least so many milliseconds.
+    Time(i64),
 }
 
 /// When a setting may change (Kafka's modes of dynamic settings).

@@ -31,9 +31,9 @@ rows! { pub(super) NETWORK: Broker;
         "Threads that handle requests in Apache Kafka. Here one thread per core serves everything."
     "background.threads": Int = "10", in AtLeast(1), Cluster, Reported;
         "Threads for background work in Apache Kafka. Sized by the machine here."
-    "socket.send.buffer.bytes": Int = "102400", in Any, ReadOnly, Effective;
+    "socket.send.buffer.bytes": Int = "102400", in AtLeast(-1), ReadOnly, Effective;
         "The send buffer of client sockets; -1 leaves it to the kernel, and so does not setting it."
-    "socket.receive.buffer.bytes": Int = "102400", in Any, ReadOnly, Effective;
+    "socket.receive.buffer.bytes": Int = "102400", in AtLeast(-1), ReadOnly, Effective;
         "The receive buffer of client sockets; -1 leaves it to the kernel, and so does not setting it."
     "socket.request.max.bytes": Int = "104857600", in AtLeast(1), ReadOnly, Effective;
         "The largest Produce request accepted. Other requests have their own, smaller bound: \

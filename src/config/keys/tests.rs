@@ -103,3 +103,32 @@ fn units_follow_from_names() {
     assert_eq!(unit(Scope::Broker, "group.max.size"), Unit::None);
     assert_eq!(unit(Scope::Broker, "log.cleaner.io.max.bytes.per.second"), Unit::None);
 }
+
+#[test]
+fn a_number_that_does_something_has_bounds() {
+    // These are bounded by a rule, or every number has a meaning: negative ones stand for "no limit".
+    let by_rule = [
+        "broker.id",
+        "connections.max.idle.ms",
+        "log.flush.interval.ms",
+        "log.flush.scheduler.interval.ms",
+        "log.retention.bytes",
+        "log.retention.hours",
+        "log.retention.minutes",
+        "log.retention.ms",
+        "log.roll.jitter.ms",
+        "log.roll.ms",
+        "queued.max.request.bytes",
+        "retention.bytes",
+    ];
+    let is_number = |key: &&Key| matches!(key.kind, Kind::Int | Kind::Long | Kind::Short | Kind::Double);
+    let mut unbounded: Vec<_> = own()
+        .chain(broker())
+        .chain(topic())
+        .filter(is_number)
+        .filter(|key| key.status == Status::Effective && key.valid == Valid::Any)
+        .map(|key| key.name)
+        .collect();
+    unbounded.sort_unstable();
+    assert_eq!(unbounded, by_rule);
+}

@@ -37,7 +37,7 @@ rows! { pub(super) TOPIC: Topic;
     "index.interval.bytes": Int = "4096", in AtLeast(0), Cluster, Effective,
         from ["log.index.interval.bytes"];
         "One entry goes into the offset index for about this many bytes of log."
-    "internal.segment.bytes": Int = null, in Any, Cluster, Effective hidden;
+    "internal.segment.bytes": Int = null, in AtLeast(14), Cluster, Effective hidden;
         "The segment size without a lower bound, for tests; overrides segment.bytes."
     "leader.replication.throttled.replicas": List = "", in Replicas, Cluster, Reported;
         "Replicas whose replication is throttled on the leader side. One broker has no followers."

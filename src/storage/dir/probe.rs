@@ -23,6 +23,8 @@ pub struct Capabilities {
     /// One sync of the whole file system may stand for many files: nobody else writes to it, and the kernel reports
     /// failures to whoever asks (Linux 5.8).
     pub syncfs: bool,
+    /// The kernel reports failures of such a sync, whoever else writes there.
+    pub syncfs_tells: bool,
     /// The file system's type as the kernel names it, e.g. `ext4`; `?` if it does not say.
     pub file_system: String,
 }
@@ -43,10 +45,12 @@ pub(super) fn probe(dir: &Path) -> io::Result<Capabilities> {
     };
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mount = find_mount(&mounts, &fs::canonicalize(dir)?);
+    let syncfs_tells = kernel_is_at_least(5, 8);
     Ok(Capabilities {
         reserves_space,
         maps_show_writes,
-        syncfs: mount.as_ref().is_some_and(|mount| mount.is_own) && kernel_is_at_least(5, 8),
+        syncfs: mount.as_ref().is_some_and(|mount| mount.is_own) && syncfs_tells,
+        syncfs_tells,
         file_system: mount.map_or_else(|| "?".into(), |mount| mount.kind),
     })
 }

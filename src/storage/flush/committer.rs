@@ -98,8 +98,8 @@ impl Committer {
         self.shared.relieve(files);
     }
 
-    /// Brings to disk whatever was written before, by whomever, if the system has one call for that which can be
-    /// believed. Whether it is there now. Blocks.
+    /// Brings to disk whatever was written to the file system before, by whomever. Whether it is there now, on a kernel
+    /// that tells of failures ([`crate::storage::dir::Capabilities::syncfs_tells`]). Blocks for as long as that takes.
     pub fn sync_file_system(&self) -> bool {
         self.shared.syncer.sync_all()
     }

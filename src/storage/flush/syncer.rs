@@ -161,11 +161,8 @@ impl Syncer {
         self.pool.run(jobs, &self.spare)
     }
 
-    /// Brings all of the file system to disk, if one call can do that and tells of failures. Whether it did.
+    /// Brings all of the file system to disk, what others wrote included. Whether it did.
     pub(super) fn sync_all(&self) -> bool {
-        if !self.syncfs.load(Ordering::Relaxed) {
-            return false;
-        }
         rustix::fs::syncfs(&*self.fs).inspect_err(|error| tracing::warn!(%error, "syncfs failed")).is_ok()
     }
 
