@@ -1,12 +1,15 @@
 //! What must be done from time to time: retention when it falls due, expiry of producers, unlinking of files that left
 //! their logs, a look at the disk.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Broker;
+use crate::partition::Partition;
 use crate::partition::schedule::Schedule;
+use crate::partition::transactions::HeldBack;
 use crate::storage::log::SegmentInfo;
 use crate::storage::manifest::PartitionRow;
 use crate::storage::room::Room;
@@ -121,16 +124,24 @@ impl Broker {
         }
     }
 
-    /// Says once of each transaction that it keeps those waiting who read what is committed.
+    /// Says once of each transaction that it keeps those waiting who read what is committed, where no coordinator has.
     fn tell_of_held_back(&self) {
+        let mut held: BTreeMap<i64, Vec<(Arc<Partition>, HeldBack)>> = BTreeMap::new();
         for partition in self.partitions.all() {
-            let Some(held) = partition.held_back(HELD_BACK_TOLD) else { continue };
+            if let Some(one) = partition.held_back(HELD_BACK_TOLD)
+                && !self.transactions.has_told_of(one.producer_id)
+            {
+                held.entry(one.producer_id).or_default().push((partition, one));
+            }
+        }
+        for (producer_id, places) in held {
+            let Some((partition, first)) = places.first() else { continue };
             let (topic, number) = (partition.topic(), partition.id().partition);
             tracing::warn!(
-                %topic, partition = number, producer_id = held.producer_id, first_offset = held.first_offset,
-                open_for = ?held.for_at_least,
-                "an open transaction keeps read_committed consumers from all that follows. `streamd txn list` says whose \
-                 it is, `streamd txn abort` ends one that nobody else would"
+                producer_id, %topic, partition = number, first_offset = first.first_offset,
+                open_for = ?first.for_at_least, partitions = places.len(),
+                "an open transaction that no coordinator tells of keeps read_committed consumers from all that follows. \
+                 `streamd txn list --topic` says whose it is, `streamd txn abort --topic` ends one that nobody else would"
             );
         }
     }

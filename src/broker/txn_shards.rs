@@ -1,7 +1,7 @@
 //! The transaction coordinators: one shard per partition of `__transaction_state`. Those that hold anything start with
 //! the broker, for open transactions hold readers back and have time-outs; the others when they are needed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -21,6 +21,8 @@ use crate::types::Clock;
 pub(super) const TRANSACTION_STATE: &str = crate::catalog::names::TRANSACTION_STATE;
 /// Commands of clients that may stand in one shard's mailbox.
 const CLIENT_LANE_MAX_COMMANDS: usize = 10_000;
+/// Producers that are remembered as told of.
+const TOLD_MAX: usize = 10_000;
 /// Partitions that a log line names.
 const SHOWN_PARTITIONS: usize = 5;
 
@@ -31,13 +33,22 @@ pub(super) struct TxnShards {
     clock: Clock,
     manifest: Arc<Manifest>,
     shards: Mutex<HashMap<i32, ShardHandle<Transactions>>>,
+    /// Producers whose open transaction the log has told of.
+    told: Mutex<HashSet<i64>>,
     stopping: AtomicBool,
 }
 
 impl TxnShards {
     pub(super) fn new(config: &Config, clock: Clock, manifest: Arc<Manifest>) -> Self {
         let world = Arc::new(World { settings: settings(config) });
-        Self { world, clock, manifest, shards: Mutex::default(), stopping: AtomicBool::new(false) }
+        Self {
+            world,
+            clock,
+            manifest,
+            shards: Mutex::default(),
+            told: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        }
     }
 
     /// The shard of this partition, if it was started.
@@ -72,6 +83,19 @@ impl TxnShards {
         });
         shards.insert(index, shard.clone());
         shard
+    }
+
+    /// Whether a coordinator has said that this producer's transaction holds readers back: then its partitions need not.
+    pub(super) fn has_told_of(&self, producer_id: i64) -> bool {
+        self.told.lock().contains(&producer_id)
+    }
+
+    fn note_told(&self, producer_id: i64) {
+        let mut told = self.told.lock();
+        if told.len() >= TOLD_MAX {
+            told.clear();
+        }
+        told.insert(producer_id);
     }
 
     /// Whether the broker stops: nothing is tried again any more.
@@ -143,20 +167,28 @@ impl Coordinator {
                 producer_epoch = producer.epoch,
                 "a new producer fences the old one; its open transaction is aborted"
             ),
-            Effect::HeldBack { transactional_id, transaction, for_ms } => tracing::warn!(
-                %transactional_id,
-                producer_id = transaction.producer.id,
-                state = transaction.status.name(),
-                open_ms = for_ms,
-                timeout_ms = transaction.timeout_ms,
-                partitions = %shown(&transaction),
-                "a transaction holds read_committed consumers back. See streamd txn describe, and end it with streamd \
-                 txn abort"
-            ),
+            Effect::HeldBack { transactional_id, transaction, for_ms } => {
+                self.tell_of_held_back(&transactional_id, &transaction, for_ms);
+            }
             Effect::Expired { count, first } => {
                 tracing::info!(count, %first, "transactional ids that nobody uses are forgotten");
             }
         }
+    }
+
+    fn tell_of_held_back(&self, transactional_id: &str, transaction: &Transaction, for_ms: i64) {
+        if let Some(broker) = self.broker.upgrade() {
+            broker.transactions.note_told(transaction.producer.id);
+        }
+        tracing::warn!(
+            transactional_id,
+            producer_id = transaction.producer.id,
+            state = transaction.status.name(),
+            open_ms = for_ms,
+            timeout_ms = transaction.timeout_ms,
+            partitions = %shown(transaction),
+            "a transaction holds read_committed consumers back. See streamd txn describe, and end it with streamd txn abort"
+        );
     }
 }
 

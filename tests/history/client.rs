@@ -71,6 +71,11 @@ impl Client {
         Self { rival: true, name: "rivals".to_owned(), ..Self::new(address, history, id, newer) }
     }
 
+    /// Its id and epoch.
+    pub(crate) fn producer(&self) -> (i64, i16) {
+        self.producer
+    }
+
     fn transactional_id(&self) -> TransactionalId {
         TransactionalId(StrBytes::from_string(self.name.clone()))
     }

@@ -23,6 +23,7 @@ mod faults;
 mod image;
 mod librdkafka;
 mod load;
+mod operators;
 mod proxy;
 #[path = "../crash/random.rs"]
 mod random;
