@@ -81,8 +81,11 @@ fn settings() -> TopicSettings {
     }
 }
 
+/// Checkpoints are made when the test says so, by nobody else.
 fn rig() -> Rig {
-    Rig::with(settings(), FileCache::new(64, 8), Fsync::Never)
+    let rig = Rig::with(settings(), FileCache::new(64, 8), Fsync::Never);
+    rig.table.environment().checkpointer.stop();
+    rig
 }
 
 impl World {

@@ -122,8 +122,11 @@ struct World {
     active: i64,
 }
 
+/// Checkpoints are made when the test says so, by nobody else.
 fn rig() -> Rig {
-    Rig::with(TopicSettings::default(), FileCache::new(64, 8), Fsync::Never)
+    let rig = Rig::with(TopicSettings::default(), FileCache::new(64, 8), Fsync::Never);
+    rig.table.environment().checkpointer.stop();
+    rig
 }
 
 impl World {

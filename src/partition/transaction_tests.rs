@@ -221,6 +221,24 @@ fn s54_the_lowest_sequence_that_waits_goes_first() {
 }
 
 #[test]
+fn s54_batches_that_waited_together_are_appended_with_one_write() {
+    let rig = never();
+    let partition = rig.open("t", id(1));
+    let given = |sequence| {
+        let ticket = partition.transactional_ticket(&first(0, sequence, false)).unwrap();
+        CoordinatorWord::Given(ticket.unwrap())
+    };
+    let said = [given(0), given(1), given(2)];
+    // The writer is busy meanwhile.
+    let tickets: Vec<_> = partition.with_writer(|_| {
+        let sent = said.into_iter().zip(0..);
+        sent.map(|(said, sequence)| send(&partition, in_transaction(PID, 0, sequence), said)).collect()
+    });
+    let offsets: Vec<_> = tickets.iter().map(|ticket| answer(ticket).unwrap().base_offset).collect();
+    assert_eq!(offsets, [0, 1, 2]);
+}
+
+#[test]
 fn s54_what_was_refused_for_good_goes_before_those_behind_it_until_a_marker_comes() {
     let rig = never();
     let partition = rig.open("t", id(1));

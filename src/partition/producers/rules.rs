@@ -54,6 +54,8 @@ impl Producers {
         if is_transactional && !is_in_it && !word.is_given {
             return Verdict::Refuse(ErrorCode::InvalidTxnState);
         }
+        // Who waited for the word waits no more once the transaction is open, be it by a batch of the same write.
+        let word = if is_in_it { &Word::default() } else { word };
         if !self.is_in_sequence(header, word) {
             return Verdict::Refuse(ErrorCode::OutOfOrderSequenceNumber);
         }
