@@ -69,11 +69,15 @@ impl CheckpointTarget for Partition {
         if self.is_deleted() {
             return Ok(None);
         }
-        let (mark, producers) = self.with_writer(|writer| {
+        let (mark, producers, undecided) = self.with_writer(|writer| {
             let producers = (!writer.producers.is_empty()).then(|| writer.producers.to_window_snapshot());
-            (writer.log.mark(), producers)
+            (writer.log.mark(), producers, writer.producers.first_open().unwrap_or(i64::MAX))
         });
-        self.log.prepare_checkpoint(&mark, producers.as_deref(), producers.is_some())
+        let note = self.log.prepare_checkpoint(&mark, producers.as_deref(), producers.is_some())?;
+        if let Some(note) = &note {
+            self.decided.prepare(note.row.checkpoint.offset, undecided);
+        }
+        Ok(note)
     }
 
     fn durable(&self) -> i64 {
@@ -90,5 +94,6 @@ impl CheckpointTarget for Partition {
 
     fn checkpointed(&self, row: &Arc<PartitionRow>) {
         self.log.checkpointed(row);
+        self.decided.checkpointed(row.checkpoint.offset);
     }
 }

@@ -29,6 +29,7 @@ use parking_lot::Mutex;
 
 use self::ack::{Ack, Appended};
 use self::append::{Pending, Writer};
+use self::compaction::Decided;
 use self::durability::SyncSide;
 use self::schedule::Schedule;
 use self::transactions::Transactions;
@@ -69,6 +70,7 @@ pub struct Partition {
     high_watermark: AtomicI64,
     /// What is decided ends here if that is below the high watermark; a copy of what `transactions` says.
     first_unstable: AtomicI64,
+    decided: Decided,
     transactions: Mutex<Transactions>,
     visible: Mutex<Visible>,
     closed: OnceLock<Closed>,

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::append::Writer;
+use super::compaction::Decided;
 use super::durability::SyncSide;
 use super::producers::{Change, Producers};
 use super::schedule::Schedule;
@@ -126,6 +127,7 @@ impl Environment {
         whose: &dyn Fn(TopicId) -> Whose,
     ) -> Result<Arc<Partition>, OpenFault> {
         let row = self.rows.lock().get(&wanted.id).cloned();
+        let vouched = row.as_ref().map_or(i64::MIN, |row| row.checkpoint.offset);
         let is_own = OWN_TOPICS.contains(&&*wanted.topic);
         let files = if is_own { self.files.own() } else { Arc::clone(&self.files) };
         self.committer.relieve(&files);
@@ -145,8 +147,8 @@ impl Environment {
             health: Arc::clone(&self.health),
             clock: self.clock.clone(),
         };
-        let mut producers = Producers::default();
-        let opened = match log::open(spec.clone(), &mut |event| replay(&mut producers, event)) {
+        let mut replayed = Replaying::behind(vouched);
+        let opened = match log::open(spec.clone(), &mut |event| replayed.replay(event)) {
             // The topic asked for was deleted meanwhile, and another of its name lives there.
             Err(OpenError::Stray { found: Some(found), .. }) if whose(found) == Whose::Living => {
                 return Err(OpenFault::Unknown);
@@ -155,8 +157,8 @@ impl Environment {
                 .set_aside(&dir, wanted, found, whose)
                 .map_err(|error| OpenError::Io { path: dir.to_path_buf(), error })
                 .and_then(|()| {
-                    producers = Producers::default();
-                    log::open(spec, &mut |event| replay(&mut producers, event))
+                    replayed = Replaying::behind(vouched);
+                    log::open(spec, &mut |event| replayed.replay(event))
                 }),
             other => other,
         };
@@ -165,7 +167,7 @@ impl Environment {
         self.recovered.add(&opened.report);
         report(wanted, &opened);
         let scanned_bytes = opened.report.scanned_bytes;
-        let partition = self.assemble(wanted, opened, producers);
+        let partition = self.assemble(wanted, opened, replayed);
         partition.schedule_look();
         if scanned_bytes > 0 {
             // What was read once need not be read again after the next crash.
@@ -176,9 +178,11 @@ impl Environment {
         Ok(partition)
     }
 
-    fn assemble(&self, wanted: &OpenPartition, opened: Opened, producers: Producers) -> Arc<Partition> {
+    fn assemble(&self, wanted: &OpenPartition, opened: Opened, replayed: Replaying) -> Arc<Partition> {
         let end = opened.reader.end();
+        let Replaying { producers, is_decided, .. } = replayed;
         let transactions = Transactions::recovered(&producers, self.clock.monotonic());
+        let decided = if is_decided { transactions.first_unstable() } else { i64::MIN };
         Arc::new_cyclic(|partition| Partition {
             id: wanted.id,
             topic: Arc::clone(&wanted.topic),
@@ -202,6 +206,7 @@ impl Environment {
             high_watermark: AtomicI64::new(end),
             first_unstable: AtomicI64::new(transactions.first_unstable()),
             transactions: Mutex::new(transactions),
+            decided: Decided::upto(decided),
             visible: Mutex::new(Visible { high_watermark: end, ..Visible::default() }),
             closed: OnceLock::new(),
         })
@@ -274,23 +279,41 @@ fn remove_in_place(dir: &Path) -> std::io::Result<()> {
     std::fs::remove_dir_all(dir)
 }
 
-/// Feeds producers from what recovery finds. A snapshot that does not read back is refused, and an older one is tried.
-fn replay(producers: &mut Producers, event: Replay<'_>) -> Replayed {
-    match event {
-        Replay::Snapshot { bytes, offset, .. } => match Producers::from_snapshot(bytes) {
-            Ok(state) => {
-                *producers = state;
-                Replayed::Sound
+/// What recovery finds out of a log's producers.
+struct Replaying {
+    producers: Producers,
+    /// The checkpoint's offset.
+    vouched: i64,
+    /// Whether everything that has ended below the end has done so below the checkpoint, and is on disk for sure.
+    is_decided: bool,
+}
+
+impl Replaying {
+    fn behind(vouched: i64) -> Self {
+        Self { producers: Producers::default(), vouched, is_decided: true }
+    }
+
+    /// Feeds producers. A snapshot that does not read back is refused, and an older one is tried.
+    fn replay(&mut self, event: Replay<'_>) -> Replayed {
+        match event {
+            Replay::Snapshot { bytes, offset, .. } => match Producers::from_snapshot(bytes) {
+                Ok(state) => {
+                    self.producers = state;
+                    Replayed::Sound
+                }
+                Err(error) => {
+                    tracing::warn!(%error, offset, "producer snapshot ignored");
+                    Replayed::Damaged
+                }
+            },
+            Replay::Batch { header, control } => {
+                self.is_decided &= control.is_none() || header.base_offset < self.vouched;
+                match self.producers.replay(header, control) {
+                    Some(Change::Ended { aborted: Some(transaction), .. }) => Replayed::Aborted(transaction),
+                    _ => Replayed::Sound,
+                }
             }
-            Err(error) => {
-                tracing::warn!(%error, offset, "producer snapshot ignored");
-                Replayed::Damaged
-            }
-        },
-        Replay::Batch { header, control } => match producers.replay(header, control) {
-            Some(Change::Ended { aborted: Some(transaction), .. }) => Replayed::Aborted(transaction),
-            _ => Replayed::Sound,
-        },
+        }
     }
 }
 

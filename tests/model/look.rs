@@ -1,12 +1,16 @@
 //! Reading everything by the ordinary ways, and holding it against the model.
 
+use std::collections::HashSet;
+
 use streamd::partition::{Isolation, Partition, ReadRequest};
 use streamd::record::batch::BatchView;
+use streamd::record::control::{ControlType, read_marker};
 use streamd::storage::log::{Place, ReadBatches, ReadError};
 
 use crate::model::{Model, Record};
 use crate::node::Node;
 use crate::random::Random;
+use crate::transactions::Fate;
 
 /// A record that was read, and whether it is a marker.
 type Found = (Record, bool);
@@ -107,6 +111,20 @@ pub(crate) fn check(node: &Node, model: &mut Model, luck: &mut Random) {
     }
     let all = read_all(node, model, luck);
     model.was_read(&all, end);
+    let stable = partition.last_stable_offset();
+    assert_eq!(stable, model.transactions.stable(start, end), "the last stable offset");
+    if model.damaged.is_empty() {
+        let is_committed = |(record, control): &&Found| {
+            let known = model.at(record.offset).expect("it was appended");
+            !control && record.offset < stable && model.fate(known) == Fate::Committed
+        };
+        let wanted: Vec<i64> = all.iter().filter(is_committed).map(|(record, _)| record.offset).collect();
+        assert_eq!(
+            committed(partition, stable, &mut luck.clone()),
+            wanted,
+            "what readers of committed records see"
+        );
+    }
     assert!(matches!(read(partition, start - 1, None, 1,), Err(ReadError::OutOfRange { .. })));
     assert!(matches!(read(partition, model.end + 1, None, 1), Err(ReadError::OutOfRange { .. })));
     if model.damaged.is_empty() && start < end {
@@ -115,6 +133,47 @@ pub(crate) fn check(node: &Node, model: &mut Model, luck: &mut Random) {
         }
         check_times(partition, &all, end, luck);
     }
+}
+
+/// The offsets of what readers of committed records see, as clients find it out from what a fetch tells them.
+fn committed(partition: &Partition, stable: i64, luck: &mut Random) -> Vec<i64> {
+    let (start, mut found) = (partition.log_start(), Vec::new());
+    let mut from = start;
+    while from < stable {
+        let (isolation, max_bytes) = (Isolation::ReadCommitted, 1 + luck.index(6_000));
+        let request = ReadRequest { from, hint: None, max_bytes, at_least_one: true, isolation };
+        let read = partition.read_blocking(&request).expect("a read inside the log");
+        let mut aborted: Vec<_> =
+            read.aborted.iter().map(|each| (each.first_offset, each.producer_id)).collect();
+        aborted.sort_unstable_by_key(|each| std::cmp::Reverse(*each));
+        let mut skipped = HashSet::new();
+        for slice in &read.batches.slices {
+            let mut bytes = vec![0; slice.len()];
+            assert_eq!(slice.read_into(0, &mut bytes).expect("it can be read"), bytes.len());
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let view = BatchView::parse(rest).expect("a whole batch");
+                let header = *view.header();
+                while let Some((_, producer)) = aborted.pop_if(|(first, _)| *first <= header.last_offset()) {
+                    skipped.insert(producer);
+                }
+                if header.attributes.is_control() {
+                    let kind = (header.records_count > 0).then(|| read_marker(&view).expect("a marker"));
+                    if kind.flatten().is_some_and(|marker| marker.kind == ControlType::Abort) {
+                        skipped.remove(&header.producer_id);
+                    }
+                } else if !header.attributes.is_transactional() || !skipped.contains(&header.producer_id) {
+                    let records = view.records(1 << 20).expect("records");
+                    found.extend(records.iter().map(|record| record.expect("a sound record").offset));
+                }
+                rest = &rest[view.bytes().len()..];
+            }
+        }
+        assert!(read.batches.next.offset() > from, "a read at {from} of {stable} does not get on");
+        from = read.batches.next.offset();
+    }
+    found.retain(|offset| *offset >= start);
+    found
 }
 
 /// From an offset on the first record is the first there is.

@@ -1,6 +1,6 @@
 //! The storage engine against a simple model: one partition with its log, manifest, checkpoints and cleaner, through
 //! random appends, rolls, compactions, retention, deleted records, restarts, kills, power cuts in the middle of anything,
-//! lost manifests, damage and its repair, and full disks; everything is read after each step.
+//! lost manifests, damage and its repair, full disks, and transactions; everything is read after each step.
 //!
 //! `cargo test --test model` tells as many stories as it can in a quarter of a minute, the same ones each time.
 //! `STREAMD_MODEL_SECONDS=3600 cargo test --test model` goes on for an hour with others; `STREAMD_MODEL_SEED=n` tells one
@@ -24,6 +24,7 @@ mod node;
 mod random;
 mod story;
 mod system;
+mod transactions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -40,7 +41,7 @@ const STORIES_MIN: u64 = 20;
 const STORIES_MAX: u64 = 60;
 
 /// Tells stories until the time is up.
-fn tell(test: &str, compact: bool, delete: bool) -> Done {
+fn tell(test: &str, new: impl Fn(u64) -> Story) -> Done {
     let steps = asked("STREAMD_MODEL_STEPS").unwrap_or(120);
     let seconds = asked("STREAMD_MODEL_SECONDS");
     let one = asked("STREAMD_MODEL_SEED");
@@ -51,7 +52,7 @@ fn tell(test: &str, compact: bool, delete: bool) -> Done {
     let enough = Duration::from_secs(seconds.unwrap_or(15));
     let (began, mut all, mut stories, mut taken) = (Instant::now(), Done::new(), 0, 0);
     for seed in first.. {
-        let mut story = Story::new(seed, compact, delete);
+        let mut story = new(seed);
         let told = catch_unwind(AssertUnwindSafe(|| (0..steps).for_each(|_| story.step())));
         if let Err(panic) = told {
             eprintln!(
@@ -99,15 +100,24 @@ fn check(done: &Done, compact: bool, delete: bool) {
 
 #[test]
 fn a_log_that_is_retained_keeps_its_word() {
-    check(&tell("retained", false, true), false, true);
+    check(&tell("retained", |seed| Story::new(seed, false, true)), false, true);
 }
 
 #[test]
 fn a_log_that_is_compacted_keeps_its_word() {
-    check(&tell("compacted", true, false), true, false);
+    check(&tell("compacted", |seed| Story::new(seed, true, false)), true, false);
 }
 
 #[test]
 fn a_log_that_is_compacted_and_retained_keeps_its_word() {
-    check(&tell("compacted_and", true, true), true, true);
+    check(&tell("compacted_and", |seed| Story::new(seed, true, true)), true, true);
+}
+
+#[test]
+fn a_log_with_transactions_keeps_its_word() {
+    let done = tell("transactions", |seed| Story::new(seed, seed % 3 > 0, seed % 3 < 2).with_transactions());
+    check(&done, true, true);
+    for what in ["commits", "aborts"] {
+        assert!(asked("STREAMD_MODEL_SEED").is_some() || done.contains_key(what), "there were no {what}");
+    }
 }

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::transactions::{Fate, Transactions};
+
 /// A record as it was sent and as it must be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -26,6 +28,8 @@ pub(crate) struct Known {
     pub(crate) record: Record,
     /// A marker of the broker's own.
     pub(crate) control: bool,
+    /// Whose transaction it is part of, or ends.
+    pub(crate) producer: Option<i64>,
     /// Its batch, by the offset of the batch's first record.
     pub(crate) batch: i64,
     pub(crate) there: There,
@@ -74,6 +78,7 @@ pub(crate) struct Model {
     pub(crate) damaged: Vec<(i64, i64)>,
     /// Keys of which the disk has lost a record: what the last one is nobody can say.
     unsure: HashSet<Vec<u8>>,
+    pub(crate) transactions: Transactions,
 }
 
 impl Model {
@@ -87,16 +92,27 @@ impl Model {
             producers: BTreeMap::new(),
             damaged: Vec::new(),
             unsure: HashSet::new(),
+            transactions: Transactions::default(),
         }
     }
 
-    /// A batch was appended. Its records have their offsets.
-    pub(crate) fn append(&mut self, records: &[Record], control: bool, epoch: i32, now: i64) {
+    /// A batch was appended, of a transaction if there is a producer. Its records have their offsets.
+    pub(crate) fn append(
+        &mut self,
+        records: &[Record],
+        control: bool,
+        producer: Option<i64>,
+        epoch: i32,
+        now: i64,
+    ) {
         let (base, next) = (self.end, self.end + i64::try_from(records.len()).expect("few"));
         self.batches.insert(base, Batch { next, epoch, horizon: None });
+        if let Some(producer) = producer.filter(|_| !control) {
+            self.transactions.write(producer, base);
+        }
         for record in records {
             let (record, there) = (record.clone(), There::Yes);
-            let known = Known { record, control, batch: base, there, appended_at: now };
+            let known = Known { record, control, producer, batch: base, there, appended_at: now };
             self.known.insert(known.record.offset, known);
         }
         self.end = next;
@@ -106,6 +122,21 @@ impl Model {
         self.known.range(offset..).map(|(_, known)| known)
     }
 
+    /// What readers of committed records are to make of it.
+    pub(crate) fn fate(&self, known: &Known) -> Fate {
+        match known.producer {
+            Some(producer) if !known.control => self.transactions.fate(producer, known.record.offset),
+            _ => Fate::Committed,
+        }
+    }
+
+    /// The first record of an open transaction of this producer that is there for sure, from `first` on.
+    pub(crate) fn first_written(&self, producer: i64, first: i64) -> Option<i64> {
+        let mut left = self.from(first.max(self.start.1));
+        let is_its = |known: &&Known| known.producer == Some(producer) && !known.control;
+        left.find(|known| is_its(known) && known.there == There::Yes).map(|known| known.record.offset)
+    }
+
     pub(crate) fn at(&self, offset: i64) -> Option<&Known> {
         self.known.get(&offset)
     }
@@ -113,6 +144,8 @@ impl Model {
     /// A batch with a record that is there for sure, with its offsets: one below `below`, by a number.
     pub(crate) fn a_batch_there(&self, below: i64, nth: usize) -> Option<(i64, i64)> {
         let there = self.known.range(self.start.1..below).filter(|(_, known)| known.there == There::Yes);
+        // What is lost of a transaction changes what the rest of it means.
+        let there = there.filter(|(_, known)| known.producer.is_none());
         let bases: Vec<i64> =
             there.map(|(_, known)| known.batch).filter(|base| *base >= self.start.1).collect();
         let base = *bases.get(nth.checked_rem(bases.len())?)?;
@@ -123,17 +156,29 @@ impl Model {
     /// A cleaning of what lies below `end` is about to begin, or has got that far (`done`), or has ended early.
     pub(crate) fn clean(&mut self, end: i64, done: bool, now: i64) {
         let mut last: HashMap<Vec<u8>, i64> = HashMap::new();
+        let mut decided_by = HashSet::new();
         for (offset, known) in self.known.range(..end).filter(|(_, known)| known.there != There::No) {
-            if let Some(key) = known.record.key.as_ref().filter(|_| !known.control) {
+            if known.control || self.fate(known) != Fate::Committed {
+                continue;
+            }
+            decided_by.extend(known.producer.and_then(|id| self.transactions.marker_of(id, *offset)));
+            if let Some(key) = &known.record.key {
                 last.insert(key.clone(), *offset);
             }
         }
         let horizon = now + self.policy.delete_retention_ms;
         let mut met = Vec::new();
+        let aborted: HashSet<i64> = {
+            let cleaned = self.known.range(..end).map(|(_, known)| known);
+            cleaned
+                .filter(|known| self.fate(known) == Fate::Aborted)
+                .map(|known| known.record.offset)
+                .collect()
+        };
         for (offset, known) in self.known.range_mut(..end).filter(|(_, known)| known.there != There::No) {
             let is_last = |key| last.get(key).is_none_or(|last| last == offset);
             let is_replaced = !known.control && known.record.key.as_ref().is_some_and(|key| !is_last(key));
-            if is_replaced {
+            if is_replaced || aborted.contains(offset) {
                 let young = known.record.timestamp.min(known.appended_at) + self.policy.min_lag_ms > now;
                 assert!(
                     !young || *offset < self.start.1,
@@ -144,7 +189,9 @@ impl Model {
                 known.there = if must_go { There::No } else { There::Maybe };
             } else if known.control || known.record.value.is_none() {
                 let batch = self.batches.get(&known.batch).expect("its batch");
-                if batch.horizon.is_some_and(|horizon| horizon <= now) {
+                // What a marker decides on needs it.
+                let is_needed = known.control && decided_by.contains(offset);
+                if batch.horizon.is_some_and(|horizon| horizon <= now) && !is_needed {
                     known.there = There::Maybe;
                 }
                 met.push(known.batch);
@@ -217,6 +264,7 @@ impl Model {
         self.known.retain(|offset, _| *offset < gone_from);
         self.batches.retain(|base, _| *base < gone_from);
         self.end = end;
+        self.transactions.cut(gone_from);
         for sent in self.producers.values_mut() {
             sent.retain(|sent| sent.base < gone_from);
         }
@@ -254,9 +302,13 @@ impl Model {
         fn last<'a>(records: impl Iterator<Item = &'a Record>) -> HashMap<&'a Vec<u8>, &'a Record> {
             records.filter_map(|record| Some((record.key.as_ref()?, record))).collect()
         }
+        let is_committed =
+            |record: &Record| self.at(record.offset).is_some_and(|known| self.fate(known) == Fate::Committed);
         let all = self.known.range(self.start.1..end).map(|(_, known)| known);
-        let wanted = last(all.filter(|known| !known.control).map(|known| &known.record));
-        let found = last(found.iter().filter(|(_, control)| !control).map(|(record, _)| record));
+        let all = all.filter(|known| !known.control).map(|known| &known.record);
+        let wanted = last(all.filter(|record| is_committed(record)));
+        let found = found.iter().filter(|(_, control)| !control).map(|(record, _)| record);
+        let found = last(found.filter(|record| is_committed(record)));
         for (key, record) in wanted {
             let is_damaged =
                 self.damaged.iter().any(|(first, next)| (*first..*next).contains(&record.offset));

@@ -239,7 +239,7 @@ impl Node {
             settings: &self.setting.topic,
             work,
             producers: &self.partition.active_producers(),
-            aborted: &[],
+            aborted: &self.partition.reader().aborted(0, i64::MAX, true).expect("the index can be read"),
             manifest: &self.environment().manifest,
             pace: &Pace::new(self.clock.clone(), 0.0),
             map: MapLimits { bytes: 0, load: f64::from(keys) / MAP_SLOTS + 0.000_1, secret: [5, 6] },

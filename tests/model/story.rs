@@ -8,7 +8,8 @@ use bytes::Bytes;
 use streamd::config::Fsync;
 use streamd::config::topic::{Compression, TopicSettings};
 use streamd::partition::ack::Ack;
-use streamd::partition::{AckSlot, AppendTicket, NotAppended};
+use streamd::partition::transactions::{CoordinatorWord, FirstBatch};
+use streamd::partition::{AckSlot, AppendTicket, NotAppended, TransactionMarker};
 use streamd::record::batch::BatchHeader;
 use streamd::record::check::CheckedBatch;
 use streamd::record::control::{ControlType, Marker, build_marker};
@@ -32,6 +33,8 @@ const TOLD_MAX: usize = 60;
 pub(crate) enum Step {
     Append,
     Marker,
+    /// The end of a transaction.
+    End,
     Again,
     Roll,
     Sync,
@@ -75,10 +78,14 @@ const STEPS: [(u64, Step); 20] = [
     (3, Step::Space),
 ];
 
+/// How often transactions end, where there are any.
+const ENDS: (u64, Step) = (12, Step::End);
+
 /// Steps in whose middle the power may be cut.
-const CUTTABLE: [Step; 9] = [
+const CUTTABLE: [Step; 10] = [
     Step::Append,
     Step::Marker,
+    Step::End,
     Step::Roll,
     Step::Sync,
     Step::Checkpoint,
@@ -99,6 +106,8 @@ pub(crate) struct Story {
     model: Model,
     epoch: i32,
     next_producer: i64,
+    /// Every other producer writes in transactions.
+    has_transactions: bool,
     /// The manifest was lost, and no checkpoint has been made since. Then a power cut that takes the end of a segment
     /// that was rolled looks like damage (architecture 2.2), so there is none.
     is_unvouched: bool,
@@ -147,6 +156,7 @@ impl Story {
             model: Model::new(policy),
             epoch: 0,
             next_producer: 1,
+            has_transactions: false,
             is_unvouched: false,
             had_power_cut: false,
             told: VecDeque::new(),
@@ -155,6 +165,16 @@ impl Story {
         };
         story.tell(&format!("{:?} {:?}", story.setting.fsync, story.setting.topic));
         story
+    }
+
+    /// The same with transactions.
+    pub(crate) fn with_transactions(mut self) -> Self {
+        self.has_transactions = true;
+        self
+    }
+
+    fn is_transactional(&self, producer: i64) -> bool {
+        self.has_transactions && producer % 2 == 1
     }
 
     fn node(&mut self) -> &mut Node {
@@ -181,7 +201,9 @@ impl Story {
     /// The next step, and a look at everything.
     pub(crate) fn step(&mut self) {
         self.nth += 1;
-        let step = self.luck.choose(&STEPS);
+        let ends = self.has_transactions.then_some(ENDS);
+        let steps: Vec<_> = STEPS.into_iter().chain(ends).collect();
+        let step = self.luck.choose(&steps);
         if !self.applies(step) {
             return;
         }
@@ -231,6 +253,7 @@ impl Story {
         match step {
             Step::Append => self.append(),
             Step::Marker => self.marker(),
+            Step::End => self.end(),
             Step::Again => self.send_again(),
             Step::Roll => {
                 let rolled = self.node().partition.roll_segment();
@@ -251,9 +274,14 @@ impl Story {
             Step::Expire => {
                 let before = self.clock.now_ms() - 24 * HOUR;
                 self.node().partition.expire_producers(before);
-                self.model
-                    .producers
-                    .retain(|_, sent| sent.last().is_some_and(|sent| sent.timestamp >= before));
+                let Self { model: Model { producers, transactions, .. }, has_transactions, .. } = self;
+                producers.retain(|id, sent| {
+                    if *has_transactions && id % 2 == 1 {
+                        // Markers count as well; of those that have none open nobody asks again.
+                        return transactions.is_open(*id);
+                    }
+                    sent.last().is_some_and(|sent| sent.timestamp >= before)
+                });
             }
             Step::Unlink => self.node().unlink(),
             Step::Restart => self.restart(),
@@ -291,7 +319,10 @@ impl Story {
             next += i64::from(many);
             wanted.push((records, producer.zip(sequence), bytes));
         }
-        let tickets: Vec<_> = wanted.iter().map(|(_, _, bytes)| self.enqueue(bytes.clone())).collect();
+        let said: Vec<_> = wanted.iter().map(|(_, sent, _)| self.ask(*sent)).collect();
+        let batches = wanted.iter().zip(said);
+        let tickets: Vec<_> =
+            batches.map(|((_, _, bytes), said)| self.enqueue(bytes.clone(), said)).collect();
         self.node().partition.drain();
         if self.node().waits_for_disk() {
             self.node().sync();
@@ -313,16 +344,27 @@ impl Story {
                 self.model.producers.entry(id).or_default().push(sent);
             }
             self.tell(&format!("{base}: {} records of {sent:?}", records.len()));
-            self.model.append(&records, false, epoch, now);
+            let producer = sent.map(|(id, _)| id).filter(|id| self.is_transactional(*id));
+            self.model.append(&records, false, producer, epoch, now);
             self.did("batches");
         }
     }
 
-    fn enqueue(&mut self, bytes: Bytes) -> Arc<AppendTicket> {
+    /// What the coordinator has to say of a batch.
+    fn ask(&mut self, sent: Option<(i64, i32)>) -> CoordinatorWord {
+        let Some((producer_id, base_sequence)) = sent.filter(|(id, _)| self.is_transactional(*id)) else {
+            return CoordinatorWord::NotAsked;
+        };
+        let first = FirstBatch { producer_id, producer_epoch: 0, base_sequence, is_v2: false };
+        let ticket = self.node().partition.transactional_ticket(&first).expect("there is room");
+        ticket.map_or(CoordinatorWord::NotAsked, CoordinatorWord::Given)
+    }
+
+    fn enqueue(&mut self, bytes: Bytes, said: CoordinatorWord) -> Arc<AppendTicket> {
         let ticket = AppendTicket::new(1);
         let header = BatchHeader::parse(&bytes).expect("a batch");
         let ack = Ack::All(AckSlot { ticket: Arc::clone(&ticket), slot: 0 });
-        self.node().partition.enqueue(CheckedBatch { bytes, header, log_append_time: -1 }, ack);
+        self.node().partition.enqueue_said(CheckedBatch { bytes, header, log_append_time: -1 }, ack, said);
         ticket
     }
 
@@ -371,7 +413,7 @@ impl Story {
         let level = if codec == Codec::Zstd { 3 } else { -1 };
         let mut builder = BatchBuilder::new().compression(Compression { codec, level });
         if let Some((id, sequence)) = producer {
-            builder = builder.producer(id, 0, sequence);
+            builder = builder.producer(id, 0, sequence).transactional(self.is_transactional(id));
         }
         for Record { timestamp, key, value, .. } in records {
             let (key, value) = (key.as_deref(), value.as_deref());
@@ -397,7 +439,33 @@ impl Story {
         let key = [0_i16.to_be_bytes(), kind.code().to_be_bytes()].concat();
         let value = [&0_i16.to_be_bytes()[..], &0_i32.to_be_bytes()].concat();
         let record = Record { offset, timestamp, key: Some(key), value: Some(value) };
-        self.model.append(&[record], true, self.epoch, timestamp);
+        self.model.append(&[record], true, None, self.epoch, timestamp);
+    }
+
+    /// One of the open transactions ends.
+    fn end(&mut self) {
+        let open = self.model.transactions.producers();
+        if open.is_empty() || self.node().disk.is_full() {
+            return;
+        }
+        let producer_id = open[self.luck.index(open.len())];
+        let commit = self.luck.once_in(2);
+        let (offset, timestamp) = (self.model.end, self.clock.now_ms());
+        let (producer_epoch, coordinator_epoch, v2, is_own) = (0, 0, false, true);
+        let marker = TransactionMarker { producer_id, producer_epoch, coordinator_epoch, commit, v2, is_own };
+        let end = self.node().partition.append_marker(marker).expect("a marker is appended");
+        assert_eq!(end, offset + 1, "its offset");
+        if self.node().waits_for_disk() {
+            self.node().sync();
+        }
+        let kind = if commit { ControlType::Commit } else { ControlType::Abort };
+        let key = [0_i16.to_be_bytes(), kind.code().to_be_bytes()].concat();
+        let value = [&0_i16.to_be_bytes()[..], &0_i32.to_be_bytes()].concat();
+        let record = Record { offset, timestamp, key: Some(key), value: Some(value) };
+        self.model.append(&[record], true, Some(producer_id), self.epoch, timestamp);
+        self.model.transactions.end(producer_id, offset, commit);
+        self.tell(&format!("{offset}: {kind:?} of {producer_id}"));
+        self.did(if commit { "commits" } else { "aborts" });
     }
 
     /// Producers send their last batches again, and leave one out.
@@ -411,13 +479,18 @@ impl Story {
             };
             let again = self.build(&records(last.count), Some((id, last.sequence)));
             let gap = self.build(&records(1), Some((id, last.sequence + last.count + 1)));
-            let tickets = [again, gap].map(|bytes| self.enqueue(bytes));
+            let tickets = [again, gap].map(|bytes| self.enqueue(bytes, CoordinatorWord::NotAsked));
             self.node().partition.drain();
             let [again, gap] = tickets.map(|ticket| ticket.result(0).expect("an answer"));
             let again = again.map(|appended| appended.base_offset);
             assert_eq!(again, Ok(last.base), "producer {id} sent {last:?} again");
             // A full disk takes nothing, and does not look whether it would.
-            let refused = NotAppended::Refused(ErrorCode::OutOfOrderSequenceNumber);
+            let is_to_be_asked = self.is_transactional(id) && !self.model.transactions.is_open(id);
+            let refused = NotAppended::Refused(if is_to_be_asked {
+                ErrorCode::InvalidTxnState
+            } else {
+                ErrorCode::OutOfOrderSequenceNumber
+            });
             let wanted = if self.node().disk.is_full() { NotAppended::Storage } else { refused };
             assert_eq!(
                 gap.map(|appended| appended.base_offset),
@@ -506,6 +579,12 @@ impl Story {
         // What recovery kept is shown, and in the mode that never syncs it is not known to be on disk.
         node.sync();
         self.model.reopened(start, end, least);
+        let open = node.partition.describe_producers().into_iter();
+        let open = open.map(|one| (one.producer_id, one.transaction_first_offset));
+        let open: Vec<_> = open.filter(|(_, first)| *first >= 0).collect();
+        let mut transactions = std::mem::take(&mut self.model.transactions);
+        transactions.found(&open, |producer, first| self.model.first_written(producer, first));
+        self.model.transactions = transactions;
         self.tell(&format!("it holds {start} to {end}"));
         self.send_again();
     }
