@@ -79,6 +79,10 @@ pub(crate) struct Model {
     /// Keys of which the disk has lost a record: what the last one is nobody can say.
     unsure: HashSet<Vec<u8>>,
     pub(crate) transactions: Transactions,
+    /// A power cut may have taken records of transactions that were deleted before they were on disk.
+    pub(crate) has_torn_transactions: bool,
+    /// Records have come back that were deleted when cleanings came by.
+    has_old_start: bool,
 }
 
 impl Model {
@@ -93,6 +97,8 @@ impl Model {
             damaged: Vec::new(),
             unsure: HashSet::new(),
             transactions: Transactions::default(),
+            has_torn_transactions: false,
+            has_old_start: false,
         }
     }
 
@@ -185,7 +191,7 @@ impl Model {
                     "{offset} is compacted before min.compaction.lag.ms"
                 );
                 // What lies below the start is in nobody's map.
-                let must_go = done && *offset >= self.start.1;
+                let must_go = done && *offset >= self.start.1 && !self.has_old_start;
                 known.there = if must_go { There::No } else { There::Maybe };
             } else if known.control || known.record.value.is_none() {
                 let batch = self.batches.get(&known.batch).expect("its batch");
@@ -255,6 +261,7 @@ impl Model {
         for (_, known) in self.known.range_mut(least.min(start)..start) {
             known.there = There::Maybe;
             self.unsure.extend(known.record.key.clone());
+            self.has_torn_transactions |= known.producer.is_some();
         }
         // A start past all that is left is the next offset, even inside a batch that is gone.
         let gone_from = match self.batches.range(..end).next_back() {
@@ -339,6 +346,7 @@ impl Model {
                 known.there = There::Maybe;
             }
         }
+        self.has_old_start |= first < self.start.1;
         self.start.0 = self.start.0.min(first);
     }
 }

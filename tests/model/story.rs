@@ -241,7 +241,10 @@ impl Story {
             Step::Repair => is_damaged && !is_full,
             Step::Damage => !is_damaged && !is_full,
             // What is damaged is told by what the checkpoint vouches for; without a manifest it can be an end.
-            Step::LoseManifest => !is_damaged && !is_full && node.dir().is_dir(),
+            // Nor may it bring back what is left of transactions whose markers a power cut has taken.
+            Step::LoseManifest => {
+                !is_damaged && !is_full && node.dir().is_dir() && !self.model.has_torn_transactions
+            }
             Step::PowerCut => !self.is_unvouched,
             Step::Space => is_full,
             Step::Full => !is_full,
