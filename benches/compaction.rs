@@ -69,6 +69,7 @@ impl Scene {
             kept_bytes: 0,
             files: FileCache::new(1_000, 10),
             health: DirHealth::new(),
+            leader_epoch: i32::MAX,
             clock: Clock::system(),
         };
         let mut opened = open(spec, &mut |_| true).expect("an empty log");

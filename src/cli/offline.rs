@@ -120,6 +120,7 @@ impl Offline {
             kept_bytes: 0,
             files: Arc::clone(&self.files),
             health: Arc::clone(self.dir.health()),
+            leader_epoch: i32::MAX,
             clock: self.clock.clone(),
         };
         log::open(spec, replay)

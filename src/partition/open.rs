@@ -142,6 +142,7 @@ impl Environment {
             kept_bytes: wanted.kept_bytes,
             files,
             health: Arc::clone(&self.health),
+            leader_epoch: wanted.leader_epoch,
             clock: self.clock.clone(),
         };
         let mut producers = Producers::default();

@@ -18,7 +18,6 @@ use super::layout::QUARANTINE;
 use super::scan::{Rules, Scanned, scan};
 use super::text_file::TextFault;
 use crate::record::batch::{BatchHeader, HEADER_LEN, LENGTH_OVERHEAD};
-use crate::types::offset::NO_EPOCH;
 
 /// A stretch of a segment that is never served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +107,15 @@ pub(super) fn locate(
     };
     let why = if sound.end == met { why } else { sound.stop.unwrap_or(why) };
     Ok(Some(Bad { from: sound.end, to, first: sound.next.min(next), next, why }))
+}
+
+/// The stretch at the front of `span` if its own length leads to a whole batch.
+pub(super) fn batch_between(file: &File, span: Span, why: &'static str) -> io::Result<Option<Bad>> {
+    let mut locator = Locator { file, span, buffer: Vec::new() };
+    let (from, first) = span.from;
+    let Some(to) = locator.end_by_length(from)? else { return Ok(None) };
+    let next = locator.batch_at(to, first)?;
+    Ok(next.map(|next| Bad { from, to, first, next, why }))
 }
 
 struct Locator<'a> {
@@ -208,8 +216,7 @@ impl Locator<'_> {
     }
 
     fn scan(&mut self, from: u64, to: u64, next: i64) -> io::Result<Scanned> {
-        let rules =
-            Rules { base: self.span.base, next, exact: false, epoch: NO_EPOCH, limit: self.span.to.1 };
+        let rules = Rules { base: self.span.base, next, exact: false, limit: self.span.to.1, reach: 0 };
         scan(self.file, from, to, rules, &mut self.buffer, &mut |_| {})
     }
 }

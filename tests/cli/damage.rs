@@ -90,7 +90,7 @@ fn damage_is_never_served_and_a_repair_lets_readers_pass_over_it() {
     let name = format!("{topic}-0");
     let at = starts(&log);
     // A header, which a reader notices, and a value, which only its checksum tells.
-    overwrite(&log, at[5] + 16, &[9]);
+    overwrite(&log, at[5] + 16, &[9; 5]);
     overwrite(&log, at[12] + 66, &[b'#'; 2]);
     let before = fs::read(&log).unwrap();
     let broker = up(&mut scene);

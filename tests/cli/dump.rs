@@ -69,10 +69,13 @@ fn kafkas_own_directory_is_read_whole_and_nothing_is_wrong_with_it() {
 fn damage_is_told_with_its_bytes_and_offsets_and_in_the_exit_status() {
     let kafka = KafkaData::unpack();
     let log = kafka.path().join("orders-0/00000000000000000000.log");
+    let kept = kafka.path().join("copy");
+    fs::copy(&log, &kept).unwrap();
     let mut bytes = fs::read(&log).unwrap();
     // A record in the second batch, which only its checksum tells, and the magic of the fourth.
     bytes[741 + 100] ^= 1;
     bytes[1_200 + 16] = 0x77;
+    bytes[1_200 + 90] ^= 1;
     fs::write(&log, bytes).unwrap();
     let plain = dump(&log, &["-o", "json"]);
     assert_eq!(plain.code, 1, "{plain:?}");
@@ -91,6 +94,16 @@ fn damage_is_told_with_its_bytes_and_offsets_and_in_the_exit_status() {
         "{}",
         text.out
     );
+    // What stands outside the checksum: a length and two epochs.
+    let mut bytes = fs::read(&kept).unwrap();
+    bytes[741 + 11] ^= 1;
+    bytes[12] ^= 1;
+    bytes[1_200 + 13] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let told = dump(&log, &["--verify"]);
+    assert_eq!(told.code, 1, "{told:?}");
+    assert_eq!(told.out.matches("No record is lost").count(), 3, "{}", told.out);
+    assert!(told.out.contains("the batch at byte 1200: its leader epoch was 0"), "{}", told.out);
     // The files beside it.
     let dir = kafka.path().join("__consumer_offsets-1");
     let wrong = |name: &str, content: &[u8], expected: &str| {

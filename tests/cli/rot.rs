@@ -69,6 +69,12 @@ fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
     fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
 }
 
+/// Flips a bit of the byte at `at`.
+fn flip(path: &Path, at: u64) {
+    let byte = fs::read(path).unwrap()[usize::try_from(at).unwrap()];
+    overwrite(path, at, &[byte ^ 1]);
+}
+
 /// A kind of damage to a partition.
 struct Kind {
     name: &'static str,
@@ -88,9 +94,39 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         name: "a-flipped-bit-of-a-header",
-        harm: |dir| overwrite(&log(dir, 2), SECOND + 16, &[0x77]),
+        harm: |dir| overwrite(&log(dir, 2), SECOND + 22, &[0x77]),
         lost: &[3],
-        line: ("ERROR", "there is no whole batch header"),
+        line: ("ERROR", "the CRC does not match"),
+    },
+    Kind {
+        name: "a-flipped-offset",
+        harm: |dir| flip(&log(dir, 2), 7),
+        lost: &[],
+        line: ("WARN", "the front of a batch, outside its checksum"),
+    },
+    Kind {
+        name: "a-flipped-length",
+        harm: |dir| flip(&log(dir, 2), SECOND + 10),
+        lost: &[],
+        line: ("WARN", "the front of a batch, outside its checksum"),
+    },
+    Kind {
+        name: "a-flipped-magic",
+        harm: |dir| flip(&log(dir, 2), SECOND + 16),
+        lost: &[],
+        line: ("WARN", "the front of a batch, outside its checksum"),
+    },
+    Kind {
+        name: "a-leader-epoch-that-rose",
+        harm: |dir| flip(&log(dir, 2), 12),
+        lost: &[],
+        line: ("WARN", "another leader epoch than they were written with"),
+    },
+    Kind {
+        name: "a-leader-epoch-of-the-last-batch",
+        harm: |dir| flip(&log(dir, 2), SECOND + 15),
+        lost: &[],
+        line: ("WARN", "another leader epoch than they were written with"),
     },
     Kind {
         name: "a-page-of-zeros",
@@ -383,6 +419,26 @@ fn a_later_releases_files_are_refused_and_left_alone() {
         broker.up();
         assert_eq!(lost(&broker, "t", COUNT), NONE);
     }
+}
+
+#[test]
+fn a_leader_epoch_that_flipped_past_the_checkpoint_cuts_nothing_off() {
+    let mut broker = Broker::with("[disk]\nscrub_rate = 0\n");
+    // A later epoch, so that one may fall.
+    broker.restart();
+    fill(&broker, "t");
+    broker.kill();
+    let whole: Vec<_> = [2, 4, 8].map(|base| fs::read(log(&broker.data().join("t-0"), base)).unwrap()).into();
+    // Nobody has put a checkpoint: all is read, and the last one has nobody behind it.
+    fs::remove_file(broker.data().join("streamd.manifest")).unwrap();
+    flip(&log(&broker.data().join("t-0"), 2), 12);
+    flip(&log(&broker.data().join("t-0"), 4), SECOND + 15);
+    flip(&log(&broker.data().join("t-0"), 8), 13);
+    broker.up();
+    assert_eq!(lost(&broker, "t", COUNT), NONE);
+    assert_eq!(produce(&broker, "t", COUNT), (0, COUNT));
+    let now: Vec<_> = [2, 4].map(|base| fs::read(log(&broker.data().join("t-0"), base)).unwrap()).into();
+    assert!(now == whole[..2], "they are put right");
 }
 
 #[test]

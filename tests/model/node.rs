@@ -309,6 +309,7 @@ impl Node {
                 kept_bytes: 0,
                 files: FileCache::new(16, 0),
                 health,
+                leader_epoch: i32::MAX,
                 clock: clock.clone(),
             },
             &mut |_| true,

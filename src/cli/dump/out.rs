@@ -45,7 +45,7 @@ impl Out {
     }
 
     /// A damaged stretch of a segment.
-    pub(super) fn damage(&mut self, damage: &Damage) -> anyhow::Result<()> {
+    pub(super) fn damage(&mut self, damage: &Damage, mendable: bool) -> anyhow::Result<()> {
         self.damaged += 1;
         let (first, next) = (damage.first, damage.next);
         let offsets = match next - first {
@@ -55,11 +55,14 @@ impl Out {
         };
         let to = damage.end.map_or_else(|| "the file's end".to_owned(), |end| end.to_string());
         self.line(
-            || format!("  DAMAGED bytes {} to {to}, {offsets}: {}", damage.position, damage.why),
+            || {
+                let more = if mendable { format!(". Only its front, outside the checksum. {MENDED}") } else { String::new() };
+                format!("  DAMAGED bytes {} to {to}, {offsets}: {}{more}", damage.position, damage.why)
+            },
             || {
                 json!({ "damage": {
                     "position": damage.position, "end": damage.end, "first_offset": first, "next_offset": next,
-                    "why": damage.why,
+                    "why": damage.why, "mendable": mendable,
                 } })
             },
         )
@@ -87,6 +90,10 @@ impl Out {
         Ok(())
     }
 }
+
+/// What becomes of what can be put right.
+pub(super) const MENDED: &str =
+    "No record is lost: the broker puts it right when it comes by, and so does streamd repair";
 
 /// A number of things: `1 entry`, `2 entries`.
 pub(super) fn many(count: impl Into<i128>, one: &str, more: &str) -> String {

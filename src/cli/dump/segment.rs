@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Depth;
-use super::out::{Out, many};
+use super::out::{MENDED, Out, many};
 use crate::catalog::names::{CLUSTER_METADATA, CONSUMER_OFFSETS};
 use crate::catalog::records::Record;
 use crate::coord::{Decoded, LogRecord, StateMachine as _};
@@ -33,7 +33,10 @@ pub(super) fn show(
     let (mut batches, mut records, mut bytes, mut last) = (0_u64, 0_i64, 0_u64, base);
     inspect::segment::<anyhow::Error>(path, look, &mut |piece| {
         match piece {
-            Piece::Damage(damage) => out.damage(damage)?,
+            Piece::Damage { damage, mendable } => out.damage(damage, mendable)?,
+            Piece::Epoch { position, epoch } => out.wrong(&format!(
+                "the batch at byte {position}: its leader epoch was {epoch} when it was written. {MENDED}"
+            ))?,
             Piece::Batch { position, header, batch } => {
                 batches += 1;
                 records += i64::from(header.records_count);

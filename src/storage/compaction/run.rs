@@ -329,7 +329,11 @@ impl Run<'_> {
                 Err(bad) => {
                     if let BatchFault::Bad(position, why) = bad {
                         // Readers are refused it from now on, and `repair` knows of it.
-                        self.cleaning.log.meet_damage(segment, file.log(), position, why);
+                        let met = self.cleaning.log.meet_damage(segment, file.log(), position, why);
+                        if met.is_mended() {
+                            // What was read of it may not be what it is now: from the start again.
+                            break Err(CleanFault::Overtaken);
+                        }
                     }
                     break Err(batch_fault(segment, bad));
                 }

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -28,11 +29,13 @@ pub(in crate::storage) struct Watch {
     turn: Mutex<()>,
     /// Which stretch a reader was last refused, and when that was said.
     told: Mutex<Option<(u64, Duration)>>,
+    /// Batches whose front was put right.
+    pub(super) mended: AtomicU64,
 }
 
 impl Watch {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, turn: Mutex::new(()), told: Mutex::new(None) }
+        Self { clock, turn: Mutex::new(()), told: Mutex::new(None), mended: AtomicU64::new(0) }
     }
 }
 
@@ -88,7 +91,7 @@ impl Log {
     }
 
     /// A reader met bytes at `position` that are not what was written: finds out how far the damage goes, and from then
-    /// on nobody is served any of it. Blocks.
+    /// on nobody is served any of it; or puts it right, if it can be. Blocks.
     pub(in crate::storage) fn meet_damage(
         &self,
         segment: &Arc<Segment>,
@@ -102,6 +105,7 @@ impl Log {
             return self.damage_error(segment, &bad);
         }
         match self.locate(segment, file, position, why) {
+            Ok(Some(bad)) if self.mend(segment, file, &bad) => ReadError::mended(segment),
             Ok(Some(bad)) => {
                 tracing::error!(
                     topic = %self.topic, partition = self.id.partition, first_offset = bad.first, next_offset = bad.next,

@@ -9,6 +9,7 @@ mod damage;
 mod error;
 mod examine;
 mod gather;
+mod mend;
 mod read;
 mod reader;
 mod roll;
@@ -77,6 +78,8 @@ pub struct OpenSpec {
     pub files: Arc<FileCache>,
     /// Whether the data directory may be written.
     pub health: Arc<DirHealth>,
+    /// The partition's leader epoch now: no batch was written under a higher one.
+    pub leader_epoch: i32,
     /// For durations in the report.
     pub clock: Clock,
 }
@@ -206,7 +209,7 @@ fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Res
         producers: recovered.producers,
         ..SideFiles::default()
     };
-    let last_epoch = side.epochs.last();
+    let (last_epoch, misfits) = (side.epochs.last(), recovered.misfits);
     let state = State {
         segments: recovered.segments,
         start: recovered.start,
@@ -235,6 +238,7 @@ fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Res
         side,
         Watch::new(spec.clock.clone()),
     );
+    misfits.iter().for_each(|segment| log.right_epochs(segment));
     let active = last.filter(|_| recovered.last_is_active).map(Active::found);
     let mut writer =
         LogWriter::new(log.clone(), spec.settings, recovered.end, last_epoch, active, spec.kept_bytes);

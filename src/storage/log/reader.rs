@@ -50,10 +50,7 @@ impl LogReader {
         upper: i64,
         at_least_one: bool,
     ) -> Result<ReadBatches, ReadError> {
-        read(
-            &self.log,
-            Request { from, hint, max_bytes, upper, at_least_one, wait: Wait::Never, check: true },
-        )
+        read(&self.log, Request { from, hint, max_bytes, upper, at_least_one, wait: Wait::Never })
     }
 
     /// [`LogReader::read`] for a thread that may wait for the disk.
@@ -68,10 +65,7 @@ impl LogReader {
         upper: i64,
         at_least_one: bool,
     ) -> Result<ReadBatches, ReadError> {
-        read(
-            &self.log,
-            Request { from, hint, max_bytes, upper, at_least_one, wait: Wait::MayBlock, check: true },
-        )
+        read(&self.log, Request { from, hint, max_bytes, upper, at_least_one, wait: Wait::MayBlock })
     }
 
     /// Shows every batch from the one that holds `from` up to `upper` to `each`, in order, until it answers `false`.
@@ -87,10 +81,8 @@ impl LogReader {
     ) -> Result<(), ReadError> {
         let (mut from, mut hint, mut buffer) = (from, None, Vec::new());
         loop {
-            // Checked below.
-            let (wait, check) = (Wait::MayBlock, false);
-            let request =
-                Request { from, hint, max_bytes: SCAN_BYTES, upper, at_least_one: true, wait, check };
+            let wait = Wait::MayBlock;
+            let request = Request { from, hint, max_bytes: SCAN_BYTES, upper, at_least_one: true, wait };
             let read = read(&self.log, request)?;
             for slice in &read.slices {
                 if !self.show(slice, &mut buffer, each)? {
