@@ -11,8 +11,9 @@ use super::super::table::{self, Shape, Table};
 use super::Names;
 use super::list::replicas;
 use super::outlook::{Facts, Rules, rounded, size};
+use super::shown;
 use crate::client::offsets::{self, Isolation, Place};
-use crate::client::topics::{self, Setting, Source};
+use crate::client::topics::{self, Setting};
 use crate::client::{Client, Error, Topic, sizes};
 use crate::types::{Clock, Timestamp};
 
@@ -85,12 +86,7 @@ impl Described {
             replicas(&self.topic).to_string(),
         ]);
         let mut settings = Table::new(&["SETTING", "VALUE", "SET BY"]);
-        for setting in
-            self.settings.iter().filter(|setting| all_settings || setting.source != Source::Default)
-        {
-            let value = setting.value.clone().unwrap_or_else(|| "(hidden)".to_owned());
-            settings.row(vec![setting.name.clone(), value, said_by(setting.source).to_owned()]);
-        }
+        shown::rows(&self.settings, all_settings).for_each(|row| settings.row(row.into()));
         let mut parts = vec![head.text()];
         if !settings.is_empty() {
             parts.push(settings.text());
@@ -100,7 +96,7 @@ impl Described {
         parts.join("\n")
     }
 
-    /// How old the oldest records are, and what is deleted next.
+    /// How old the oldest records are, what is deleted next, and what compaction does.
     fn outlook(&self) -> String {
         let rules = Rules::of(&self.settings);
         let mut table = Table::new(&["PARTITION", "SIZE", "OLDEST RECORD", "DELETED NEXT"]);
@@ -114,7 +110,10 @@ impl Described {
                 rules.next(facts).text(self.now),
             ]);
         }
-        table.text()
+        match rules.compaction() {
+            Some(compaction) => format!("{}\n{compaction}", table.text()),
+            None => table.text(),
+        }
     }
 
     fn partitions(&self) -> String {
@@ -149,22 +148,13 @@ impl Described {
                 "deleted_next": rules.next(self.facts(partition.index)).json(),
             })
         };
-        let setting = |setting: &Setting| json!({ "name": setting.name, "value": setting.value, "set_by": said_by(setting.source) });
         json!({
             "name": self.topic.name,
             "id": Some(self.topic.id).filter(|id| !id.is_zero()).map(|id| id.to_string()),
             "internal": self.topic.internal,
             "replication_factor": replicas(&self.topic),
             "partitions": self.topic.partitions.iter().map(partition).collect::<Vec<_>>(),
-            "settings": self.settings.iter().map(setting).collect::<Vec<_>>(),
+            "settings": shown::json(&self.settings),
         })
-    }
-}
-
-const fn said_by(source: Source) -> &'static str {
-    match source {
-        Source::Topic => "topic",
-        Source::Broker => "broker",
-        Source::Default => "default",
     }
 }
