@@ -110,6 +110,7 @@ impl Scene {
             producers: &producers,
             aborted: &[],
             manifest: &self.manifest,
+            is_own: false,
             pace: &pace,
             map: MapLimits { bytes: 128 << 20, load: 0.9, secret: [1, 2] },
             read_bytes: READ_BYTES,

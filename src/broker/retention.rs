@@ -17,6 +17,7 @@ use crate::partition::schedule::Schedule;
 use crate::partition::{OpenFault, Partition, Trimmed};
 use crate::storage::manifest::PartitionRow;
 use crate::storage::retention::{self, ClockGuard, Reason, RetentionPlan};
+use crate::storage::room::Pressure;
 use crate::types::{Clock, Timestamp, TopicId, TopicPartition};
 
 /// Partitions whose rows are made durable by one sync of the manifest.
@@ -318,15 +319,17 @@ impl Broker {
             tracing::error!(%error, "the manifest cannot be written: removed segments' files stay until the next start");
             return Err(error.kind());
         }
-        let now = self.clock.monotonic();
+        let (now, room) = (self.clock.monotonic(), self.data_dir.health().room());
         for one in trimmed {
             let delay = u64::try_from(one.partition().settings().file_delete_delay_ms).unwrap_or(0);
+            // Readers have their time, unless room is needed.
+            let delay = if room.pressure() == Pressure::None { delay } else { 0 };
             let (topic, partition) = (Arc::clone(one.partition().topic()), one.partition().id().partition);
             let files = one.finish();
             if !files.is_empty() {
                 tracing::info!(%topic, partition, files = files.len(), delay_ms = delay, "segment files removed from the log");
             }
-            self.unlinks.lock().add(files, now + Duration::from_millis(delay));
+            self.unlinks.lock().add(files, now + Duration::from_millis(delay), room);
         }
         Ok(())
     }

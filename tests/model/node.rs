@@ -227,6 +227,7 @@ impl Node {
             bound: self.partition.compaction_bound(),
             oldest_dirty: None,
             replayed: false,
+            pressure: self.partition.room().pressure(),
             now: self.clock.now_ms(),
         };
         plan(&situation, &self.setting.topic).work
@@ -241,6 +242,7 @@ impl Node {
             producers: &self.partition.active_producers(),
             aborted: &[],
             manifest: &self.environment().manifest,
+            is_own: false,
             pace: &Pace::new(self.clock.clone(), 0.0),
             map: MapLimits { bytes: 0, load: f64::from(keys) / MAP_SLOTS + 0.000_1, secret: [5, 6] },
             read_bytes: 1 << 10,

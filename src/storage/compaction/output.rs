@@ -38,6 +38,8 @@ pub(super) struct Output {
     made_of: [u64; 2],
     facts: Facts,
     interval: u64,
+    /// Whether it may take what is kept for the broker's own needs.
+    is_own: bool,
     keep: bool,
 }
 
@@ -50,12 +52,14 @@ pub(in crate::storage) struct Finished {
 }
 
 impl Output {
-    /// Begins the files of the segment at `base`. `interval` is `index.interval.bytes`. `None` if the log was given up.
+    /// Begins the files of the segment at `base`. `interval` is `index.interval.bytes`; one of the broker's own logs
+    /// (`is_own`) may take what is kept for its needs. `None` if the log was given up.
     pub(super) fn create(
         owner: &Arc<Log>,
         base: i64,
         interval: u64,
         now: Timestamp,
+        is_own: bool,
     ) -> io::Result<Option<Self>> {
         let open = |kind| {
             // What an earlier try may have left is nobody's.
@@ -81,6 +85,7 @@ impl Output {
             made_of: [0; 2],
             facts: Facts::new(IndexTail::new(), now),
             interval,
+            is_own,
             keep: false,
         }))
     }
@@ -144,11 +149,11 @@ impl Output {
         Ok(())
     }
 
-    /// Counts what is about to be written. Compaction needs space before it makes some, and not that which is kept for
-    /// the broker's own needs.
+    /// Counts what is about to be written. Compaction needs space before it makes some: some of what clients do not get,
+    /// and none of that which is kept for the broker's own needs.
     fn take_room(&self, bytes: u64) -> io::Result<()> {
         let room = self.owner.health.room();
-        if bytes > 0 && !room.has_left() {
+        if bytes > 0 && !self.is_own && !room.admits_cleaner() {
             let why = "no room on the disk but what disk.reserve and disk.limit keep for other needs";
             return Err(io::Error::new(io::ErrorKind::StorageFull, why));
         }
@@ -191,6 +196,8 @@ impl Output {
 impl Drop for Output {
     fn drop(&mut self) {
         if !self.keep {
+            // Before it is so: who measures in between must not count it twice.
+            self.owner.health.room().give_back(self.position - self.buffer.len() as u64);
             discard(&self.owner, self.base, FileState::Cleaned);
         }
     }
