@@ -74,6 +74,8 @@ pub fn segment<E: From<io::Error>>(
     let epochs = epochs_of(path).filter(|_| look.verify).unwrap_or_default();
     let mut misfits = Misfits::new(&epochs);
     let (mut from, mut next, mut buffer) = (0, look.base, Vec::new());
+    // Before the last batch: what follows may show that it is the one to blame.
+    let mut before = (from, next);
     'parts: while from < len {
         let mut walk = Walk::new(&file, from, len, Wait::MayBlock);
         let (met, why) = loop {
@@ -94,6 +96,7 @@ pub fn segment<E: From<io::Error>>(
                         batch: batch.filter(|_| look.bytes),
                     })?;
                     misfits.note(at, &step.header);
+                    before = (from, next);
                     (from, next) = (step.end(), step.header.next_offset());
                 }
                 Ok(None) => break 'parts,
@@ -101,7 +104,7 @@ pub fn segment<E: From<io::Error>>(
                 Err(WalkFault::Bad(position, why)) => break (position, why),
             }
         };
-        let span = Span { base: look.base, from: (from, next), to: (len, limit) };
+        let span = Span { base: look.base, from: before, to: (len, limit) };
         let bad = locate(&file, &entries_of(path, look.base), span, met, why)?;
         let front = bad.as_ref().map(|bad| front_of(&file, bad, None)).transpose()?.flatten();
         let (position, end, first, behind, why) = match bad {
@@ -121,6 +124,7 @@ pub fn segment<E: From<io::Error>>(
         };
         each(Piece::Damage { damage: &damage, mendable: front.is_some() })?;
         (from, next) = (end, behind);
+        before = (from, next);
     }
     misfits.end().into_iter().try_for_each(|(position, epoch)| each(Piece::Epoch { position, epoch }))
 }

@@ -14,15 +14,22 @@ pub(super) struct Out {
     /// Whether only files and damage are shown.
     brief: bool,
     damaged: usize,
+    files: usize,
 }
 
 impl Out {
     pub(super) fn new(json: bool, brief: bool) -> Self {
-        Self { to: BufWriter::with_capacity(64 << 10, io::stdout()), json, brief, damaged: 0 }
+        Self { to: BufWriter::with_capacity(64 << 10, io::stdout()), json, brief, damaged: 0, files: 0 }
+    }
+
+    /// How many files were shown.
+    pub(super) fn files(&self) -> usize {
+        self.files
     }
 
     /// A file begins.
     pub(super) fn file(&mut self, path: &Path, kind: &str) -> anyhow::Result<()> {
+        self.files += 1;
         let shown = path.display().to_string();
         self.line(|| shown.clone(), || json!({ "file": shown.clone(), "kind": kind }))
     }
@@ -72,6 +79,12 @@ impl Out {
     pub(super) fn wrong(&mut self, what: &str) -> anyhow::Result<()> {
         self.damaged += 1;
         self.line(|| format!("  DAMAGED {what}"), || json!({ "damage": { "why": what } }))
+    }
+
+    /// A file is wrong that no record depends on. No damage.
+    pub(super) fn help(&mut self, what: &str) -> anyhow::Result<()> {
+        const HELP: &str = "no record depends on it, and it is made again from the log when it is needed";
+        self.line(|| format!("  WRONG {what} ({HELP})"), || json!({ "wrong": { "why": what } }))
     }
 
     /// Ends the output. How many damaged places there were.

@@ -1,6 +1,7 @@
 //! Segments: batches, their records, and what is damaged.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -8,11 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Depth;
+use super::decoded::decoded;
 use super::out::{MENDED, Out, many};
-use crate::catalog::names::{CLUSTER_METADATA, CONSUMER_OFFSETS};
-use crate::catalog::records::Record;
-use crate::coord::{Decoded, LogRecord, StateMachine as _};
-use crate::groups::Groups;
 use crate::record::control::{ControlType, read_marker};
 use crate::record::{BatchHeader, BatchView, RecordView};
 use crate::storage::inspect::{self, Look, Piece};
@@ -27,6 +25,9 @@ pub(super) fn show(
     out: &mut Out,
 ) -> anyhow::Result<()> {
     out.file(path, "log")?;
+    if depth.verify && next.is_some_and(|next| next > base) && fs::metadata(path)?.len() == 0 {
+        out.wrong("it is empty, and was not when the next segment was begun")?;
+    }
     let topic = topic_of(path);
     let look =
         Look { base, next, verify: depth.verify || depth.records, bytes: depth.verify || depth.records };
@@ -161,29 +162,6 @@ fn batch_json(position: u64, header: &BatchHeader) -> Value {
         "control": header.attributes.is_control(),
         "crc": header.crc,
     } })
-}
-
-/// What a record of one of the broker's own topics says.
-fn decoded(batch: &BatchView<'_>, record: &RecordView<'_>, topic: Option<&str>) -> Option<String> {
-    if batch.header().attributes.is_control() {
-        return None;
-    }
-    let copied = |bytes: Option<&[u8]>| bytes.map(bytes::Bytes::copy_from_slice);
-    let record = LogRecord { key: copied(record.key), value: copied(record.value) };
-    match topic? {
-        CLUSTER_METADATA => Some(match Record::decode(&record) {
-            Ok(Some(record)) => format!("{record:?}"),
-            Ok(None) => "nothing".to_owned(),
-            Err(error) => error.to_string(),
-        }),
-        CONSUMER_OFFSETS => Some(match Groups::decode(&record) {
-            Ok(Decoded::Own(record)) => format!("{record:?}"),
-            Ok(Decoded::Nothing) => "nothing".to_owned(),
-            Ok(Decoded::NotOurs(why)) => why,
-            Err(error) => error.to_string(),
-        }),
-        _ => None,
-    }
 }
 
 fn record_text(record: &RecordView<'_>, decoded: Option<&str>) -> String {
