@@ -138,7 +138,7 @@ fn settings_are_changed_and_taken_back() {
     let scene = Scene::new();
     let name = scene.topic("orders", 1);
     let changed = scene.ok(&["topic", "config", &name, "-c", "retention.ms=7d", "-c", "flush.ms=1s"]);
-    assert_eq!(changed, format!("changed {name}: retention.ms=604800000, flush.ms=1000\n"));
+    assert_eq!(changed, format!("changed {name}: retention.ms=604800000 (7d), flush.ms=1000 (1s)\n"));
     let own = |scene: &Scene| {
         let described = scene.ok(&["topic", "describe", &name]);
         let own = cells(&described).into_iter().filter(|row| row.get(2) == Some(&"topic"));

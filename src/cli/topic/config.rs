@@ -123,7 +123,7 @@ async fn show(client: &Client, names: &[String], output: Shape) -> anyhow::Resul
 fn told(change: &SettingChange) -> String {
     let name = &change.name;
     match &change.op {
-        SettingOp::Set(value) => format!("{name}={value}"),
+        SettingOp::Set(value) => format!("{name}={}", shown::value(name, value)),
         SettingOp::Delete => format!("{name} is the broker's default"),
         SettingOp::Append(values) => format!("{name} has {values}"),
         SettingOp::Subtract(values) => format!("{name} lacks {values}"),

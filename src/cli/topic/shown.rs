@@ -12,7 +12,7 @@ pub(super) fn rows(settings: &[Setting], all: bool) -> impl Iterator<Item = [Str
     let is_shown = move |setting: &&Setting| all || setting.source != Source::Default;
     settings.iter().filter(is_shown).map(|setting| {
         let value =
-            setting.value.as_deref().map_or_else(|| "(hidden)".to_owned(), |text| value(setting, text));
+            setting.value.as_deref().map_or_else(|| "(hidden)".to_owned(), |text| value(&setting.name, text));
         [setting.name.clone(), value, said_by(setting.source).to_owned()]
     })
 }
@@ -24,8 +24,8 @@ pub(super) fn json(settings: &[Setting]) -> Vec<Value> {
 }
 
 /// A value as it is set, and what it comes to beside it where that is easier to read.
-fn value(setting: &Setting, text: &str) -> String {
-    let unit = keys::find(Scope::Topic, &setting.name).map_or(Unit::None, keys::Key::unit);
+pub(super) fn value(name: &str, text: &str) -> String {
+    let unit = keys::find(Scope::Topic, name).map_or(Unit::None, keys::Key::unit);
     match text.parse().ok().and_then(|number| in_units(unit, number)) {
         Some(human) => format!("{text} ({human})"),
         None => text.to_owned(),
