@@ -307,8 +307,8 @@ fn advice(name: &str, settings: &TopicSettings) -> String {
              or add space, or delete topics that are not needed (streamd topic delete NAME)."
         ),
         false => format!(
-            "To free space: streamd topic trim {name} --keep-last DURATION, or streamd topic config {name} -c \
-             retention.bytes=BYTES, or add space."
+            "To free space: streamd topic trim {name} -o @-1d, streamd topic config {name} -c retention.bytes=1GiB, or \
+             add some."
         ),
     }
 }

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::said::Said;
 use super::{Broker, housekeeping};
 use crate::config::TopicSettings;
 use crate::partition::schedule::Schedule;
@@ -37,6 +38,7 @@ pub(super) struct Keeper {
     checked_at: Duration,
     /// The disk is short: what may go goes now.
     pressed: bool,
+    said: Said,
 }
 
 /// Whether a log is to be looked at closely.
@@ -56,7 +58,13 @@ struct Looked {
 
 impl Keeper {
     pub(super) fn new(clock: &Clock) -> Self {
-        Self { guard: ClockGuard::new(clock), still: false, checked_at: clock.monotonic(), pressed: false }
+        Self {
+            guard: ClockGuard::new(clock),
+            still: false,
+            checked_at: clock.monotonic(),
+            pressed: false,
+            said: Said::default(),
+        }
     }
 
     /// Looks at every partition whose time has come. Blocks. Whether more goes as soon as a checkpoint allows.
@@ -128,7 +136,9 @@ impl Keeper {
             let topic = image
                 .topic_by_id(id.topic)
                 .map_or_else(|| id.topic.to_string(), |topic| topic.name.to_string());
-            tracing::error!(topic, partition = id.partition, %error, "retention failed; it is tried again");
+            if self.said.may_say(id, error, broker.clock.monotonic()) {
+                tracing::error!(topic, partition = id.partition, %error, "retention failed; it is tried again");
+            }
             look_again(id, Some(now + AFTER_ERROR_MS));
         };
         let mut open = Vec::new();
