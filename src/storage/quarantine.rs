@@ -12,6 +12,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use parking_lot::Mutex;
+
 use super::checkpoint::{encode, number, read, replace};
 use super::index::OffsetEntry;
 use super::layout::QUARANTINE;
@@ -242,17 +244,29 @@ pub(super) fn load(dir: &Path) -> Quarantine {
 
 fn read_rows(path: &Path) -> Result<Option<Vec<(i64, Bad)>>, TextFault> {
     read(path, |fields| {
-        let [base, from, to, first, next, ..] = fields else { return None };
+        let [base, from, to, first, next, why @ ..] = fields else { return None };
         let to = if *to == "end" { u64::MAX } else { number(to)? };
-        let bad = Bad {
-            from: number(from)?,
-            to,
-            first: number(first)?,
-            next: number(next)?,
-            why: "it was found damaged before",
-        };
+        let bad =
+            Bad { from: number(from)?, to, first: number(first)?, next: number(next)?, why: reason(why) };
         (bad.from <= bad.to && bad.first <= bad.next).then_some((number(base)?, bad))
     })
+}
+
+/// A reason that was written down. There are few, and each is kept once for as long as the process lives; of one that
+/// is none of ours only the fact counts.
+fn reason(words: &[&str]) -> &'static str {
+    static KNOWN: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+    let text = words.join(" ");
+    let mut known = KNOWN.lock();
+    if let Some(reason) = known.iter().find(|known| **known == text) {
+        return reason;
+    }
+    if text.is_empty() || text.len() > REASON_BYTES_MAX || known.len() >= REASONS_MAX {
+        return "it was found damaged before";
+    }
+    let reason: &'static str = Box::leak(text.into_boxed_str());
+    known.push(reason);
+    reason
 }
 
 /// Writes the stretches down, durably; without any there is no file.
@@ -273,6 +287,9 @@ pub(super) fn save(dir: &Path, all: &Quarantine) -> io::Result<()> {
     replace(&path, text.as_bytes())
 }
 
+/// Reasons that are read, and the bytes of each.
+const REASONS_MAX: usize = 100;
+const REASON_BYTES_MAX: usize = 200;
 /// Boundaries before the damage that are tried; the batch at one may be the damaged one.
 const BOUNDS_TRIED: usize = 3;
 /// Bytes that are searched at once.

@@ -20,6 +20,7 @@ use super::compaction::batches::{BatchFault, Batches};
 use super::compaction::visit::Visit;
 use super::epochs::Epochs;
 use super::layout::{FileKind, LEADER_EPOCHS, segment_file_in};
+use super::log::Damage;
 use super::manifest::PartitionRow;
 use super::mend::differs;
 use super::pread::{Wait, read_some};
@@ -68,6 +69,13 @@ pub fn parts_of_row(dir: &Path, row: &PartitionRow) -> Vec<Part> {
         Part { base: segment.base, next, path, epochs: Arc::clone(&epochs), sound }
     });
     parts.collect()
+}
+
+/// What is written down of a partition's damage, whether it is open or not.
+pub fn known_damage(dir: &Path) -> Vec<Damage> {
+    let known = quarantine::load(dir);
+    let all = known.iter().flat_map(|(base, bads)| bads.iter().map(move |bad| (*base, bad)));
+    all.map(|(base, bad)| Damage::in_file(segment_file_in(dir, base, FileKind::Log), bad)).collect()
 }
 
 /// What came of looking through a part.

@@ -20,7 +20,7 @@ mod times;
 mod upkeep;
 mod writer;
 
-pub use error::{AppendError, OpenError, ReadError};
+pub use error::{AppendError, OpenError, ReadError, kept_until_repair, repair_command};
 pub use reader::{LogReader, SegmentInfo};
 pub use slice::{LogSlice, Place, ReadBatches};
 pub use state::Log;
@@ -136,6 +136,8 @@ pub struct RecoveryReport {
     pub set_aside: Vec<PathBuf>,
     /// What should be there and is not, or is not right. Kept on disk, never served, never cut.
     pub damage: Vec<Damage>,
+    /// What of it was not known before.
+    pub new_damage: Vec<Damage>,
     /// How long it took.
     pub took: Duration,
 }
@@ -238,6 +240,7 @@ fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Res
         side,
         Watch::new(spec.clock.clone()),
     );
+    log.damage_was_told();
     misfits.iter().for_each(|segment| log.right_epochs(segment));
     let active = last.filter(|_| recovered.last_is_active).map(Active::found);
     let mut writer =

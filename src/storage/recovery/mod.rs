@@ -381,6 +381,12 @@ impl<'a> Recovery<'a> {
         let mut all = Quarantine::new();
         for segment in &self.segments {
             let bads: Vec<Bad> = segment.all_bad().into_iter().filter(|bad| bad.next <= end).collect();
+            let is_known = |bad: &Bad| {
+                let known = written.get(&segment.base()).into_iter().flatten();
+                known.clone().any(|known| (known.from, known.to) == (bad.from, bad.to))
+            };
+            let news = bads.iter().filter(|bad| !is_known(bad));
+            self.report.new_damage.extend(news.map(|bad| Damage::of(segment, bad)));
             self.report.damage.extend(bads.iter().map(|bad| Damage::of(segment, bad)));
             if !bads.is_empty() {
                 all.insert(segment.base(), bads);
