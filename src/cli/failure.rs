@@ -56,8 +56,8 @@ fn hint(error: &Error) -> String {
                     .to_owned()
             }
             ErrorCode::KafkaStorageError => {
-                " The broker cannot write to its disk, or not read from it: its log says why. If it is full, see \
-                 \"When the disk is full\" in docs/COMMANDS.md."
+                " The broker cannot write to its disk, or not read from it, or records are damaged: its log says why. If the \
+                 disk is full, see \"When the disk is full\" in docs/COMMANDS.md."
                     .to_owned()
             }
             _ => String::new(),

@@ -180,6 +180,11 @@ fn known_damage_is_told_again_and_the_command_that_is_told_gives_it_up() {
     let shown: serde_json::Value =
         serde_json::from_str(&scene.ok(&["topic", "describe", &topic, "-o", "json"])).unwrap();
     assert_eq!(shown[0]["partitions"][0]["damage"][1]["first_offset"], 12, "{shown}");
+    let refused = scene.run(&["consume", &topic, "-o", "5", "-n", "1", "--timeout", "2s"], b"");
+    assert_ne!(refused.code, 0, "{refused:?}");
+    for part in ["records are damaged", "streamd topic describe", "-o OFFSET", "streamd repair"] {
+        assert!(refused.err.contains(part), "no {part:?} in {refused:?}");
+    }
     scene.broker().unwrap().stop();
     // As it stands in the log.
     let command = message.rsplit_once("streamd repair").unwrap().1;
