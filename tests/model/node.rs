@@ -17,7 +17,7 @@ use streamd::storage::compaction::plan::{Situation, Work, dirty_from, plan};
 use streamd::storage::compaction::{CleanPoints, Cleaned, Cleaning, MapLimits, Pace, clean};
 use streamd::storage::files::FileCache;
 use streamd::storage::flush::{
-    CheckpointLimits, CheckpointTarget as _, Checkpointer, Committer, CommitterSpec,
+    CheckpointLimits, CheckpointTarget as _, Checkpointer, Committer, CommitterSpec, WholeSync,
 };
 use streamd::storage::health::DirHealth;
 use streamd::storage::layout::{MANIFEST, partition_dir};
@@ -81,7 +81,7 @@ impl Node {
             clock: checkpointer_clock.clone(),
             health: Arc::clone(&health),
             dir: Arc::new(File::open(&root).expect("the root")),
-            syncfs: false,
+            whole: WholeSync::Never,
             files: Arc::clone(&files),
             unsynced_limit_bytes: 1 << 40,
         })
