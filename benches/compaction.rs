@@ -69,6 +69,7 @@ impl Scene {
             kept_bytes: 0,
             files: FileCache::new(1_000, 10),
             health: DirHealth::new(),
+            leader_epoch: i32::MAX,
             clock: Clock::system(),
         };
         let mut opened = open(spec, &mut |_| Replayed::Sound).expect("an empty log");
@@ -109,6 +110,7 @@ impl Scene {
             producers: &producers,
             aborted: &[],
             manifest: &self.manifest,
+            is_own: false,
             pace: &pace,
             map: MapLimits { bytes: 128 << 20, load: 0.9, secret: [1, 2] },
             read_bytes: READ_BYTES,

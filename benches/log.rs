@@ -43,6 +43,7 @@ fn log() -> Bench {
         kept_bytes: 0,
         files: FileCache::new(100, 10),
         health: DirHealth::new(),
+        leader_epoch: i32::MAX,
         clock: Clock::system(),
     };
     let Opened { writer, reader, .. } = open(spec, &mut |_| Replayed::Sound).expect("an empty log");

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,14 +14,17 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::group_shards::CONSUMER_OFFSETS;
+use super::said::Said;
+use super::txn_shards::TRANSACTION_STATE;
 use super::{Broker, housekeeping, random};
 use crate::catalog::{CatalogImage, TopicImage};
-use crate::config::{CleanerRules, TopicSettings};
+use crate::config::{CleanerRules, TopicSettings, units};
 use crate::partition::{OpenFault, Partition};
 use crate::storage::compaction::plan::{Plan, Situation, Work, dirty_from, plan};
 use crate::storage::compaction::{CleanFault, CleanPoints, Cleaned, Cleaning, MapLimits, Pace, clean};
 use crate::storage::manifest::PartitionRow;
 use crate::storage::retention::ClockGuard;
+use crate::storage::room::{Pressure, Room};
 use crate::types::{Clock, Timestamp, TopicId, TopicPartition};
 
 /// The cleaner's threads and what they share.
@@ -35,7 +39,14 @@ pub(super) struct Cleaner {
     damaged: Mutex<HashMap<TopicPartition, u32>>,
     /// Logs whose cleaning failed, and when it is tried again (on the steady clock): others have their turn first.
     resting: Mutex<HashMap<TopicPartition, Duration>>,
+    /// Logs that had no room to be cleaned in at the last try.
+    cramped: Mutex<HashSet<TopicPartition>>,
     guard: Mutex<ClockGuard>,
+    /// Whether more may be won: nobody has looked since room was needed, or the last look found something.
+    hopes: AtomicBool,
+    /// Threads that are cleaning.
+    at_work: AtomicUsize,
+    said: Said,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -59,7 +70,11 @@ impl Cleaner {
             taken: Mutex::default(),
             damaged: Mutex::default(),
             resting: Mutex::default(),
+            cramped: Mutex::default(),
             guard: Mutex::new(ClockGuard::new(clock)),
+            hopes: AtomicBool::new(false),
+            at_work: AtomicUsize::new(0),
+            said: Said::default(),
             threads: Mutex::default(),
         }
     }
@@ -73,6 +88,19 @@ impl Cleaner {
             threads.push(named.spawn(move || cleaner.run(&broker))?);
         }
         Ok(())
+    }
+
+    /// Has logs compacted early, because room is needed; or no longer.
+    pub(super) fn press(&self, room: &Room, pressure: Pressure) {
+        if room.set_pressure(pressure) < pressure {
+            self.hopes.store(true, Ordering::Release);
+            self.pace.wake();
+        }
+    }
+
+    /// Whether compaction is making room, or may yet.
+    pub(super) fn makes_room(&self) -> bool {
+        self.hopes.load(Ordering::Acquire) || self.at_work.load(Ordering::Acquire) > 0
     }
 
     /// Ends what is being cleaned. What is not complete is dropped, and the threads end.
@@ -94,6 +122,7 @@ impl Cleaner {
     pub(super) fn forget(&self, topic: TopicId) -> io::Result<()> {
         self.damaged.lock().retain(|id, _| id.topic != topic);
         self.resting.lock().retain(|id, _| id.topic != topic);
+        self.cramped.lock().retain(|id| id.topic != topic);
         self.points.forget(topic)
     }
 
@@ -105,7 +134,10 @@ impl Cleaner {
             let Some(broker) = broker.upgrade() else { return };
             let (chosen, next) = self.choose(&broker);
             let again = chosen.is_some_and(|chosen| self.clean(&broker, &chosen));
-            let wait = self.wait(next, broker.clock.now_ms());
+            let mut wait = self.wait(next, broker.clock.now_ms());
+            if broker.data_dir.health().room().pressure() > Pressure::None {
+                wait = wait.min(PRESSED_WAIT);
+            }
             drop(broker);
             if !again && self.pace.sleep(wait, seen).is_err() {
                 return;
@@ -132,10 +164,17 @@ impl Cleaner {
     /// Takes the dirtiest log of those that are dirty enough. Else says when there may be one.
     fn choose(&self, broker: &Broker) -> (Option<Chosen>, Option<Timestamp>) {
         if !self.believes_clock(&broker.clock) {
+            self.hopes.store(false, Ordering::Release);
             return (None, None);
         }
         let mut taken = self.taken.lock();
         let began = broker.clock.monotonic();
+        let pressure = broker.data_dir.health().room().pressure();
+        // There is room for one at a time to work in.
+        if pressure == Pressure::Short && !taken.is_empty() {
+            return (None, None);
+        }
+        let mut hopes = false;
         let (mut best, mut next): (Option<Chosen>, Option<Timestamp>) = (None, None);
         for topic in broker.image().topics().filter(|topic| topic.settings.compact) {
             for partition in 0..topic.partitions {
@@ -144,6 +183,7 @@ impl Cleaner {
                     continue;
                 }
                 let Some(plan) = self.look_at(broker, topic, id) else { continue };
+                hopes |= plan.work.is_some() || plan.roll || plan.waits;
                 // A segment that was just closed can be cleaned when a checkpoint has passed it.
                 let rolled = plan.roll.then(|| broker.clock.now_ms().saturating_add(CHECKPOINT_MS));
                 next = [next, plan.next, rolled].into_iter().flatten().min();
@@ -156,7 +196,9 @@ impl Cleaner {
         }
         if let Some(best) = &best {
             taken.insert(TopicPartition { topic: best.topic.id, partition: best.partition });
+            self.at_work.fetch_add(1, Ordering::AcqRel);
         }
+        self.hopes.store(hopes, Ordering::Release);
         (best, next)
     }
 
@@ -172,6 +214,7 @@ impl Cleaner {
         let plan = self.plan(&partition, now);
         if plan.roll
             && let Err(error) = partition.roll_segment()
+            && self.said.may_say(id, &error, broker.clock.monotonic())
         {
             tracing::warn!(topic = %topic.name, partition = id.partition, %error, "cannot close a segment for compaction");
         }
@@ -190,7 +233,8 @@ impl Cleaner {
             dirty_from,
             bound: partition.compaction_bound(),
             oldest_dirty,
-            replayed: **partition.topic() == *CONSUMER_OFFSETS,
+            replayed: is_own(partition),
+            pressure: partition.room().pressure(),
             now,
         };
         plan(&situation, &settings)
@@ -207,21 +251,32 @@ impl Cleaner {
         let row = broker.partitions.unopened_row(id)?;
         let is_dirty = self.points.get(id).unwrap_or(row.log_start) < row.checkpoint.offset;
         if topic.settings.max_compaction_lag_ms == i64::MAX || !is_dirty {
-            return Some(self.plan_row(&row, topic, now));
+            let pressure = broker.data_dir.health().room().pressure();
+            let plan = self.plan_row(&row, topic, pressure, now);
+            // Its last segment can be closed when the log is open.
+            if !plan.roll || plan.work.is_some() {
+                return Some(plan);
+            }
         }
         // The lag counts from first records, and only the log tells of them.
+        self.open(broker, topic, id).map(|partition| self.plan(&partition, now))
+    }
+
+    fn open(&self, broker: &Broker, topic: &TopicImage, id: TopicPartition) -> Option<Arc<Partition>> {
         match broker.partition_blocking(topic, id.partition) {
-            Ok(partition) => Some(self.plan(&partition, now)),
+            Ok(partition) => Some(partition),
             Err(OpenFault::Unknown | OpenFault::Stopping) => None,
             Err(error) => {
-                tracing::error!(topic = %topic.name, partition = id.partition, %error, "cannot open a log to compact it");
+                if self.said.may_say(id, &error, broker.clock.monotonic()) {
+                    tracing::error!(topic = %topic.name, partition = id.partition, %error, "cannot open a log to compact it");
+                }
                 None
             }
         }
     }
 
     /// What a row tells of a log.
-    fn plan_row(&self, row: &PartitionRow, topic: &TopicImage, now: Timestamp) -> Plan {
+    fn plan_row(&self, row: &PartitionRow, topic: &TopicImage, pressure: Pressure, now: Timestamp) -> Plan {
         let segments = housekeeping::segments(row);
         let end = row.checkpoint.offset;
         let settings: &TopicSettings = &topic.settings;
@@ -231,6 +286,7 @@ impl Cleaner {
             bound: row.checkpoint.segment,
             oldest_dirty: None,
             replayed: false,
+            pressure,
             now,
         };
         plan(&situation, settings)
@@ -271,15 +327,10 @@ impl Cleaner {
     /// Cleans a log that was taken, and gives it back. Whether it is worth looking for more at once.
     fn clean(&self, broker: &Broker, chosen: &Chosen) -> bool {
         let id = TopicPartition { topic: chosen.topic.id, partition: chosen.partition };
-        let cleaned = match broker.partition_blocking(&chosen.topic, chosen.partition) {
-            Ok(partition) => self.clean_partition(broker, &partition),
-            Err(OpenFault::Unknown | OpenFault::Stopping) => false,
-            Err(error) => {
-                tracing::error!(topic = %chosen.topic.name, partition = chosen.partition, %error, "cannot open a log to compact it");
-                false
-            }
-        };
+        let opened = self.open(broker, &chosen.topic, id);
+        let cleaned = opened.is_some_and(|partition| self.clean_partition(broker, &partition));
         self.taken.lock().remove(&id);
+        self.at_work.fetch_sub(1, Ordering::AcqRel);
         cleaned
     }
 
@@ -294,7 +345,7 @@ impl Cleaner {
             Err(error) => {
                 let file = partition.log().dir().to_path_buf();
                 let fault = CleanFault::Io { file, error: io::Error::other(error) };
-                return self.tell_fault(partition, Some(&fault), began);
+                return self.tell_fault(partition, &fault, began);
             }
         };
         let mut cleaned = clean(&Cleaning {
@@ -304,6 +355,7 @@ impl Cleaner {
             producers: &partition.active_producers(),
             aborted: &aborted,
             manifest: &broker.manifest,
+            is_own: is_own(partition),
             pace: &self.pace,
             map: MapLimits {
                 bytes: self.rules.map_bytes,
@@ -314,19 +366,19 @@ impl Cleaner {
             now,
         });
         let ended = broker.clock.monotonic();
-        // Readers have their time, unless the disk is short.
-        let delay = Some(settings.file_delete_delay_ms).filter(|_| broker.data_dir.health().room().admits());
-        let delay = delay.and_then(|delay| u64::try_from(delay).ok()).unwrap_or(0);
+        let delay = Duration::from_millis(u64::try_from(settings.file_delete_delay_ms).unwrap_or(0));
         let removed = std::mem::take(&mut cleaned.removed);
-        broker.unlinks.lock().add(removed, ended + Duration::from_millis(delay));
+        broker.unlinks.lock().add(removed, ended + delay, partition.room());
         let took = ended.saturating_sub(began);
         match (&cleaned.clean_to, &cleaned.fault) {
             (Some(clean_to), None) => {
                 tell(partition, &work, &cleaned, *clean_to, took);
                 self.remember(partition, *clean_to);
+                self.cramped.lock().remove(&partition.id());
                 true
             }
-            (_, fault) => self.tell_fault(partition, fault.as_ref(), ended),
+            (_, Some(fault)) => self.tell_fault(partition, fault, ended),
+            (None, None) => false,
         }
     }
 
@@ -337,27 +389,44 @@ impl Cleaner {
     }
 
     /// Says why a cleaning ended early. Whether to look for more at once.
-    fn tell_fault(&self, partition: &Partition, fault: Option<&CleanFault>, now: Duration) -> bool {
-        let (topic, number) = (partition.topic(), partition.id().partition);
+    fn tell_fault(&self, partition: &Partition, fault: &CleanFault, now: Duration) -> bool {
+        let (id, topic, number) = (partition.id(), partition.topic(), partition.id().partition);
         match fault {
-            Some(CleanFault::Damaged { file, serial, position, why }) => {
-                self.damaged.lock().insert(partition.id(), *serial);
+            CleanFault::Damaged { file, serial, position, why } => {
+                self.damaged.lock().insert(id, *serial);
                 let file = file.display();
                 tracing::error!(%topic, partition = number, %file, position, why, "a damaged segment: the partition is not compacted until it is repaired or the broker starts anew; nothing was dropped");
                 true
             }
-            Some(error @ CleanFault::Io { .. }) => {
-                self.resting.lock().insert(partition.id(), now + REST);
-                tracing::error!(%topic, partition = number, %error, retry_after = ?REST, "compaction failed; it is tried again");
+            CleanFault::NoRoom { bytes } => {
+                self.resting.lock().insert(id, now + REST_FOR_ROOM);
+                // Once may be bad luck: what others have just taken they may give back.
+                let again = !self.cramped.lock().insert(id);
+                if again && self.said.may_say(id, &"no room", now) {
+                    let needed = units::show_rounded(*bytes);
+                    tracing::error!(%topic, partition = number, needed, "no room to compact in: what is compacted stands beside the old segment until it is whole. Free some space, or raise disk.limit if that is what is reached");
+                }
                 true
             }
-            Some(CleanFault::Overtaken) => {
+            CleanFault::Io { .. } => {
+                self.resting.lock().insert(id, now + REST);
+                if self.said.may_say(id, fault, now) {
+                    tracing::error!(%topic, partition = number, error = %fault, retry_after = ?REST, "compaction failed; it is tried again");
+                }
+                true
+            }
+            CleanFault::Overtaken => {
                 tracing::debug!(%topic, partition = number, "retention or a deletion was faster than compaction");
                 false
             }
-            Some(CleanFault::Stopping) | None => false,
+            CleanFault::Stopping => false,
         }
     }
+}
+
+/// Whether a coordinator writes this log, and replays it when it loads.
+fn is_own(partition: &Partition) -> bool {
+    matches!(&**partition.topic(), CONSUMER_OFFSETS | TRANSACTION_STATE)
 }
 
 /// One line for each cleaning.
@@ -383,9 +452,13 @@ fn tell(partition: &Partition, work: &Work, cleaned: &Cleaned, clean_to: i64, to
 /// How far the cleaner's threads stand back for others: as far as it goes. With both cores of two busy, 5 lets a cleaning
 /// more than double the p99 of those who produce, and is hardly faster.
 const NICENESS: i32 = 19;
-/// How long a log rests whose cleaning failed: for want of space, most likely.
+/// How long a log rests whose cleaning failed.
 const REST: Duration = Duration::from_secs(30);
+/// The same when all that was wanting was room.
+const REST_FOR_ROOM: Duration = Duration::from_secs(5);
 /// How soon a checkpoint follows a closed segment, about.
 const CHECKPOINT_MS: i64 = 500;
+/// The time between two looks at all logs while room is needed.
+const PRESSED_WAIT: Duration = Duration::from_secs(1);
 /// The least time between two looks at all logs.
 const WAIT_MIN: Duration = Duration::from_millis(100);

@@ -97,7 +97,8 @@ impl CoordLog for PartitionLog {
     fn drop_below(&self, offset: i64) -> Result<(), LogFault> {
         let files = self.partition.drop_segments_below(offset, &self.manifest).map_err(fault)?;
         // Nobody but the shard reads them.
-        files.iter().try_for_each(std::fs::remove_file).map_err(fault)
+        let room = self.partition.room();
+        files.iter().try_for_each(|file| room.unlink(file)).map_err(fault)
     }
 }
 

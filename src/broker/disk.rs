@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::Broker;
 use crate::config::{DiskLimits, TopicSettings, units};
 use crate::storage::manifest::PartitionRow;
-use crate::storage::room::{Measured, Outlook, Short, outlook};
+use crate::storage::room::{Measured, Outlook, Pressure, Short, outlook};
 
 /// What is known of the disk.
 #[derive(Debug)]
@@ -21,8 +21,7 @@ pub(super) struct Disk {
 
 #[derive(Debug)]
 struct State {
-    /// What the data directory held when it was last looked through, and what logs had taken by then.
-    held: (u64, u64),
+    held: Held,
     /// When to look it through again, on the steady clock.
     walk_at: Duration,
     /// When to run retention early again.
@@ -34,6 +33,15 @@ struct State {
     /// Batches that had been refused at the last look.
     refused: u64,
     read_only: Option<ReadOnly>,
+}
+
+/// What the data directory held when it was last looked through.
+#[derive(Debug, Clone, Copy, Default)]
+struct Held {
+    bytes: u64,
+    /// What logs had taken when that began, and given back when it was over: what came in between counts as there.
+    taken: u64,
+    given_back: u64,
 }
 
 /// Why and since when clients are refused.
@@ -59,17 +67,17 @@ enum Why {
 pub(super) struct DiskState {
     /// Clients are refused.
     pub(super) is_read_only: bool,
-    /// Retention has found more to drop, and waits for a checkpoint.
+    /// Retention has found more to drop and waits for a checkpoint, or compaction makes room.
     pub(super) is_being_freed: bool,
 }
 
 impl Disk {
     /// A keeper that takes the manifest's word for what there is, until it has looked.
     pub(super) fn new<'a>(limits: DiskLimits, rows: impl Iterator<Item = &'a Arc<PartitionRow>>) -> Self {
-        let held = rows.map(|row| row.bytes()).sum();
+        let held = Held { bytes: rows.map(|row| row.bytes()).sum(), ..Held::default() };
         let (walk_at, tidy_at) = (Duration::ZERO, Duration::ZERO);
         let state = State {
-            held: (held, 0),
+            held,
             walk_at,
             tidy_at,
             more_to_free: false,
@@ -78,6 +86,16 @@ impl Disk {
             read_only: None,
         };
         Self { limits, state: Mutex::new(state) }
+    }
+}
+
+/// How much room is needed.
+fn pressure(outlook: &Outlook, is_refused: bool) -> Pressure {
+    match (outlook.short, outlook.tight) {
+        _ if is_refused => Pressure::Short,
+        (Some(_), _) => Pressure::Short,
+        (None, true) => Pressure::Tight,
+        (None, false) => Pressure::None,
     }
 }
 
@@ -99,8 +117,9 @@ impl Broker {
         let Some((mut measured, mut outlook)) = self.look_at_disk(&state) else {
             return DiskState::default();
         };
+        self.cleaner.press(room, pressure(&outlook, is_full || state.read_only.is_some()));
         // Nobody is refused before retention has had its chance.
-        let turns = outlook.short.is_some() && state.read_only.is_none();
+        let turns = outlook.short.is_some() && state.read_only.is_none() && state.short_since.is_none();
         if turns || ((outlook.tight || is_full) && now >= state.tidy_at) {
             self.tidy(&mut state, now);
             self.walk_if_due(&mut state, now);
@@ -112,12 +131,13 @@ impl Broker {
         if outlook.short.is_none() {
             state.short_since = None;
         }
-        let is_being_freed = outlook.tight && state.more_to_free;
+        self.cleaner.press(room, pressure(&outlook, is_full || state.read_only.is_some()));
+        let is_being_freed = outlook.tight && (state.more_to_free || self.cleaner.makes_room());
         let waits = is_being_freed
             && state.read_only.is_none()
             && now < *state.short_since.get_or_insert(now) + FREEING_MAX;
         let why = match (outlook.short, state.read_only) {
-            // What is to go goes with the next checkpoint.
+            // What is to go goes with the next checkpoint, or with what is being compacted.
             (Some(_), None) if waits => None,
             (Some(short), _) => Some(Why::Short(short)),
             (None, _) if is_full => Some(Why::Full),
@@ -145,9 +165,10 @@ impl Broker {
                 return None;
             }
         };
-        let (held, taken_then) = state.held;
-        let taken = self.data_dir.health().room().taken().saturating_sub(taken_then);
-        let held = held.saturating_add(taken);
+        let (then, room) = (state.held, self.data_dir.health().room());
+        let taken = room.taken().saturating_sub(then.taken);
+        let given_back = room.given_back().saturating_sub(then.given_back);
+        let held = then.bytes.saturating_add(taken).saturating_sub(given_back);
         let measured = Measured { free: space.free_bytes, total: space.total_bytes, held };
         let before = state.read_only.and_then(|read_only| match read_only.why {
             Why::Short(short) => Some(short),
@@ -162,9 +183,10 @@ impl Broker {
             return;
         }
         let began = self.clock.monotonic();
-        let taken = self.data_dir.health().room().taken();
+        let room = self.data_dir.health().room();
+        let taken = room.taken();
         match self.data_dir.held_bytes() {
-            Ok(held) => state.held = (held, taken),
+            Ok(bytes) => state.held = Held { bytes, taken, given_back: room.given_back() },
             Err(error) => tracing::warn!(%error, "cannot find out what the data directory holds"),
         }
         let took = self.clock.monotonic().saturating_sub(began);
@@ -177,7 +199,7 @@ impl Broker {
     fn tidy(&self, state: &mut State, now: Duration) {
         let began = self.clock.monotonic();
         let again = self.retain();
-        self.unlinks.lock().unlink_all();
+        self.unlinks.lock().unlink_all(self.data_dir.health().room());
         let took = self.clock.monotonic().saturating_sub(began);
         state.more_to_free = again;
         // It looks at every partition there is: what waits for a checkpoint is no reason to do nothing else.
@@ -196,48 +218,58 @@ impl Broker {
                 let fresh = ReadOnly { why, since: now, refused: refused_before, full_at: now };
                 state.read_only = Some(ReadOnly { why, ..was.unwrap_or(fresh) });
                 let reason = self.reason(why, measured);
-                let largest =
-                    self.largest_topic().map_or_else(String::new, |topic| format!(" Largest: {topic}."));
+                let largest = self.largest_topic().unwrap_or_default();
                 tracing::error!(
                     "read-only: {reason}. Produces answer KAFKA_STORAGE_ERROR until space is freed.{largest}"
                 );
             }
             (Some(was), None) => {
                 state.read_only = None;
-                let free = units::show_rounded(measured.free);
-                let total = units::show_rounded(measured.total);
+                let is_so = self.what_mattered(was.why, measured);
                 let batches = refused.saturating_sub(was.refused);
                 let seconds = now.saturating_sub(was.since).as_secs();
                 tracing::info!(
-                    "writable again: {free} free of {total}. Read-only for {seconds} s; {batches} batches were refused."
+                    "writable again: {is_so}. Read-only for {seconds} s; {batches} batches were refused."
                 );
             }
         }
     }
 
     fn reason(&self, why: Why, measured: &Measured) -> String {
-        let limits = &self.disk.limits;
-        let (free, total) = (units::show_rounded(measured.free), units::show_rounded(measured.total));
+        let is_so = self.what_mattered(why, measured);
         match why {
             Why::Short(Short::Reserve) => {
-                format!("{free} free of {total} is under disk.reserve {}", limits.reserve)
+                format!("{is_so} is under disk.reserve {}", self.disk.limits.reserve)
             }
-            Why::Short(Short::Limit) => format!(
-                "data_dir holds {}, and disk.limit is {}",
-                units::show_rounded(measured.held),
-                units::show_rounded(limits.limit_bytes.unwrap_or(0))
-            ),
+            Why::Short(Short::Limit) => is_so,
             Why::Full if measured.is_full() => {
-                format!("the disk is full, with {free} free of {total}, and what finds no space is refused")
+                format!("the disk is full, with {is_so}, and what finds no space is refused")
             }
             Why::Full => format!(
-                "the file system of data_dir refuses more bytes or files although {free} of {total} are free (a quota, \
-                 or no inodes?)"
+                "the file system of data_dir refuses more bytes or files although {is_so} are free (a quota, or no \
+                 inodes?)"
             ),
         }
     }
 
-    /// The topic that holds most, how much, and what its retention is.
+    /// The figures that a bound is about.
+    fn what_mattered(&self, why: Why, measured: &Measured) -> String {
+        let show = units::show_rounded;
+        match why {
+            Why::Short(Short::Limit) => {
+                let limit = self.disk.limits.limit_bytes.unwrap_or(0);
+                format!("data_dir holds {}, and disk.limit is {}", show(measured.held), show(limit))
+            }
+            Why::Full if !measured.is_full() => {
+                format!("{} of {}", show(measured.free), show(measured.total))
+            }
+            Why::Short(Short::Reserve) | Why::Full => {
+                format!("{} free of {}", show(measured.free), show(measured.total))
+            }
+        }
+    }
+
+    /// The topic that holds most, how much, what its retention is, and how it can be made smaller.
     fn largest_topic(&self) -> Option<String> {
         let mut sizes: HashMap<Arc<str>, u64> = HashMap::new();
         for partition in self.partitions.all() {
@@ -247,9 +279,11 @@ impl Broker {
             *sizes.entry(Arc::clone(&row.topic)).or_default() += row.bytes();
         }
         let (name, bytes) = sizes.into_iter().max_by_key(|(_, bytes)| *bytes)?;
+        let bytes = units::show_rounded(bytes);
         let image = self.image();
-        let retention = image.topic(&name).map(|topic| format!(" ({})", retention(&topic.settings)));
-        Some(format!("{name} {}{}", units::show_rounded(bytes), retention.unwrap_or_default()))
+        let Some(topic) = image.topic(&name) else { return Some(format!(" Largest: {name} {bytes}.")) };
+        let (retention, advice) = (retention(&topic.settings), advice(&name, &topic.settings));
+        Some(format!(" Largest: {name} {bytes} ({retention}). {advice}"))
     }
 }
 
@@ -262,6 +296,21 @@ fn retention(settings: &TopicSettings) -> String {
     let size = u64::try_from(settings.retention_bytes).ok().map(units::show_rounded);
     let both: Vec<String> = time.into_iter().chain(size.map(|size| format!("{size} a partition"))).collect();
     if both.is_empty() { "retention: none".to_owned() } else { format!("retention: {}", both.join(", ")) }
+}
+
+/// What an operator can do about a topic that holds too much.
+fn advice(name: &str, settings: &TopicSettings) -> String {
+    match settings.compact {
+        // The first offsets of such a topic are those of keys that were not written again since.
+        true => format!(
+            "What compaction leaves of {name} are its keys' last values, so delete no records of it: raise disk.limit \
+             or add space, or delete topics that are not needed (streamd topic delete NAME)."
+        ),
+        false => format!(
+            "To free space: streamd topic trim {name} -o @-1d, streamd topic config {name} -c retention.bytes=1GiB, or \
+             add some."
+        ),
+    }
 }
 
 /// How long retention may take to bring the disk out of its reserve before clients are refused.

@@ -2,7 +2,7 @@
 //! their logs, a look at the disk.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ pub(super) async fn run(broker: Weak<Broker>) {
             if due_expiry {
                 broker.expire_producers();
             }
-            broker.unlinks.lock().unlink_due(now);
+            broker.unlinks.lock().unlink_due(now, broker.data_dir.health().room());
             (due_tick || is_pressed).then(|| broker.keep_disk(now))
         });
         let Ok(looked) = round.await else { return };
@@ -172,34 +172,31 @@ pub(super) fn segments(row: &PartitionRow) -> Vec<SegmentInfo> {
 
 impl Unlinks {
     /// Has these files unlinked when `due` has come.
-    pub(super) fn add(&mut self, files: Vec<PathBuf>, due: Duration) {
+    pub(super) fn add(&mut self, files: Vec<PathBuf>, due: Duration, room: &Room) {
         self.0.extend(files.into_iter().map(|file| (due, file)));
         if self.0.len() > UNLINK_MAX_FILES {
             let extra = self.0.len() - UNLINK_MAX_FILES;
-            self.0.drain(..extra).for_each(|(_, file)| unlink(&file));
+            self.0.drain(..extra).for_each(|(_, file)| unlink(&file, room));
         }
     }
 
-    /// Unlinks everything now: the broker stops, and nobody reads any more.
-    pub(super) fn unlink_all(&mut self) {
-        self.0.drain(..).for_each(|(_, file)| unlink(&file));
+    /// Unlinks everything now: room is needed, or the broker stops.
+    pub(super) fn unlink_all(&mut self, room: &Room) {
+        self.0.drain(..).for_each(|(_, file)| unlink(&file, room));
     }
 
-    fn unlink_due(&mut self, now: Duration) {
+    fn unlink_due(&mut self, now: Duration, room: &Room) {
         self.0.retain(|(due, file)| {
             if *due <= now {
-                unlink(file);
+                unlink(file, room);
             }
             *due > now
         });
     }
 }
 
-fn unlink(file: &PathBuf) {
-    match std::fs::remove_file(file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(file = %file.display(), %error, "cannot unlink a removed segment file");
-        }
-        _ => {}
+fn unlink(file: &Path, room: &Room) {
+    if let Err(error) = room.unlink(file) {
+        tracing::warn!(file = %file.display(), %error, "cannot unlink a removed segment file");
     }
 }

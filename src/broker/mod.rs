@@ -19,6 +19,7 @@ mod published;
 pub mod random;
 mod removal;
 mod retention;
+mod said;
 mod scrub;
 mod start;
 mod stop;

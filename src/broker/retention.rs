@@ -11,12 +11,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::said::Said;
 use super::{Broker, housekeeping};
 use crate::config::TopicSettings;
 use crate::partition::schedule::Schedule;
 use crate::partition::{OpenFault, Partition, Trimmed};
 use crate::storage::manifest::PartitionRow;
 use crate::storage::retention::{self, ClockGuard, Reason, RetentionPlan};
+use crate::storage::room::Pressure;
 use crate::types::{Clock, Timestamp, TopicId, TopicPartition};
 
 /// Partitions whose rows are made durable by one sync of the manifest.
@@ -36,6 +38,7 @@ pub(super) struct Keeper {
     checked_at: Duration,
     /// The disk is short: what may go goes now.
     pressed: bool,
+    said: Said,
 }
 
 /// Whether a log is to be looked at closely.
@@ -55,7 +58,13 @@ struct Looked {
 
 impl Keeper {
     pub(super) fn new(clock: &Clock) -> Self {
-        Self { guard: ClockGuard::new(clock), still: false, checked_at: clock.monotonic(), pressed: false }
+        Self {
+            guard: ClockGuard::new(clock),
+            still: false,
+            checked_at: clock.monotonic(),
+            pressed: false,
+            said: Said::default(),
+        }
     }
 
     /// Looks at every partition whose time has come. Blocks. Whether more goes as soon as a checkpoint allows.
@@ -127,7 +136,9 @@ impl Keeper {
             let topic = image
                 .topic_by_id(id.topic)
                 .map_or_else(|| id.topic.to_string(), |topic| topic.name.to_string());
-            tracing::error!(topic, partition = id.partition, %error, "retention failed; it is tried again");
+            if self.said.may_say(id, error, broker.clock.monotonic()) {
+                tracing::error!(topic, partition = id.partition, %error, "retention failed; it is tried again");
+            }
             look_again(id, Some(now + AFTER_ERROR_MS));
         };
         let mut open = Vec::new();
@@ -318,15 +329,17 @@ impl Broker {
             tracing::error!(%error, "the manifest cannot be written: removed segments' files stay until the next start");
             return Err(error.kind());
         }
-        let now = self.clock.monotonic();
+        let (now, room) = (self.clock.monotonic(), self.data_dir.health().room());
         for one in trimmed {
             let delay = u64::try_from(one.partition().settings().file_delete_delay_ms).unwrap_or(0);
+            // Readers have their time, unless room is needed.
+            let delay = if room.pressure() == Pressure::None { delay } else { 0 };
             let (topic, partition) = (Arc::clone(one.partition().topic()), one.partition().id().partition);
             let files = one.finish();
             if !files.is_empty() {
                 tracing::info!(%topic, partition, files = files.len(), delay_ms = delay, "segment files removed from the log");
             }
-            self.unlinks.lock().add(files, now + Duration::from_millis(delay));
+            self.unlinks.lock().add(files, now + Duration::from_millis(delay), room);
         }
         Ok(())
     }

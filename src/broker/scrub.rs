@@ -17,8 +17,9 @@ use crate::catalog::TopicImage;
 use crate::config::ScrubRules;
 use crate::partition::OpenFault;
 use crate::storage::compaction::{Pace, Stopping};
-use crate::storage::layout::partition_dir;
-use crate::storage::scrub::{Finding, Part, Scrubber, parts_of_row};
+use crate::storage::layout::{QUARANTINE, partition_dir};
+use crate::storage::log::{Damage, kept_until_repair};
+use crate::storage::scrub::{Finding, Part, Scrubber, known_damage, parts_of_row};
 use crate::types::{Clock, TopicId, TopicPartition};
 
 /// The scrub's thread and its pace.
@@ -44,6 +45,8 @@ struct Round {
     bytes: u64,
     /// Stretches that were found damaged.
     damaged: usize,
+    /// Those that were known before.
+    known: usize,
     unreadable: u64,
     told_at: Duration,
 }
@@ -55,11 +58,8 @@ impl Scrub {
         Self { rules, pace: Pace::new(clock.clone(), rate), thread: Mutex::default() }
     }
 
-    /// Starts the thread, unless there is to be no scrub. It ends when the broker is gone.
+    /// Starts the thread. It ends when the broker is gone, or has told what is known if there is to be no scrub.
     pub(super) fn start(self: &Arc<Self>, broker: &Arc<Broker>) -> io::Result<()> {
-        if self.rules.bytes_per_second == 0 {
-            return Ok(());
-        }
         let (scrub, broker) = (Arc::clone(self), Arc::downgrade(broker));
         let named = std::thread::Builder::new().name("scrub".to_owned());
         *self.thread.lock() = Some(named.spawn(move || {
@@ -87,11 +87,40 @@ impl Scrub {
     fn run(&self, broker: &Weak<Broker>) -> Result<(), Stopping> {
         // As the cleaners: clients go first.
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
+        self.tell_known(broker)?;
+        if self.rules.bytes_per_second == 0 {
+            return Ok(());
+        }
         self.await_recovery(broker)?;
         loop {
             self.round(broker)?;
             self.pace.sleep(self.rules.interval, self.pace.news())?;
         }
+    }
+
+    /// Says at a start what earlier ones found damaged: one line for each partition.
+    fn tell_known(&self, broker: &Weak<Broker>) -> Result<(), Stopping> {
+        let logs = broker.upgrade().ok_or(Stopping)?.scrubbed_logs();
+        for log in logs {
+            let broker = broker.upgrade().ok_or(Stopping)?;
+            let dir = broker.data_dir.path().join(partition_dir(&log.topic, log.id.partition));
+            if !dir.join(QUARANTINE).exists() {
+                continue;
+            }
+            let damage = known_damage(&dir);
+            let Some((first, last)) = damage.first().zip(damage.last()) else { continue };
+            let mut shown: Vec<String> = damage.iter().take(SHOWN_MAX).map(ToString::to_string).collect();
+            if damage.len() > SHOWN_MAX {
+                shown.push(format!("{} more", damage.len() - SHOWN_MAX));
+            }
+            tracing::warn!(
+                topic = %log.topic, partition = log.id.partition, stretches = damage.len(),
+                first_offset = first.first, next_offset = last.next,
+                "damaged since before this start: {}. {}",
+                shown.join("; "), kept_until_repair(&dir)
+            );
+        }
+        Ok(())
     }
 
     /// After an unclean stop recovery reads a lot, and checks it: that goes first.
@@ -132,16 +161,29 @@ impl Scrub {
                 );
             }
         }
-        let Round { segments, bytes, damaged, unreadable, .. } = round;
+        let Round { segments, bytes, damaged, known, unreadable, .. } = round;
         let took_ms = clock.monotonic().saturating_sub(began).as_millis();
-        tracing::info!(
-            bytes,
-            segments,
-            damaged,
-            unreadable,
-            took_ms,
-            "all logs were looked through for damage"
-        );
+        if damaged + known == 0 {
+            tracing::info!(
+                bytes,
+                segments,
+                damaged,
+                unreadable,
+                took_ms,
+                "all logs were looked through for damage"
+            );
+        } else {
+            tracing::warn!(
+                bytes,
+                segments,
+                damaged,
+                known_before = known,
+                unreadable,
+                took_ms,
+                "all logs were looked through for damage: {damaged} stretches were found, and {known} are known from before. \
+                 Readers of them get an error until they are repaired"
+            );
+        }
         Ok(())
     }
 
@@ -152,7 +194,11 @@ impl Scrub {
         scrubber: &mut Scrubber<'_>,
         round: &mut Round,
     ) -> Result<(), Stopping> {
-        let parts = broker.upgrade().ok_or(Stopping)?.parts_of(log);
+        let parts = {
+            let broker = broker.upgrade().ok_or(Stopping)?;
+            round.known += broker.known_damage(&log.topic, log.id).len();
+            broker.parts_of(log)
+        };
         for part in parts {
             // Nothing of the broker is held while it waits.
             let finding = scrubber.look(&part);
@@ -202,6 +248,17 @@ impl Broker {
         topics.chain([catalog]).collect()
     }
 
+    /// What is known to be damaged of a partition, opened or not. Looks into its directory if it is not.
+    pub fn known_damage(&self, topic: &str, id: TopicPartition) -> Vec<Damage> {
+        match self.partitions.get(id) {
+            Some(open) => open.log().damage(),
+            None => {
+                let dir = self.data_dir.path().join(partition_dir(topic, id.partition));
+                if dir.join(QUARANTINE).exists() { known_damage(&dir) } else { Vec::new() }
+            }
+        }
+    }
+
     /// What there is to look through of a log, opened or not.
     fn parts_of(&self, log: &Scrubbed) -> Vec<Part> {
         if let Some(open) = self.partitions.get(log.id) {
@@ -232,6 +289,8 @@ impl Broker {
     }
 }
 
+/// Stretches of a partition that a line names.
+const SHOWN_MAX: usize = 8;
 /// As the cleaners' threads.
 const NICENESS: i32 = 5;
 /// How long a round of an unclean start waits for recovery at most.

@@ -222,7 +222,7 @@ impl Parts {
             clock: clock.clone(),
             health: Arc::clone(&health),
             dir: Arc::clone(data_dir.handle()),
-            syncfs: data_dir.capabilities().syncfs,
+            whole: data_dir.capabilities().whole_sync(),
             files: Arc::clone(&files),
             unsynced_limit_bytes: unsynced_limit_bytes(config.memory_limit_bytes),
         })

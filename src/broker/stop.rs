@@ -86,7 +86,7 @@ impl Broker {
         let logs = self.partitions.all().len();
         let closed = self.partitions.close_all();
         // A clean start looks for no leftovers.
-        self.unlinks.lock().unlink_all();
+        self.unlinks.lock().unlink_all(health.room());
         self.checkpointer.stop();
         self.committer.stop();
         closed.map_err(|error| self.not_written(error.to_string()))?;

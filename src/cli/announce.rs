@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::json;
 
-use crate::config::{Advertise, Config, Listener, Profile};
+use crate::config::{Advertise, Config, Listener};
 
 /// What there is to say.
 #[derive(Debug)]
@@ -64,21 +64,20 @@ impl Facts<'_> {
             data = %self.config.data_dir.display(),
             free_bytes = self.free_bytes,
             fsync = %self.config.fsync,
+            auth = "none",
             "ready in {} ms",
             self.took.as_millis()
         );
     }
 
-    /// Warns of each listener that strangers can reach, since none asks who they are. A laptop's broker is let off.
+    /// Warns of each listener that strangers can reach, since none asks who they are.
     pub(super) fn warn_of_open_listeners(&self) {
-        if self.config.profile == Profile::Dev {
-            return;
-        }
         for (listener, bound) in self.config.listeners.iter().zip(self.bound) {
             if !bound.ip().is_loopback() {
                 tracing::warn!(
                     listener = listener.name,
-                    "listener {bound} is reachable from outside and has no authentication"
+                    "listener {bound} can be reached from other machines and has no authentication: whoever reaches it reads \
+                     and writes everything. Keep strangers out by a firewall, or listen on 127.0.0.1 (listen.kafka)"
                 );
             }
         }

@@ -86,6 +86,11 @@ impl Verb {
     }
 }
 
+/// The command tree, for the page that shows it.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Runs the command that these arguments ask for. A wrong command line, `--help` and `--version` print their text and
 /// end the process, as clap does.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {

@@ -17,7 +17,7 @@ use crate::storage::dir::{DataDir, DirSpec};
 use crate::storage::files::FileCache;
 use crate::storage::layout::{MetaProperties, partition_dir};
 use crate::storage::log::{self, OpenError, OpenSpec, Opened, Replay, Replayed};
-use crate::storage::manifest::{Manifest, PartitionRow};
+use crate::storage::manifest::{Manifest, PartitionRow, Verdict};
 use crate::types::{Clock, TopicId, TopicPartition};
 
 /// A locked data directory.
@@ -30,6 +30,8 @@ pub(super) struct Offline {
     pub(super) catalog: Catalog,
     files: Arc<FileCache>,
     clock: Clock,
+    /// Whether the broker stopped in order, or never ran.
+    was_in_order: bool,
 }
 
 impl Offline {
@@ -68,6 +70,11 @@ impl Offline {
         let dir = DataDir::open(&DirSpec { path, node_id, cluster_id, random, now: clock.now_ms() })?;
         let (manifest, state) =
             Manifest::open(path, Arc::clone(dir.health())).context("cannot read the manifest")?;
+        let was_in_order = match state.verdict {
+            Verdict::Clean => true,
+            Verdict::Missing => dir.is_new(),
+            Verdict::Unclean | Verdict::Damaged(_) => false,
+        };
         let files = FileCache::new(OPEN_FILES_MAX, 0);
         let mut offline = Self {
             dir,
@@ -76,12 +83,26 @@ impl Offline {
             catalog: Catalog::default(),
             files,
             clock: clock.clone(),
+            was_in_order,
         };
         let log = offline.open_catalog().context("the catalog cannot be opened")?;
         offline.catalog = replay(&log).context(
             "the cluster's metadata cannot be read. Nothing was changed; restore __cluster_metadata-0 from a copy",
         )?;
         Ok(offline)
+    }
+
+    /// All that was done is on disk, and described by the manifest: where the directory was left in order before, it is
+    /// again, and the next start has nothing to recover.
+    ///
+    /// # Errors
+    /// The manifest cannot be written.
+    pub(super) fn leave_in_order(&self) -> anyhow::Result<()> {
+        if self.was_in_order {
+            let left = self.manifest.stopped(self.clock.now_ms());
+            left.map_err(|error| anyhow::anyhow!("cannot write the manifest: {error}"))?;
+        }
+        Ok(())
     }
 
     /// Opens the catalog's log; in a fresh directory it is empty.
@@ -120,6 +141,7 @@ impl Offline {
             kept_bytes: 0,
             files: Arc::clone(&self.files),
             health: Arc::clone(self.dir.health()),
+            leader_epoch: i32::MAX,
             clock: self.clock.clone(),
         };
         log::open(spec, replay)

@@ -1,6 +1,7 @@
 //! `streamd repair`: finds all damage of a partition, and gives it up when it is told to.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -15,7 +16,7 @@ use crate::catalog::TopicImage;
 use crate::catalog::names::CLUSTER_METADATA;
 use crate::config::TopicSettings;
 use crate::storage::layout::{DirKind, parse_dir, partition_dir};
-use crate::storage::log::{Damage, OpenError, Replayed};
+use crate::storage::log::{Damage, OpenError, Opened, Replayed, repair_command};
 use crate::storage::repair::{Loss, begin_anew, give_up, verify};
 use crate::types::{Clock, TopicPartition};
 
@@ -69,7 +70,7 @@ pub(super) fn run(args: Args, before: SettingsArgs, clock: &Clock) -> anyhow::Re
     let name = Arc::clone(&row.name);
     let found =
         offline.open_log(&name, id, settings, offline.rows.get(&id).cloned(), &mut |_| Replayed::Sound);
-    let shown = Shown { name: &args.partition, output: args.output };
+    let shown = Shown { name: &args.partition, output: args.output, data: &config.data_dir };
     let opened = match found {
         Err(OpenError::FilesGone { dir }) => {
             let Some(row) = offline.rows.get(&id) else { return Err(OpenError::FilesGone { dir }.into()) };
@@ -79,15 +80,21 @@ pub(super) fn run(args: Args, before: SettingsArgs, clock: &Clock) -> anyhow::Re
     };
     let damage = verify(&opened).with_context(|| format!("cannot read {}", args.partition))?;
     if damage.is_empty() {
-        return shown.nothing(opened.reader.start(), opened.reader.end());
+        let told = shown.nothing(&opened);
+        drop(opened);
+        offline.leave_in_order()?;
+        return told;
     }
     if !args.yes {
+        drop(opened);
+        offline.leave_in_order()?;
         shown.found(&damage)?;
         return Err(shown.ask());
     }
     let log = Arc::clone(&opened.log);
     drop(opened);
     let losses = give_up(&log, &offline.manifest).context("the repair is not complete: run it again")?;
+    offline.leave_in_order()?;
     shown.lost(&losses)
 }
 
@@ -103,6 +110,7 @@ fn gone(
     let (first, next) = (row.log_start, row.checkpoint.offset);
     if yes {
         begin_anew(&dir, row, &offline.manifest)?;
+        offline.leave_in_order()?;
     }
     print(&match shown.output {
         Output::Json => table::json(&json!({
@@ -125,14 +133,27 @@ fn gone(
 struct Shown<'a> {
     name: &'a str,
     output: Output,
+    /// The data directory.
+    data: &'a Path,
 }
 
 impl Shown<'_> {
-    fn nothing(&self, start: i64, end: i64) -> anyhow::Result<()> {
+    fn nothing(&self, opened: &Opened) -> anyhow::Result<()> {
+        let (start, end, mended) = (opened.reader.start(), opened.reader.end(), opened.log.mended());
         print(&match self.output {
-            Output::Json => table::json(&json!({ "partition": self.name, "damage": [] }))?,
+            Output::Json => {
+                table::json(&json!({ "partition": self.name, "damage": [], "batches_put_right": mended }))?
+            }
             Output::Text => {
-                format!("{}: offsets {start} to {end} were read whole, and nothing is damaged\n", self.name)
+                let more = match mended {
+                    0 => String::new(),
+                    1 => "; the front of 1 batch was put right, and no record is lost".to_owned(),
+                    _ => format!("; the fronts of {mended} batches were put right, and no record is lost"),
+                };
+                format!(
+                    "{}: offsets {start} to {end} were read whole, and nothing is damaged{more}\n",
+                    self.name
+                )
             }
         })
     }
@@ -155,8 +176,8 @@ impl Shown<'_> {
 
     fn ask(&self) -> anyhow::Error {
         Ended::Refused(format!(
-            "nothing was given up. Restore the files from a copy, or give these records up: streamd repair {} --yes",
-            self.name
+            "nothing was given up. Restore the files from a copy, or give these records up: {}",
+            repair_command(self.name, self.data)
         ))
         .into()
     }

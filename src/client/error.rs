@@ -135,6 +135,14 @@ impl Error {
         }
     }
 
+    /// The code that the broker answered last, also if it was asked again and again.
+    pub fn last_code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::GaveUp { last, .. } => last.last_code(),
+            error => error.code(),
+        }
+    }
+
     /// Whether the same request may work in a moment, on the connections that there are or on new ones.
     pub fn is_transient(&self) -> bool {
         match self {

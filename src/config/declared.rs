@@ -7,7 +7,7 @@ use super::names;
 use super::raw::{Layer, Problem, Written, WrittenTopic};
 use super::settings::shown;
 use super::value;
-use super::{DeclaredTopic, TopicDefaults};
+use super::{DeclaredTopic, TopicDefaults, topic};
 use crate::types::topic_name;
 
 /// Partitions that one request may make, and so one topic at its making.
@@ -89,7 +89,7 @@ fn partition_count(text: &str) -> Result<i32, String> {
 
 fn topic_setting(name: &str, written: &Written) -> Result<(String, String), String> {
     let Some(key) = keys::find(Scope::Topic, name) else {
-        return Err(names::unknown(name, names::nearest(name, keys::topic().map(|key| key.name))));
+        return Err(names::unknown(name, topic::nearest_name(name)));
     };
     let text = value::parse_human(key, &written.text).map_err(|fault| {
         format!("{name} = {}: must be {}.", shown(key, &written.text), fault.in_plain_words(key))

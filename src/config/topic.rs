@@ -142,9 +142,15 @@ pub fn validate(name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The topic setting that a name may have meant which is none.
+/// The topic setting that a name may have meant which is none: the one whose default for all topics has this name, or
+/// one that is written nearly so, rather one that does something here than another.
 pub fn nearest_name(name: &str) -> Option<&'static str> {
-    super::names::nearest(name, keys::topic().map(|key| key.name))
+    let of_broker = keys::topic().find(|key| key.synonyms.contains(&name)).map(|key| key.name);
+    let near = |works: bool| {
+        let named = keys::topic().filter(|key| key.listed && (key.status == Status::Effective) == works);
+        super::names::nearest(name, named.map(|key| key.name))
+    };
+    of_broker.or_else(|| near(true)).or_else(|| near(false))
 }
 
 /// A topic setting's value as people write it, in the form that brokers take: units become plain numbers. `Err` is what

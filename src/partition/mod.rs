@@ -37,6 +37,7 @@ use self::waiter::{FetchWaiter, Watcher};
 use crate::config::{Fsync, TopicSettings};
 use crate::storage::flush::{Checkpointer, Committer, When};
 use crate::storage::log::{Log, LogReader};
+use crate::storage::room::Room;
 use crate::types::{Clock, Timestamp, TopicPartition};
 
 pub use self::ack::{AckSlot, AppendTicket, NotAppended};
@@ -124,6 +125,11 @@ impl Visible {
 }
 
 impl Partition {
+    /// How much room the disk has.
+    pub fn room(&self) -> &Room {
+        self.committer.health().room()
+    }
+
     /// Which partition this is.
     pub fn id(&self) -> TopicPartition {
         self.id

@@ -20,7 +20,9 @@ use crate::storage::files::FileCache;
 use crate::storage::flush::{Checkpointer, Committer};
 use crate::storage::health::DirHealth;
 use crate::storage::layout;
-use crate::storage::log::{self, OpenError, OpenSpec, Opened, RecoveryReport, Replay, Replayed};
+use crate::storage::log::{
+    self, OpenError, OpenSpec, Opened, RecoveryReport, Replay, Replayed, kept_until_repair,
+};
 use crate::storage::manifest::{Manifest, PartitionRow};
 use crate::storage::room::is_no_space;
 use crate::types::{Clock, TopicId, TopicPartition};
@@ -145,6 +147,7 @@ impl Environment {
             kept_bytes: wanted.kept_bytes,
             files,
             health: Arc::clone(&self.health),
+            leader_epoch: wanted.leader_epoch,
             clock: self.clock.clone(),
         };
         let mut replayed = Replaying::behind(vouched);
@@ -320,7 +323,8 @@ impl Replaying {
 fn report(wanted: &OpenPartition, opened: &Opened) {
     let report = &opened.report;
     let (topic, partition) = (&*wanted.topic, wanted.id.partition);
-    for damage in &report.damage {
+    // What was known before is told once for all partitions, at the start.
+    for damage in &report.new_damage {
         tracing::error!(
             topic,
             partition,
@@ -328,8 +332,9 @@ fn report(wanted: &OpenPartition, opened: &Opened) {
             next_offset = damage.next,
             file = %damage.file.display(),
             position = damage.position,
-            "damaged: {}. It is kept and not served until `streamd repair {topic}-{partition}` gives it up",
-            damage.why
+            "damage was found: {}. {}",
+            damage.why,
+            damage.file.parent().map(kept_until_repair).unwrap_or_default()
         );
     }
     if report.scanned_bytes > 0 || report.truncated_bytes > 0 {

@@ -21,7 +21,7 @@ use crate::record::build::{BatchBuilder, NewRecord};
 use crate::record::check::CheckedBatch;
 use crate::storage::files::FileCache;
 use crate::storage::flush::{
-    CheckpointLimits, Checkpointer, Committer, CommitterSpec, SyncMark, SyncNote, SyncTarget,
+    CheckpointLimits, Checkpointer, Committer, CommitterSpec, SyncMark, SyncNote, SyncTarget, WholeSync,
 };
 use crate::storage::health::DirHealth;
 use crate::storage::layout::partition_dir;
@@ -49,7 +49,7 @@ impl Rig {
             clock: clock.clone(),
             health: Arc::clone(&health),
             dir: Arc::new(File::open(&root).unwrap()),
-            syncfs: false,
+            whole: WholeSync::Never,
             files: Arc::clone(&files),
             unsynced_limit_bytes: 1 << 30,
         })

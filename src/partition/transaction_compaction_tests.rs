@@ -149,6 +149,7 @@ impl World {
             bound: self.partition.compaction_bound(),
             oldest_dirty: None,
             replayed: false,
+            pressure: self.partition.room().pressure(),
             now: self.now,
         };
         let work = plan(&situation, &settings).work?;
@@ -160,6 +161,7 @@ impl World {
             producers: &self.partition.active_producers(),
             aborted: if self.ignorant { &[] } else { &aborted },
             manifest: self.rig.manifest(),
+            is_own: false,
             pace: &Pace::new(Clock::manual(0), f64::MAX),
             map: MapLimits { bytes: 1 << 20, load: 0.9, secret: [5, 6] },
             read_bytes: 1 << 10,

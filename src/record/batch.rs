@@ -20,7 +20,7 @@ pub const STAMP_LEN: usize = 16;
 pub const MAGIC: i8 = 2;
 
 /// Where the CRC's cover begins: at the attributes.
-const CRC_FROM: usize = 21;
+pub const CRC_FROM: usize = 21;
 /// The least that `batch_length` can say: a header without records.
 const LENGTH_MIN: i32 = 49;
 

@@ -92,6 +92,52 @@ impl Epochs {
     }
 }
 
+/// Finds the epochs of a log by its batches, one after the other.
+///
+/// A batch's epoch stands outside its checksum. So one that rises is noted when the next batch does not show that it
+/// cannot be, and one that falls is no news.
+#[derive(Debug, Default)]
+pub(super) struct Sieve {
+    /// The epoch of the last batch, if it is higher than what is noted, and the batch's offset.
+    held: Option<(i32, i64)>,
+    /// Where the log begins if the epochs of its first batches were not believed.
+    first: Option<i64>,
+    /// Whether one was not believed.
+    pub(super) is_odd: bool,
+}
+
+impl Sieve {
+    /// The next batch is of this epoch, and begins at this offset.
+    pub(super) fn note(&mut self, epochs: &mut Epochs, epoch: i32, offset: i64) {
+        let known = epochs.last().unwrap_or(NO_EPOCH);
+        if let Some((held, at)) = self.held.take() {
+            if held <= epoch || epoch < known {
+                epochs.note(held, self.first.take().unwrap_or(at));
+            } else {
+                self.is_odd = true;
+                if epochs.is_empty() {
+                    self.first.get_or_insert(at);
+                }
+            }
+        }
+        let known = epochs.last().unwrap_or(NO_EPOCH);
+        self.is_odd |= epoch < known;
+        if epoch > known {
+            self.held = Some((epoch, offset));
+        }
+    }
+
+    /// There are no more batches. No epoch is higher than `now`.
+    pub(super) fn end(&mut self, epochs: &mut Epochs, now: i32) {
+        match self.held.take() {
+            Some((held, at)) if held <= now => {
+                epochs.note(held, self.first.take().unwrap_or(at));
+            }
+            held => self.is_odd |= held.is_some(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,9 +4,12 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use super::checkpoint::read_epochs;
+use super::epochs::Epochs;
 use super::index::{Entry as _, OffsetEntry, TimeEntry, offset_entries};
-use super::layout::{FileKind, parse_file, segment_file_in};
+use super::layout::{FileKind, LEADER_EPOCHS, parse_file, segment_file_in};
 use super::log::Damage;
+use super::mend::{Misfits, front_of};
 use super::pread::{Wait, read_full};
 use super::quarantine::{Span, locate};
 use super::walk::{Walk, WalkFault};
@@ -27,7 +30,20 @@ pub enum Piece<'a> {
         batch: Option<BatchView<'a>>,
     },
     /// Bytes that are no batch where one has to be.
-    Damage(&'a Damage),
+    Damage {
+        /// Where, and which offsets.
+        damage: &'a Damage,
+        /// Whether only the front of one batch is wrong and it is known what it was: no record is lost.
+        mendable: bool,
+    },
+    /// A batch that bears another leader epoch than it was written with. Shown behind all others, and only with
+    /// [`Look::verify`].
+    Epoch {
+        /// Where the batch begins.
+        position: u64,
+        /// The epoch that it was written with.
+        epoch: i32,
+    },
 }
 
 /// How a segment is looked at.
@@ -55,8 +71,12 @@ pub fn segment<E: From<io::Error>>(
     let file = File::open(path)?;
     let len = file.metadata()?.len();
     let limit = look.next.unwrap_or_else(|| look.base.saturating_add(i64::from(i32::MAX) + 1));
+    let epochs = epochs_of(path).filter(|_| look.verify).unwrap_or_default();
+    let mut misfits = Misfits::new(&epochs);
     let (mut from, mut next, mut buffer) = (0, look.base, Vec::new());
-    while from < len {
+    // Before the last batch: what follows may show that it is the one to blame.
+    let mut before = (from, next);
+    'parts: while from < len {
         let mut walk = Walk::new(&file, from, len, Wait::MayBlock);
         let (met, why) = loop {
             match walk.next() {
@@ -75,15 +95,18 @@ pub fn segment<E: From<io::Error>>(
                         header: &step.header,
                         batch: batch.filter(|_| look.bytes),
                     })?;
+                    misfits.note(at, &step.header);
+                    before = (from, next);
                     (from, next) = (step.end(), step.header.next_offset());
                 }
-                Ok(None) => return Ok(()),
+                Ok(None) => break 'parts,
                 Err(WalkFault::Io(error)) => return Err(error.into()),
                 Err(WalkFault::Bad(position, why)) => break (position, why),
             }
         };
-        let span = Span { base: look.base, from: (from, next), to: (len, limit) };
+        let span = Span { base: look.base, from: before, to: (len, limit) };
         let bad = locate(&file, &entries_of(path, look.base), span, met, why)?;
+        let front = bad.as_ref().map(|bad| front_of(&file, bad, None)).transpose()?.flatten();
         let (position, end, first, behind, why) = match bad {
             Some(bad) => (bad.from, bad.to, bad.first, bad.next, bad.why),
             None => (met, len, next, limit, why),
@@ -91,17 +114,24 @@ pub fn segment<E: From<io::Error>>(
         let end = end.min(len);
         // Behind the last sound batch nobody knows which offsets there were.
         let known = end < len || look.next.is_some();
-        each(Piece::Damage(&Damage {
+        let damage = Damage {
             file: path.to_owned(),
             position,
             end: Some(end).filter(|end| *end < len),
             first,
             next: if known { behind } else { first },
             why,
-        }))?;
+        };
+        each(Piece::Damage { damage: &damage, mendable: front.is_some() })?;
         (from, next) = (end, behind);
+        before = (from, next);
     }
-    Ok(())
+    misfits.end().into_iter().try_for_each(|(position, epoch)| each(Piece::Epoch { position, epoch }))
+}
+
+/// The history of epochs beside a segment, if there is one.
+fn epochs_of(log: &Path) -> Option<Epochs> {
+    read_epochs(&log.with_file_name(LEADER_EPOCHS)).ok().flatten().map(Epochs::new)
 }
 
 /// The index beside a segment, if there is one.

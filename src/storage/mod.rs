@@ -23,6 +23,7 @@ pub mod inspect;
 pub mod layout;
 pub mod log;
 pub mod manifest;
+mod mend;
 mod mmap;
 mod pread;
 mod put;

@@ -12,13 +12,14 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use parking_lot::Mutex;
+
 use super::checkpoint::{encode, number, read, replace};
 use super::index::OffsetEntry;
 use super::layout::QUARANTINE;
 use super::scan::{Rules, Scanned, scan};
 use super::text_file::TextFault;
 use crate::record::batch::{BatchHeader, HEADER_LEN, LENGTH_OVERHEAD};
-use crate::types::offset::NO_EPOCH;
 
 /// A stretch of a segment that is never served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +109,15 @@ pub(super) fn locate(
     };
     let why = if sound.end == met { why } else { sound.stop.unwrap_or(why) };
     Ok(Some(Bad { from: sound.end, to, first: sound.next.min(next), next, why }))
+}
+
+/// The stretch at the front of `span` if its own length leads to a whole batch.
+pub(super) fn batch_between(file: &File, span: Span, why: &'static str) -> io::Result<Option<Bad>> {
+    let mut locator = Locator { file, span, buffer: Vec::new() };
+    let (from, first) = span.from;
+    let Some(to) = locator.end_by_length(from)? else { return Ok(None) };
+    let next = locator.batch_at(to, first)?;
+    Ok(next.map(|next| Bad { from, to, first, next, why }))
 }
 
 struct Locator<'a> {
@@ -208,8 +218,7 @@ impl Locator<'_> {
     }
 
     fn scan(&mut self, from: u64, to: u64, next: i64) -> io::Result<Scanned> {
-        let rules =
-            Rules { base: self.span.base, next, exact: false, epoch: NO_EPOCH, limit: self.span.to.1 };
+        let rules = Rules { base: self.span.base, next, exact: false, limit: self.span.to.1, reach: 0 };
         scan(self.file, from, to, rules, &mut self.buffer, &mut |_| {})
     }
 }
@@ -235,17 +244,29 @@ pub(super) fn load(dir: &Path) -> Quarantine {
 
 fn read_rows(path: &Path) -> Result<Option<Vec<(i64, Bad)>>, TextFault> {
     read(path, |fields| {
-        let [base, from, to, first, next, ..] = fields else { return None };
+        let [base, from, to, first, next, why @ ..] = fields else { return None };
         let to = if *to == "end" { u64::MAX } else { number(to)? };
-        let bad = Bad {
-            from: number(from)?,
-            to,
-            first: number(first)?,
-            next: number(next)?,
-            why: "it was found damaged before",
-        };
+        let bad =
+            Bad { from: number(from)?, to, first: number(first)?, next: number(next)?, why: reason(why) };
         (bad.from <= bad.to && bad.first <= bad.next).then_some((number(base)?, bad))
     })
+}
+
+/// A reason that was written down. There are few, and each is kept once for as long as the process lives; of one that
+/// is none of ours only the fact counts.
+fn reason(words: &[&str]) -> &'static str {
+    static KNOWN: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+    let text = words.join(" ");
+    let mut known = KNOWN.lock();
+    if let Some(reason) = known.iter().find(|known| **known == text) {
+        return reason;
+    }
+    if text.is_empty() || text.len() > REASON_BYTES_MAX || known.len() >= REASONS_MAX {
+        return "it was found damaged before";
+    }
+    let reason: &'static str = Box::leak(text.into_boxed_str());
+    known.push(reason);
+    reason
 }
 
 /// Writes the stretches down, durably; without any there is no file.
@@ -266,6 +287,9 @@ pub(super) fn save(dir: &Path, all: &Quarantine) -> io::Result<()> {
     replace(&path, text.as_bytes())
 }
 
+/// Reasons that are read, and the bytes of each.
+const REASONS_MAX: usize = 100;
+const REASON_BYTES_MAX: usize = 200;
 /// Boundaries before the damage that are tried; the batch at one may be the damaged one.
 const BOUNDS_TRIED: usize = 3;
 /// Bytes that are searched at once.

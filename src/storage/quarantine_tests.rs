@@ -117,7 +117,7 @@ fn a_value_that_looks_like_a_batch_is_not_taken_for_one() {
     let at = bytes.windows(inner.len()).position(|window| window == inner).unwrap();
     let file = tempfile::tempfile().unwrap();
     file.write_all_at(&bytes, 0).unwrap();
-    let rules = Rules { base: 0, next: 4, exact: false, epoch: NO_EPOCH, limit: 8 };
+    let rules = Rules { base: 0, next: 4, exact: false, limit: 8, reach: 0 };
     let scanned =
         scan(&file, at as u64, (at + inner.len()) as u64, rules, &mut Vec::new(), &mut |_| {}).unwrap();
     assert_eq!(scanned.batches, 1);
@@ -193,7 +193,7 @@ proptest! {
         let mut from = (0, 0);
         let mut left = Vec::new();
         for _ in 0..20 {
-            let rules = Rules { base: 0, next: from.1, exact: false, epoch: NO_EPOCH, limit: end.1 };
+            let rules = Rules { base: 0, next: from.1, exact: false, limit: end.1, reach: 0 };
             let scanned = scan(&file, from.0, end.0, rules, &mut Vec::new(), &mut |found| {
                 left.push((found.position, found.header.base_offset));
             }).unwrap();

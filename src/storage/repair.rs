@@ -39,18 +39,15 @@ pub struct Loss {
     pub aside: Option<PathBuf>,
 }
 
-/// Reads the whole log with its checksums, so that everything that is damaged is known. Blocks.
+/// Reads the whole log with its checksums, so that everything that is damaged is known, and what of batches can be put
+/// right is. Blocks.
 ///
 /// # Errors
 /// The file system; damage is none.
 pub fn verify(opened: &Opened) -> Result<Vec<Damage>, ReadError> {
-    let (mut from, end) = (opened.reader.start(), opened.reader.end());
-    while from < end {
-        match opened.reader.for_each_batch(from, end, &mut |_| true) {
-            Ok(()) => break,
-            Err(ReadError::Damaged { damage, .. }) if damage.next > from => from = damage.next,
-            Err(error) => return Err(error),
-        }
+    opened.log.look_again()?;
+    for part in opened.log.parts() {
+        opened.log.examine(part.base)?;
     }
     Ok(opened.log.damage())
 }
@@ -227,8 +224,7 @@ fn write_without_damage(log: &Log, segment: &Arc<Segment>, to: &Path) -> io::Res
     let (mut holes, mut at, mut len) = (Vec::new(), 0, 0);
     for bad in segment.all_bad() {
         len += copy(old.as_mut(), at, bad.from, &mut out)?;
-        let epoch = epoch_behind(old.as_ref(), &bad, segment.len())?;
-        let filler = filler(log, segment.base(), &bad, epoch);
+        let filler = filler(log, segment.base(), &bad, || epoch_behind(old.as_ref(), &bad, segment.len()))?;
         out.write_all(&filler)?;
         len += filler.len() as u64;
         at = bad.to;
@@ -256,17 +252,26 @@ fn epoch_behind(file: Option<&File>, bad: &Bad, len: u64) -> io::Result<Option<i
     Ok(BatchHeader::parse(&head).ok().map(|header| header.partition_leader_epoch))
 }
 
-/// An empty batch over the lost offsets; nothing if no offset is lost. `epoch` is that of the batch behind them, if the
-/// segment has one.
-fn filler(log: &Log, base: i64, bad: &Bad, epoch: Option<i32>) -> Vec<u8> {
+/// An empty batch over the lost offsets; nothing if no offset is lost. Its epoch is what the history says, or that of the
+/// batch behind, if the segment has one.
+fn filler(
+    log: &Log,
+    base: i64,
+    bad: &Bad,
+    behind: impl FnOnce() -> io::Result<Option<i32>>,
+) -> io::Result<Vec<u8>> {
     let last = (bad.next - 1).min(base.saturating_add(i64::from(i32::MAX)));
     if last < bad.first {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    empty(&BatchHeader {
+    let epoch = match log.epochs().at(bad.first) {
+        Some(epoch) => epoch,
+        None => behind()?.unwrap_or_else(|| epoch_at_start(log)),
+    };
+    Ok(empty(&BatchHeader {
         base_offset: bad.first,
         batch_length: 0,
-        partition_leader_epoch: epoch.unwrap_or_else(|| epoch_at(log, bad.first)),
+        partition_leader_epoch: epoch,
         magic: MAGIC,
         crc: 0,
         attributes: Attributes::default(),
@@ -277,15 +282,13 @@ fn filler(log: &Log, base: i64, bad: &Bad, epoch: Option<i32>) -> Vec<u8> {
         producer_epoch: -1,
         base_sequence: NO_SEQUENCE,
         records_count: 0,
-    })
+    }))
 }
 
-/// The epoch at an offset. The log has forgotten those below its start; the first that it knows is above them, and no
-/// batch of its segment that has one follows.
-fn epoch_at(log: &Log, offset: i64) -> i32 {
+/// The first epoch that the log knows: it has forgotten those below its start.
+fn epoch_at_start(log: &Log) -> i32 {
     let start = log.state.lock().start;
-    let epochs = &log.side.lock().epochs;
-    epochs.at(offset).or_else(|| epochs.at(start)).unwrap_or(NO_EPOCH)
+    log.epochs().at(start).unwrap_or(NO_EPOCH)
 }
 
 fn from_shared(error: Arc<io::Error>) -> io::Error {

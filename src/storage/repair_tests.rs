@@ -209,3 +209,31 @@ fn a_partition_whose_directory_is_gone_begins_behind_what_it_held() {
     drop(opened);
     assert_eq!(rig.open().reader.end(), 50);
 }
+
+#[test]
+fn what_was_restored_or_was_never_damaged_is_served_again() {
+    let (mut rig, whole) = log_of();
+    let file = rig.path(16, FileKind::Log);
+    let bytes = fs::read(&file).unwrap();
+    // A record, a file, and a stretch that an earlier release blamed for its neighbour's flipped epoch.
+    rig.flip(0, BATCH + 90);
+    fs::remove_file(&file).unwrap();
+    let opened = rig.open();
+    assert_eq!(verify(&opened).unwrap().len(), 2);
+    drop(opened);
+    let path = rig.dir.join(QUARANTINE);
+    let rows = fs::read_to_string(&path).unwrap();
+    let rows = rows.replacen("\n2\n", "\n3\n", 1)
+        + &format!("32 {} {} 34 36 the batch's leader epoch falls\n", BATCH, 2 * BATCH);
+    fs::write(&path, rows).unwrap();
+    rig.flip(32, 13);
+    assert_eq!(rig.open().report.damage.len(), 3);
+    // From a copy.
+    rig.flip(0, BATCH + 90);
+    fs::write(&file, bytes).unwrap();
+    let opened = rig.open();
+    assert_eq!(verify(&opened).unwrap(), []);
+    assert_eq!(read_all(&opened.reader), whole);
+    assert!(!path.exists());
+    assert_eq!(repair(&mut rig), []);
+}

@@ -15,10 +15,10 @@ pub(super) struct Rules {
     pub(super) next: i64,
     /// Whether each batch begins exactly where the one before ends; in a segment that may be compacted offsets only rise.
     pub(super) exact: bool,
-    /// The epoch below which no batch falls.
-    pub(super) epoch: i32,
     /// The offset past which no batch reaches, if that is known.
     pub(super) limit: i64,
+    /// How far into the file one may look to judge the last batches, if further than to where they are shown.
+    pub(super) reach: u64,
 }
 
 /// A valid batch.
@@ -37,13 +37,15 @@ pub(super) struct Scanned {
     pub(super) end: u64,
     /// The offset behind it.
     pub(super) next: i64,
-    pub(super) epoch: i32,
     pub(super) batches: u64,
     /// Why the bytes at `end` are not a batch; `None` at the end of the file.
     pub(super) stop: Option<&'static str>,
 }
 
 /// Reads `file` from `from` to `len` and shows every valid batch to `each`, until bytes come that are none.
+///
+/// Leader epochs are not judged: they stand outside the checksum, no record depends on them, and two that do not fit
+/// do not say which is wrong (see [`super::mend`]).
 pub(super) fn scan(
     file: &File,
     from: u64,
@@ -52,9 +54,9 @@ pub(super) fn scan(
     buffer: &mut Vec<u8>,
     each: &mut dyn FnMut(&Found<'_>),
 ) -> io::Result<Scanned> {
-    let mut window = Window { file, len, at: from, buffer };
+    let mut window = Window { file, len: len.max(rules.reach), at: from, buffer };
     window.buffer.clear();
-    let mut scanned = Scanned { end: from, next: rules.next, epoch: rules.epoch, batches: 0, stop: None };
+    let mut scanned = Scanned { end: from, next: rules.next, batches: 0, stop: None };
     while scanned.end < len {
         let position = scanned.end;
         let head = window.at_least(position, HEADER_LEN)?;
@@ -70,12 +72,15 @@ pub(super) fn scan(
             scanned.stop = Some("the CRC does not match");
             break;
         }
+        if window.is_belied(position + total as u64, &header, &scanned)? {
+            scanned.stop = Some("the batch's offset is not the one that was written");
+            break;
+        }
         let control = header.attributes.is_control() && total <= WINDOW;
         let control = if control { window.at_least(position, total)?.get(..total) } else { None };
         each(&Found { position, header, control });
         scanned.end = position + total as u64;
         scanned.next = header.next_offset();
-        scanned.epoch = header.partition_leader_epoch;
         scanned.batches += 1;
     }
     Ok(scanned)
@@ -105,9 +110,6 @@ fn check_header(
     }
     if header.next_offset() > rules.limit {
         return Err("the batch's offsets reach into what follows");
-    }
-    if header.partition_leader_epoch < before.epoch {
-        return Err("the batch's leader epoch falls");
     }
     Ok(header)
 }
@@ -152,6 +154,19 @@ impl Window<'_> {
         }
         self.buffer.truncate(filled);
         Ok(())
+    }
+
+    /// Whether the batch behind this one, which ends at `end`, shows that this one's offset was raised: it is whole, its
+    /// offset fits behind the batches before, and there is no room for both. Base offsets stand outside the checksum.
+    fn is_belied(&mut self, end: u64, header: &BatchHeader, before: &Scanned) -> io::Result<bool> {
+        if header.base_offset <= before.next || end >= self.len {
+            return Ok(false);
+        }
+        let left = self.len - end;
+        let Ok(behind) = BatchHeader::parse(self.at_least(end, HEADER_LEN)?) else { return Ok(false) };
+        let total = behind.total_len();
+        let fits = (before.next..header.next_offset()).contains(&behind.base_offset);
+        Ok(fits && total as u64 <= left && self.crc_matches(end, total, behind.crc)?)
     }
 
     /// Whether the batch of `total` bytes at `position`, all of which the file holds, has this CRC.

@@ -9,15 +9,20 @@ use std::io;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::Advice;
 
+use super::checkpoint::read_epochs;
 use super::compaction::Pace;
 use super::compaction::batches::{BatchFault, Batches};
 use super::compaction::visit::Visit;
-use super::layout::{FileKind, segment_file_in};
+use super::epochs::Epochs;
+use super::layout::{FileKind, LEADER_EPOCHS, segment_file_in};
+use super::log::Damage;
 use super::manifest::PartitionRow;
+use super::mend::differs;
 use super::pread::{Wait, read_some};
 use super::quarantine;
 use crate::types::Clock;
@@ -30,6 +35,7 @@ pub struct Part {
     /// The first offset behind it.
     pub next: i64,
     pub(super) path: PathBuf,
+    pub(super) epochs: Arc<Epochs>,
     pub(super) sound: Vec<Range<u64>>,
 }
 
@@ -48,6 +54,8 @@ impl Part {
 /// What a row vouches for, segment by segment: a partition need not be open to be looked through.
 pub fn parts_of_row(dir: &Path, row: &PartitionRow) -> Vec<Part> {
     let known = quarantine::load(dir);
+    let epochs = read_epochs(&dir.join(LEADER_EPOCHS)).ok().flatten().unwrap_or_default();
+    let epochs = Arc::new(Epochs::new(epochs));
     let ends = row.segments.iter().skip(1).map(|segment| segment.base).chain([row.checkpoint.offset]);
     let parts = row.segments.iter().zip(ends).map(|(segment, next)| {
         let (mut sound, mut from) = (Vec::new(), 0);
@@ -57,9 +65,17 @@ pub fn parts_of_row(dir: &Path, row: &PartitionRow) -> Vec<Part> {
         }
         sound.push(from..segment.bytes);
         sound.retain(|range| range.start < range.end);
-        Part { base: segment.base, next, path: segment_file_in(dir, segment.base, FileKind::Log), sound }
+        let path = segment_file_in(dir, segment.base, FileKind::Log);
+        Part { base: segment.base, next, path, epochs: Arc::clone(&epochs), sound }
     });
     parts.collect()
+}
+
+/// What is written down of a partition's damage, whether it is open or not.
+pub fn known_damage(dir: &Path) -> Vec<Damage> {
+    let known = quarantine::load(dir);
+    let all = known.iter().flat_map(|(base, bads)| bads.iter().map(move |bad| (*base, bad)));
+    all.map(|(base, bad)| Damage::in_file(segment_file_in(dir, base, FileKind::Log), bad)).collect()
 }
 
 /// What came of looking through a part.
@@ -117,7 +133,7 @@ impl<'a> Scrubber<'a> {
             let span = (part.base, part.next);
             let mut batches = Batches::new(Visit::plain(&file), sound.end, span, &mut buffer, PIECE_BYTES)
                 .starting_at(sound.start);
-            let found = self.walk(&file, &mut batches);
+            let found = self.walk(&file, &mut batches, &part.epochs);
             self.buffer = buffer;
             // One large batch is no reason to hold its room for ever.
             self.buffer.shrink_to(PIECE_BYTES);
@@ -129,15 +145,19 @@ impl<'a> Scrubber<'a> {
         Ok(Finding::Sound)
     }
 
-    fn walk(&self, file: &File, batches: &mut Batches<'_>) -> io::Result<Finding> {
+    fn walk(&self, file: &File, batches: &mut Batches<'_>, epochs: &Epochs) -> io::Result<Finding> {
+        let mut fits = true;
         loop {
             let (from, began) = (batches.position(), self.clock.monotonic());
             let is_warm = is_in_memory(file, from);
             let mut read = 0;
             let ended = loop {
                 match batches.next() {
-                    Ok(Some(found)) => read = found.end() - from,
-                    Ok(None) => break Some(Finding::Sound),
+                    Ok(Some(found)) => {
+                        read = found.end() - from;
+                        fits &= differs(epochs, found.batch.header()).is_none();
+                    }
+                    Ok(None) => break Some(if fits { Finding::Sound } else { Finding::Suspicious }),
                     Err(BatchFault::Bad(..)) => break Some(Finding::Suspicious),
                     Err(BatchFault::Io(error)) => return Err(error),
                 }

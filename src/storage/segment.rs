@@ -43,6 +43,8 @@ pub(super) struct Segment {
     is_bad: AtomicBool,
     /// What nobody has checked yet.
     doubt: Doubt,
+    /// Whether its batches' epochs were looked at once: a second time would not help.
+    epochs_looked: AtomicBool,
     /// Whether the index files were made anew once: a second time would not help.
     reindexed: AtomicBool,
 }
@@ -153,6 +155,7 @@ impl Segment {
             bad: Mutex::default(),
             is_bad: AtomicBool::new(false),
             doubt: Doubt::default(),
+            epochs_looked: AtomicBool::new(false),
             reindexed: AtomicBool::new(false),
         })
     }
@@ -231,6 +234,11 @@ impl Segment {
         !self.reindexed.swap(true, Ordering::Relaxed)
     }
 
+    /// Whether nobody has looked at its batches' epochs yet; from now on somebody has.
+    pub(super) fn take_epochs_look(&self) -> bool {
+        !self.epochs_looked.swap(true, Ordering::Relaxed)
+    }
+
     /// Whether the index files may be made anew.
     pub(super) fn can_reindex(&self) -> bool {
         !self.reindexed.load(Ordering::Relaxed)
@@ -240,6 +248,13 @@ impl Segment {
     pub(super) fn add_bad(&self, bad: Bad) {
         quarantine::add(&mut self.bad.lock(), bad);
         self.is_bad.store(true, Ordering::Release);
+    }
+
+    /// Serves this stretch again.
+    pub(super) fn remove_bad(&self, bad: &Bad) {
+        let mut all = self.bad.lock();
+        all.retain(|known| known != bad);
+        self.is_bad.store(!all.is_empty(), Ordering::Release);
     }
 
     /// What of the file's first `size` bytes can be read, as stretches in order.

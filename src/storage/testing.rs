@@ -35,6 +35,7 @@ pub(in crate::storage) struct Rig {
     pub(in crate::storage) sync_on_open: bool,
     pub(in crate::storage) settled: bool,
     pub(in crate::storage) kept_bytes: u64,
+    pub(in crate::storage) leader_epoch: i32,
 }
 
 impl Rig {
@@ -52,6 +53,7 @@ impl Rig {
             sync_on_open: true,
             settled: false,
             kept_bytes: 0,
+            leader_epoch: i32::MAX,
         }
     }
 
@@ -103,6 +105,7 @@ impl Rig {
             kept_bytes: self.kept_bytes,
             files: self.files.clone(),
             health: self.health.clone(),
+            leader_epoch: self.leader_epoch,
             clock: Clock::manual(NOW),
         }
     }

@@ -90,7 +90,7 @@ fn damage_is_never_served_and_a_repair_lets_readers_pass_over_it() {
     let name = format!("{topic}-0");
     let at = starts(&log);
     // A header, which a reader notices, and a value, which only its checksum tells.
-    overwrite(&log, at[5] + 16, &[9]);
+    overwrite(&log, at[5] + 16, &[9; 5]);
     overwrite(&log, at[12] + 66, &[b'#'; 2]);
     let before = fs::read(&log).unwrap();
     let broker = up(&mut scene);
@@ -139,6 +139,69 @@ fn damage_is_never_served_and_a_repair_lets_readers_pass_over_it() {
     broker.kill();
     broker.up();
     assert_eq!(read_from(broker, &topic, 5), all[5..]);
+}
+
+#[test]
+fn known_damage_is_told_again_and_the_command_that_is_told_gives_it_up() {
+    let mut scene = Scene::with("[disk]\nscrub_interval = \"200ms\"\n");
+    let (topic, log) = stopped_with_records(&mut scene);
+    let at = starts(&log);
+    overwrite(&log, at[5] + 66, &[b'#'; 2]);
+    overwrite(&log, at[12] + 66, &[b'#'; 2]);
+    let broker = up(&mut scene);
+    broker.wait_for_log("\"first_offset\":12");
+    broker.stop();
+    let before = broker.log().len();
+    let broker = up(&mut scene);
+    let line = broker.wait_for_log_from(before, "damaged since before this start");
+    let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let message = told["message"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (&told["level"], &told["topic"], &told["stretches"]),
+        (&"WARN".into(), &"orders".into(), &2.into())
+    );
+    assert!(
+        message.contains("offset 5 (the CRC does not match); offset 12 (the CRC does not match)"),
+        "{message}"
+    );
+    broker.wait_for_log_from(before, "\"damaged\":0,\"known_before\":2");
+    // Readers come again and again: nothing more is said of it so soon.
+    for _ in 0..3 {
+        assert_eq!(read_from(broker, &topic, 5), []);
+        assert_eq!(read_from(broker, &topic, 12), []);
+    }
+    let said = broker.log()[before..].to_owned();
+    let spoken = |text: &str| said.lines().filter(|line| line.contains(text)).count();
+    assert_eq!((spoken("since before this start"), spoken("\"first_offset\":12")), (1, 0), "{said}");
+    let shown = scene.ok(&["topic", "describe", &topic]);
+    for part in ["DAMAGED OFFSETS", "5   ", "12  ", "the CRC does not match", "streamd repair orders-0"] {
+        assert!(shown.contains(part), "no {part:?} in {shown}");
+    }
+    let shown: serde_json::Value =
+        serde_json::from_str(&scene.ok(&["topic", "describe", &topic, "-o", "json"])).unwrap();
+    assert_eq!(shown[0]["partitions"][0]["damage"][1]["first_offset"], 12, "{shown}");
+    let refused = scene.run(&["consume", &topic, "-o", "5", "-n", "1", "--timeout", "2s"], b"");
+    assert_ne!(refused.code, 0, "{refused:?}");
+    for part in ["records are damaged", "streamd topic describe", "-o OFFSET", "streamd repair"] {
+        assert!(refused.err.contains(part), "no {part:?} in {refused:?}");
+    }
+    scene.broker().unwrap().stop();
+    // As it stands in the log.
+    let command = message.rsplit_once("streamd repair").unwrap().1;
+    let mut line = vec!["repair"];
+    line.extend(command.split(' ').filter(|word| !word.is_empty()));
+    assert!(line.contains(&"--yes") && line.contains(&"--data-dir"), "{message}");
+    let done = scene.run(&line, b"");
+    assert!(done.code == 0 && done.out.contains("gave up 2 offsets"), "{done:?}");
+    let before = scene.broker().unwrap().log().len();
+    let broker = up(&mut scene);
+    assert_eq!(read_from(broker, &topic, 0), records((0..20).filter(|n| ![5, 12].contains(n))));
+    broker.stop();
+    let said = broker.log()[before..].to_owned();
+    for text in ["recovered after", "do not fit a clean stop", "damaged since"] {
+        assert!(!said.contains(text), "{said}");
+    }
+    assert!(!scene.broker().unwrap().data().join("orders-0/damaged-ranges").exists());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use kafka_protocol::messages::DeleteRecordsRequest;
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
@@ -69,6 +70,12 @@ fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
     fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
 }
 
+/// Flips a bit of the byte at `at`.
+fn flip(path: &Path, at: u64) {
+    let byte = fs::read(path).unwrap()[usize::try_from(at).unwrap()];
+    overwrite(path, at, &[byte ^ 1]);
+}
+
 /// A kind of damage to a partition.
 struct Kind {
     name: &'static str,
@@ -88,9 +95,39 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         name: "a-flipped-bit-of-a-header",
-        harm: |dir| overwrite(&log(dir, 2), SECOND + 16, &[0x77]),
+        harm: |dir| overwrite(&log(dir, 2), SECOND + 22, &[0x77]),
         lost: &[3],
-        line: ("ERROR", "there is no whole batch header"),
+        line: ("ERROR", "the CRC does not match"),
+    },
+    Kind {
+        name: "a-flipped-offset",
+        harm: |dir| flip(&log(dir, 2), 7),
+        lost: &[],
+        line: ("WARN", "the front of a batch, outside its checksum"),
+    },
+    Kind {
+        name: "a-flipped-length",
+        harm: |dir| flip(&log(dir, 2), SECOND + 10),
+        lost: &[],
+        line: ("WARN", "the front of a batch, outside its checksum"),
+    },
+    Kind {
+        name: "a-flipped-magic",
+        harm: |dir| flip(&log(dir, 2), SECOND + 16),
+        lost: &[],
+        line: ("WARN", "the front of a batch, outside its checksum"),
+    },
+    Kind {
+        name: "a-leader-epoch-that-rose",
+        harm: |dir| flip(&log(dir, 2), 12),
+        lost: &[],
+        line: ("WARN", "another leader epoch than they were written with"),
+    },
+    Kind {
+        name: "a-leader-epoch-of-the-last-batch",
+        harm: |dir| flip(&log(dir, 2), SECOND + 15),
+        lost: &[],
+        line: ("WARN", "another leader epoch than they were written with"),
     },
     Kind {
         name: "a-page-of-zeros",
@@ -222,6 +259,128 @@ fn each_kind_of_damage_costs_what_is_damaged_and_nothing_else() {
     let mut after = BTreeMap::new();
     read_all(&broker.data().join("lost+found"), &mut after);
     assert_eq!(after, strays);
+}
+
+/// Its name, how it is done, and what is said of it.
+type Whole = (&'static str, fn(&Path), &'static str);
+
+/// Damage that shows only beside the manifest, or in what says whose a directory is.
+const WHOLE: &[Whole] = &[
+    (
+        "a sealed file that was emptied",
+        |data| fs::write(log(&data.join("t-0"), 2), b"").unwrap(),
+        "it is empty",
+    ),
+    (
+        "a file that ends with a batch",
+        |data| {
+            fs::OpenOptions::new()
+                .write(true)
+                .open(log(&data.join("t-0"), 2))
+                .unwrap()
+                .set_len(SECOND)
+                .unwrap()
+        },
+        "offset 3: the file is shorter than it was",
+    ),
+    (
+        "the last file cut",
+        |data| fs::write(log(&data.join("t-0"), 8), b"").unwrap(),
+        "offset 8: the file is shorter than it was",
+    ),
+    (
+        "a sealed file that is gone",
+        |data| fs::remove_file(log(&data.join("t-0"), 4)).unwrap(),
+        "offsets 4 to 5: the file is missing",
+    ),
+    (
+        "the last file gone",
+        |data| fs::remove_file(log(&data.join("t-0"), 8)).unwrap(),
+        "offset 8: the file is missing",
+    ),
+    (
+        "a partition that is gone",
+        |data| fs::remove_dir_all(data.join("t-0")).unwrap(),
+        "offsets 6 to 7: the file is missing",
+    ),
+    (
+        "another topic's directory",
+        |data| {
+            fs::copy(data.join("other-0/partition.metadata"), data.join("t-0/partition.metadata")).unwrap();
+        },
+        "and the manifest knows this partition as",
+    ),
+    (
+        "meta.properties cut",
+        |data| {
+            let path = data.join("meta.properties");
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, &text[..text.find("streamd.format").unwrap()]).unwrap();
+        },
+        "it does not say that streamd wrote it",
+    ),
+    (
+        "meta.properties cut early",
+        |data| fs::write(data.join("meta.properties"), b"cluster.id=a").unwrap(),
+        "version is missing",
+    ),
+    (
+        "meta.properties gone",
+        |data| fs::remove_file(data.join("meta.properties")).unwrap(),
+        "does not start without it",
+    ),
+];
+
+fn copy_all(from: &Path, to: &Path) {
+    let mut files = BTreeMap::new();
+    read_all(from, &mut files);
+    for (path, bytes) in files {
+        let to = to.join(path.strip_prefix(from).unwrap());
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::write(to, bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_dump_that_verifies_misses_nothing_that_the_broker_notices() {
+    let mut broker = Broker::with("[disk]\nscrub_rate = 0\n");
+    fill(&broker, "t");
+    fill(&broker, "other");
+    let dump = |data: &Path| {
+        let streamd = env!("CARGO_BIN_EXE_streamd");
+        let output =
+            Command::new(streamd).arg("dump").arg(data).arg("--verify").env_clear().output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    assert_eq!(dump(&broker.data()).0, Some(0), "while it runs");
+    broker.stop();
+    let harmed = |harm: &dyn Fn(&Path)| {
+        let temp = tempfile::tempdir().unwrap();
+        copy_all(&broker.data(), temp.path());
+        harm(temp.path());
+        dump(temp.path())
+    };
+    assert_eq!(harmed(&|_| {}).0, Some(0));
+    for (name, harm, expected) in WHOLE {
+        let (code, said) = harmed(harm);
+        assert!(code == Some(1) && said.contains(expected), "{name}: {code:?} {said}");
+    }
+    for kind in KINDS {
+        let (code, said) = harmed(&|data| (kind.harm)(&data.join("t-0")));
+        // Helps are no damage, and of what can be put right it is said.
+        let mendable = kind.line.1.contains("put right")
+            || kind.name.contains("flipped")
+            || kind.name.contains("epoch-");
+        let expected = !kind.lost.is_empty() || mendable;
+        assert_eq!(code, Some(i32::from(expected)), "{}: {said}", kind.name);
+        assert_eq!(
+            kind.lost.is_empty() && expected,
+            said.contains("No record is lost"),
+            "{}: {said}",
+            kind.name
+        );
+    }
 }
 
 /// A kind of damage to what the data directory itself keeps.
@@ -383,6 +542,26 @@ fn a_later_releases_files_are_refused_and_left_alone() {
         broker.up();
         assert_eq!(lost(&broker, "t", COUNT), NONE);
     }
+}
+
+#[test]
+fn a_leader_epoch_that_flipped_past_the_checkpoint_cuts_nothing_off() {
+    let mut broker = Broker::with("[disk]\nscrub_rate = 0\n");
+    // A later epoch, so that one may fall.
+    broker.restart();
+    fill(&broker, "t");
+    broker.kill();
+    let whole: Vec<_> = [2, 4, 8].map(|base| fs::read(log(&broker.data().join("t-0"), base)).unwrap()).into();
+    // Nobody has put a checkpoint: all is read, and the last one has nobody behind it.
+    fs::remove_file(broker.data().join("streamd.manifest")).unwrap();
+    flip(&log(&broker.data().join("t-0"), 2), 12);
+    flip(&log(&broker.data().join("t-0"), 4), SECOND + 15);
+    flip(&log(&broker.data().join("t-0"), 8), 13);
+    broker.up();
+    assert_eq!(lost(&broker, "t", COUNT), NONE);
+    assert_eq!(produce(&broker, "t", COUNT), (0, COUNT));
+    let now: Vec<_> = [2, 4].map(|base| fs::read(log(&broker.data().join("t-0"), base)).unwrap()).into();
+    assert!(now == whole[..2], "they are put right");
 }
 
 #[test]

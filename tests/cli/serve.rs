@@ -24,3 +24,14 @@ fn sighup_reads_the_settings_again_and_says_what_needs_a_restart() {
     broker.stop();
     assert!(!broker.log().contains("SIGTERM: stopping"), "{}", broker.log());
 }
+
+#[test]
+fn an_open_listener_is_warned_of_in_every_profile_and_form() {
+    for config in ["", "profile = \"dev\"\n", "profile = \"dev\"\n[log]\nformat = \"text\"\n"] {
+        let mut broker = Broker::with(config);
+        broker.stop();
+        assert!(!broker.log().contains("has no authentication"), "nobody else reaches 127.0.0.1");
+        broker.up_at("0.0.0.0:0");
+        broker.wait_for_log("can be reached from other machines and has no authentication");
+    }
+}

@@ -18,7 +18,7 @@ fn topics_are_created_listed_described_and_deleted() {
 
     let described = scene.ok(&["topic", "describe", &name]);
     let described = cells(&described);
-    assert!(described.contains(&vec!["retention.ms", "604800000", "topic"]), "{described:?}");
+    assert!(described.contains(&vec!["retention.ms", "604800000 (7d)", "topic"]), "{described:?}");
     let partitions: Vec<_> = described.iter().skip_while(|row| row.get(1) != Some(&"LEADER")).collect();
     assert_eq!(partitions[3][0], "2");
     assert_eq!(partitions[3][5..], ["0", "0"], "start and end");
@@ -51,7 +51,7 @@ fn several_topics_are_made_by_one_command_as_kafkas_script_spells_it() {
     ]);
     assert_eq!(created.lines().count(), 2);
     let described = scene.ok(&["topic", "describe", &a, &b]);
-    assert_eq!(described.matches("compact").count(), 2, "{described}");
+    assert_eq!(described.matches("\ncleanup.policy  compact ").count(), 2, "{described}");
     scene.ok(&["topic", "delete", &a, &b]);
 }
 
@@ -138,17 +138,17 @@ fn settings_are_changed_and_taken_back() {
     let scene = Scene::new();
     let name = scene.topic("orders", 1);
     let changed = scene.ok(&["topic", "config", &name, "-c", "retention.ms=7d", "-c", "flush.ms=1s"]);
-    assert_eq!(changed, format!("changed {name}: retention.ms=604800000, flush.ms=1000\n"));
+    assert_eq!(changed, format!("changed {name}: retention.ms=604800000 (7d), flush.ms=1000 (1s)\n"));
     let own = |scene: &Scene| {
         let described = scene.ok(&["topic", "describe", &name]);
         let own = cells(&described).into_iter().filter(|row| row.get(2) == Some(&"topic"));
         own.map(|row| format!("{}={}", row[0], row[1])).collect::<Vec<_>>()
     };
-    assert_eq!(own(&scene), ["flush.ms=1000", "retention.ms=604800000"]);
+    assert_eq!(own(&scene), ["flush.ms=1000 (1s)", "retention.ms=604800000 (7d)"]);
     scene.ok(&["topic", "alter", &name, "--delete-config", "flush.ms", "--append", "cleanup.policy=compact"]);
-    assert_eq!(own(&scene), ["cleanup.policy=delete,compact", "retention.ms=604800000"]);
+    assert_eq!(own(&scene), ["cleanup.policy=delete,compact", "retention.ms=604800000 (7d)"]);
     scene.ok(&["topic", "config", "-t", &name, "--subtract", "cleanup.policy=delete", "-q"]);
-    assert_eq!(own(&scene), ["cleanup.policy=compact", "retention.ms=604800000"]);
+    assert_eq!(own(&scene), ["cleanup.policy=compact", "retention.ms=604800000 (7d)"]);
 
     let error = scene.fails(1, &["topic", "config", &name, "-c", "retention=7d"]);
     assert!(error.ends_with("Did you mean \"retention.ms\"?\n"), "{error}");
@@ -157,10 +157,70 @@ fn settings_are_changed_and_taken_back() {
     let error =
         scene.fails(2, &["topic", "config", &name, "-c", "flush.ms=1", "--delete-config", "flush.ms"]);
     assert_eq!(error, "flush.ms is named twice. Say once what it is to be.\n");
-    assert!(scene.fails(2, &["topic", "config", &name]).contains("--config"));
+    for (wrong, meant) in [
+        ("log.retention.ms", "retention.ms"),
+        ("retention.mss", "retention.ms"),
+        ("log.roll.hours", "segment.ms"),
+    ] {
+        let error = scene.fails(1, &["topic", "config", &name, "-c", &format!("{wrong}=1")]);
+        assert!(error.ends_with(&format!("Did you mean \"{meant}\"?\n")), "{error}");
+    }
     let missing = scene.name("missing");
     let error = scene.fails(1, &["topic", "config", &missing, "-c", "flush.ms=1"]);
     assert!(error.starts_with(&format!("topic {missing} does not exist")), "{error}");
+}
+
+#[test]
+fn settings_are_shown_when_nothing_is_to_be_changed() {
+    let scene = Scene::new();
+    let (name, plain) = (scene.name("orders"), scene.topic("plain", 1));
+    scene.ok(&["topic", "create", &name, "-c", "retention.ms=7d", "-c", "segment.bytes=1 GiB"]);
+    let told = scene.ok(&["topic", "config", &name, &plain]);
+    assert_eq!(
+        cells(&told),
+        [
+            vec!["TOPIC", "SETTING", "VALUE", "SET BY"],
+            vec![&name, "retention.ms", "604800000 (7d)", "topic"],
+            vec![&name, "segment.bytes", "1073741824 (1 GiB)", "topic"],
+            vec![&format!("{plain} has the default for every setting; -o wide shows them")],
+        ]
+    );
+    let told = scene.ok(&["topic", "config", &plain, "-o", "wide"]);
+    assert!(cells(&told).contains(&vec![plain.as_str(), "cleanup.policy", "delete", "default"]), "{told}");
+    let told: Value =
+        serde_json::from_str(&scene.ok(&["topic", "config", &name, "-o", "json"])).expect("JSON");
+    let settings = told[0]["settings"].as_array().expect("settings");
+    let found = settings.iter().find(|row| row["name"] == "retention.ms").expect("it is there");
+    assert_eq!((&found["value"], &found["set_by"]), (&"604800000".into(), &"topic".into()));
+    let missing = scene.name("missing");
+    let error = scene.fails(1, &["topic", "config", &missing]);
+    assert!(error.starts_with(&format!("topic {missing} does not exist")), "{error}");
+}
+
+#[test]
+fn a_change_that_changes_nothing_is_not_told_as_one() {
+    let mut scene = Scene::new();
+    let name = scene.topic("orders", 1);
+    for retention in ["1h", "1h", "2h"] {
+        scene.ok(&["topic", "config", &name, "-c", &format!("retention.ms={retention}")]);
+    }
+    if let Some(broker) = scene.broker() {
+        broker.wait_for_log("7200000");
+        assert_eq!(broker.log().matches("topic settings changed").count(), 2);
+    }
+}
+
+#[test]
+fn a_compacted_topic_tells_what_is_compacted_and_when() {
+    let scene = Scene::new();
+    let name = scene.name("latest");
+    scene.ok(&["topic", "create", &name, "-c", "cleanup.policy=compact", "-c", "min.compaction.lag.ms=1m"]);
+    scene.feed(&["produce", &name, "-K", ":"], b"k:v\n");
+    let told = scene.ok(&["topic", "describe", &name]);
+    assert!(told.contains("superseded records, by compaction: cleanup.policy=compact"), "{told}");
+    for part in ["min.cleanable.dirty.ratio=0.5", "segment.bytes=1 GiB", "min.compaction.lag.ms=1m"] {
+        assert!(told.contains(part), "{told}");
+    }
 }
 
 #[test]
@@ -188,7 +248,11 @@ fn records_are_deleted_up_to_a_place_and_altogether() {
     let compacted = scene.name("compacted");
     scene.ok(&["topic", "create", &compacted, "-c", "cleanup.policy=compact"]);
     let error = scene.fails(1, &["topic", "empty", &compacted]);
-    assert!(error.contains("-c cleanup.policy=compact,delete"), "{error}");
+    assert!(
+        error.contains("-c cleanup.policy=compact,delete -c retention.ms=-1 -c retention.bytes=-1"),
+        "{error}"
+    );
+    assert!(error.contains("but then records expire as well"), "{error}");
 }
 
 #[test]

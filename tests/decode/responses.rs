@@ -162,12 +162,16 @@ fn list_offsets_responses_are_what_the_crate_reads() {
     assert_eq!(v11, v10);
 }
 
+fn told(index: i32, bytes: i64, damage: &str) -> log_dirs::Told {
+    log_dirs::Told { index, bytes, damage: damage.to_owned() }
+}
+
 fn log_dirs_response() -> log_dirs::Response {
     log_dirs::Response {
         throttle_time_ms: 9,
         error: ErrorCode::None,
         log_dir: "/d".to_owned(),
-        topics: [("t".to_owned(), vec![(0, 7), (4, 1 << 40)])].into(),
+        topics: [("t".to_owned(), vec![told(0, 7, ""), told(4, 1 << 40, "3 5 rot\n")])].into(),
         total_bytes: 100,
         usable_bytes: 50,
     }
@@ -184,6 +188,9 @@ fn describe_log_dirs_responses_are_what_the_crate_reads() {
         let sizes: Vec<_> =
             dir.topics[0].partitions.iter().map(|p| (p.partition_index, p.partition_size)).collect();
         assert_eq!(sizes, [(0, 7), (4, 1 << 40)]);
+        let tagged = |nth: usize| dir.topics[0].partitions[nth].unknown_tagged_fields.get(&21_000).cloned();
+        let damage = (version >= 2).then(|| "3 5 rot\n".into());
+        assert_eq!((tagged(0), tagged(1)), (None, damage), "others pass over it");
         let space = if version >= 4 { (100, 50) } else { (-1, -1) };
         assert_eq!((dir.total_bytes, dir.usable_bytes), space);
     });

@@ -4,6 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::{GroupId, OffsetCommitRequest};
+use kafka_protocol::protocol::StrBytes;
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -127,6 +132,36 @@ async fn a_disk_without_a_free_byte_stops_produce_and_nothing_else() {
         assert!(!scene.broker.log().contains("panicked"));
         assert_eq!(lines_with(&scene.broker, "append refused"), 0, "one line speaks for all");
     }
+}
+
+/// Commits without a client that would try again; the answer's error.
+fn commit_once(broker: &Broker, group: &'static str) -> i16 {
+    let row = OffsetCommitRequestPartition::default().with_partition_index(0).with_committed_offset(1);
+    let topic = OffsetCommitRequestTopic::default().with_name(raw::name("t")).with_partitions(vec![row]);
+    let group = GroupId(StrBytes::from_static_str(group));
+    let request = OffsetCommitRequest::default().with_group_id(group).with_topics(vec![topic]);
+    Connection::to(broker.address()).call(8, &request).topics[0].partitions[0].error_code
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_has_no_space_of_its_own_is_told_to_try_again() {
+    const COORDINATOR_NOT_AVAILABLE: i16 = 15;
+    let Some(scene) = Scene::new(12 * MIB, NO_RESERVE) else { return };
+    create(&scene.broker, "t", 1, &[("retention.ms", "-1")]).await;
+    // Of two partitions of __consumer_offsets the groups have one each (S77).
+    assert!(commit(&scene.broker, "a", "t", 1));
+    scene.disk.leave(4 * MIB);
+    fill(&scene.broker, "t", 1);
+    scene.disk.leave(0);
+    wait_for("a refusal that says so", || {
+        let code = commit_once(&scene.broker, "b");
+        assert_ne!(code, 0, "there is space after all");
+        code == COORDINATOR_NOT_AVAILABLE
+    });
+    assert_eq!(commit_once(&scene.broker, "a"), 0, "who has committed before has space");
+    scene.disk.give_back();
+    wait_for("the group commits", || commit_once(&scene.broker, "b") == 0);
+    assert_eq!(committed(&scene.broker, "b", "t"), Offset::Offset(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,8 +8,8 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::clients::{admin, consumer, create, producer};
 use crate::scene::*;
-use crate::support::Broker;
 use crate::support::raw::{self, Connection};
+use crate::support::{Broker, streamd};
 
 const MIB: u64 = 1 << 20;
 /// Topics that retention takes nothing from: the raw records of these tests are years old.
@@ -142,4 +142,50 @@ async fn a_start_below_the_reserve_serves_and_refuses() {
     assert_eq!(produce_until_taken(&scene.broker, "t", 0, b"second"), 1);
     let producer = producer(&scene.broker, &[]);
     assert_eq!(crate::clients::send(&producer, "t", 0, "k", "third").await, 2);
+}
+
+/// Runs the built binary against the broker.
+fn run(broker: &Broker, line: &str) -> (i32, String) {
+    let words: Vec<&str> = line.split(' ').chain(["-b", broker.address()]).collect();
+    let input = broker.path("input");
+    std::fs::write(&input, "a line\n").expect("a file");
+    let (code, _, said) = streamd(&words, Some(&input));
+    (code, said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_finds_a_way_out_of_a_full_disk() {
+    let broker = Broker::with("[disk]\nreserve = 0\nlimit = \"24 MiB\"\n");
+    create(&broker, "latest", 1, &[("cleanup.policy", "compact")]).await;
+    let value = vec![b'x'; 512 << 10];
+    let settings = [("retention.ms", "-1"), ("segment.bytes", "1048576")];
+    let ways = [
+        "topic trim orders -o -2",
+        "topic config orders -c retention.bytes=1MiB",
+        "topic empty orders",
+        "topic delete orders",
+    ];
+    for (nth, way) in ways.iter().enumerate() {
+        let _ = admin(&broker).delete_topics(&["orders"], &AdminOptions::new()).await.expect("an answer");
+        create(&broker, "orders", 1, &settings).await;
+        let mut taken = 0;
+        while lines_with(&broker, "read-only: ") == nth {
+            taken += usize::from(produce(&broker, "orders", 0, &value).0 == 0);
+            assert!(taken < 100, "the limit stops nothing");
+        }
+        let (code, said) = run(&broker, "produce orders --timeout 1s");
+        assert!((code, said.contains("KAFKA_STORAGE_ERROR")) == (4, true), "{code}: {said}");
+        assert!(said.contains("When the disk is full"), "{said}");
+        let (code, said) = run(&broker, "topic empty latest");
+        assert!(code == 1 && said.contains("nothing was deleted"), "{code}: {said}");
+        let (code, said) = run(&broker, way);
+        assert_eq!(code, 0, "{way}: {said}");
+        wait_for(way, || lines_with(&broker, "writable again: ") > nth);
+    }
+    let line = broker.wait_for_log("read-only: ");
+    assert!(
+        line.contains("To free space: streamd topic trim orders -o @-1d, streamd topic config orders"),
+        "{line}"
+    );
+    assert_eq!(run(&broker, "topic trim latest -o @-1d").0, 1);
 }

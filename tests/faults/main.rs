@@ -16,6 +16,7 @@
 #[allow(dead_code, reason = "the tests with librdkafka use more of it")]
 #[path = "../librdkafka/clients.rs"]
 mod clients;
+mod compacted;
 mod descriptors;
 mod failing;
 mod frozen;

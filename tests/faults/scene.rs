@@ -19,7 +19,7 @@ use crate::support::raw::{self, Connection};
 /// `KAFKA_STORAGE_ERROR`.
 pub(crate) const STORAGE_ERROR: i16 = 56;
 /// How long anything may take before the test gives up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A mounted tmpfs; unmounted with it.
 pub(crate) struct Disk {

@@ -73,6 +73,7 @@ fn recover(dir: &Path) -> (i64, i64) {
         kept_bytes: 0,
         files: FileCache::new(16, 0),
         health: DirHealth::new(),
+        leader_epoch: i32::MAX,
         clock: Clock::manual(NOW),
     };
     let opened = log::open(spec, &mut |_| Replayed::Sound).expect("a damaged log opens");

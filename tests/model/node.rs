@@ -17,7 +17,7 @@ use streamd::storage::compaction::plan::{Situation, Work, dirty_from, plan};
 use streamd::storage::compaction::{CleanPoints, Cleaned, Cleaning, MapLimits, Pace, clean};
 use streamd::storage::files::FileCache;
 use streamd::storage::flush::{
-    CheckpointLimits, CheckpointTarget as _, Checkpointer, Committer, CommitterSpec,
+    CheckpointLimits, CheckpointTarget as _, Checkpointer, Committer, CommitterSpec, WholeSync,
 };
 use streamd::storage::health::DirHealth;
 use streamd::storage::layout::{MANIFEST, partition_dir};
@@ -81,7 +81,7 @@ impl Node {
             clock: checkpointer_clock.clone(),
             health: Arc::clone(&health),
             dir: Arc::new(File::open(&root).expect("the root")),
-            syncfs: false,
+            whole: WholeSync::Never,
             files: Arc::clone(&files),
             unsynced_limit_bytes: 1 << 40,
         })
@@ -227,6 +227,7 @@ impl Node {
             bound: self.partition.compaction_bound(),
             oldest_dirty: None,
             replayed: false,
+            pressure: self.partition.room().pressure(),
             now: self.clock.now_ms(),
         };
         plan(&situation, &self.setting.topic).work
@@ -241,6 +242,7 @@ impl Node {
             producers: &self.partition.active_producers(),
             aborted: &self.partition.reader().aborted(0, i64::MAX, true).expect("the index can be read"),
             manifest: &self.environment().manifest,
+            is_own: false,
             pace: &Pace::new(self.clock.clone(), 0.0),
             map: MapLimits { bytes: 0, load: f64::from(keys) / MAP_SLOTS + 0.000_1, secret: [5, 6] },
             read_bytes: 1 << 10,
@@ -309,6 +311,7 @@ impl Node {
                 kept_bytes: 0,
                 files: FileCache::new(16, 0),
                 health,
+                leader_epoch: i32::MAX,
                 clock: clock.clone(),
             },
             &mut |_| Replayed::Sound,

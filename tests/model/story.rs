@@ -521,7 +521,9 @@ impl Story {
             (_, Some(CleanFault::Damaged { .. })) if !self.model.damaged.is_empty() => {
                 self.model.clean(work.end, false, now);
             }
-            (_, Some(CleanFault::Io { .. })) if is_full => self.model.clean(work.end, false, now),
+            (_, Some(CleanFault::Io { .. } | CleanFault::NoRoom { .. })) if is_full => {
+                self.model.clean(work.end, false, now)
+            }
             _ => panic!("{cleaned:?}"),
         }
         self.tell(&format!("cleaned {work:?} to {:?}: {:?}", cleaned.clean_to, cleaned.fault));

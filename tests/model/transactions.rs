@@ -29,8 +29,8 @@ pub(crate) struct Transactions(Vec<Transaction>);
 impl Transactions {
     fn of(&self, producer: i64, offset: i64) -> Option<&Transaction> {
         let is_in = |each: &&Transaction| each.end.is_none_or(|(marker, _)| offset < marker);
-        let own = self.0.iter().filter(|each| each.producer == producer && each.first <= offset);
-        own.filter(is_in).next_back()
+        let mut own = self.0.iter().filter(|each| each.producer == producer && each.first <= offset);
+        own.rfind(is_in)
     }
 
     fn open(&self) -> impl Iterator<Item = &Transaction> {

@@ -10,6 +10,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod commands;
 mod docs;
 mod effects;
 mod layers;

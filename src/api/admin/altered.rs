@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::api::Api;
-use crate::catalog::{AlterTopic, Command, ConfigChange, Reply};
+use crate::catalog::{AlterTopic, Command, ConfigChange, Reply, TopicImage};
 use crate::config::keys::{self, Kind, Scope};
 use crate::types::ErrorCode;
 
@@ -196,11 +196,17 @@ async fn alter_topics(api: &Api, who: &str, topics: Vec<AlterTopic>, validate_on
         return Vec::new();
     }
     let count = topics.len();
+    let before = api.broker.image();
+    let is_news = |topic: &TopicImage| {
+        before
+            .topic(&topic.name)
+            .is_none_or(|known| known.id != topic.id || known.overrides != topic.overrides)
+    };
     match api.broker.catalog().call(Command::AlterTopics { topics, validate_only }).await {
         Reply::Topics(outcomes) => outcomes
             .into_iter()
             .map(|outcome| match outcome.result {
-                Ok(topic) if !validate_only => {
+                Ok(topic) if !validate_only && is_news(&topic) => {
                     tracing::info!(topic = %topic.name, settings = ?topic.overrides, "topic settings changed by client {who}");
                     Outcome::DONE
                 }

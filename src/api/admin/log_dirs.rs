@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{Api, Call, Started, done};
+use crate::broker::Broker;
+use crate::catalog::TopicImage;
 use crate::types::{ErrorCode, TopicPartition};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes, Writer};
 
@@ -55,13 +57,28 @@ pub struct Response {
     pub error: ErrorCode,
     /// Its absolute path.
     pub log_dir: String,
-    /// Sizes in bytes by topic and partition.
-    pub topics: BTreeMap<String, Vec<(i32, i64)>>,
+    /// What is told of partitions, by topic.
+    pub topics: BTreeMap<String, Vec<Told>>,
     /// Bytes of the file system; -1 if unknown.
     pub total_bytes: i64,
     /// Bytes of it that may still be used; -1 if unknown.
     pub usable_bytes: i64,
 }
+
+/// What is told of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Its index.
+    pub index: i32,
+    /// Bytes of its logs.
+    pub bytes: i64,
+    /// What is damaged of it, a line each: the first offset, the one behind, the reason. A tagged field of our own
+    /// ([`DAMAGE_TAG`]), which other programs pass over; only for partitions that were asked for by name.
+    pub damage: String,
+}
+
+/// The tag of [`Told::damage`], far above those that Kafka gives.
+pub const DAMAGE_TAG: u32 = 21_000;
 
 impl Response {
     /// Writes the body of a response of `version`.
@@ -77,13 +94,16 @@ impl Response {
         for (name, partitions) in &self.topics {
             w.string(name);
             w.array(partitions.len());
-            for (index, bytes) in partitions {
-                w.i32(*index);
-                w.i64(*bytes);
+            for told in partitions {
+                w.i32(told.index);
+                w.i64(told.bytes);
                 // No follower lags, and no log moves between directories.
                 w.i64(0);
                 w.bool(false);
-                w.end();
+                match told.damage.as_bytes() {
+                    [] => w.end(),
+                    damage => w.tags(&[(DAMAGE_TAG, damage)]),
+                }
             }
             w.end();
         }
@@ -129,9 +149,9 @@ fn describe(api: &Api, request: &Request) -> Response {
         response.usable_bytes = i64::try_from(space.free_bytes).unwrap_or(i64::MAX);
     }
     let image = broker.image();
-    let size = |topic: &crate::catalog::TopicImage, partition| {
+    let size = |topic: &TopicImage, partition| {
         let bytes = broker.partition_bytes(TopicPartition { topic: topic.id, partition });
-        (partition, i64::try_from(bytes).unwrap_or(i64::MAX))
+        Told { index: partition, bytes: i64::try_from(bytes).unwrap_or(i64::MAX), damage: String::new() }
     };
     match &request.topics {
         None => {
@@ -148,7 +168,9 @@ fn describe(api: &Api, request: &Request) -> Response {
             for (name, partitions) in partitions {
                 let Some(topic) = image.topic(name) else { continue };
                 let known = partitions.into_iter().filter(|index| (0..topic.partitions).contains(index));
-                let sizes: Vec<_> = known.map(|partition| size(topic, partition)).collect();
+                let told =
+                    |partition| Told { damage: damage(broker, topic, partition), ..size(topic, partition) };
+                let sizes: Vec<_> = known.map(told).collect();
                 if !sizes.is_empty() {
                     response.topics.insert(name.to_owned(), sizes);
                 }
@@ -157,3 +179,14 @@ fn describe(api: &Api, request: &Request) -> Response {
     }
     response
 }
+
+fn damage(broker: &Broker, topic: &TopicImage, partition: i32) -> String {
+    let id = TopicPartition { topic: topic.id, partition };
+    let known = broker.known_damage(&topic.name, id);
+    let lines =
+        known.iter().take(DAMAGE_LINES_MAX).map(|one| format!("{} {} {}\n", one.first, one.next, one.why));
+    lines.collect()
+}
+
+/// Damaged stretches of a partition that are told.
+const DAMAGE_LINES_MAX: usize = 100;

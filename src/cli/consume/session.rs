@@ -408,9 +408,18 @@ fn lost_topic(error: Error) -> Ended {
         Some(ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId) => {
             Ended::Refused(format!("{error}. The topic has been deleted."))
         }
+        _ if error.last_code() == Some(ErrorCode::KafkaStorageError) => match ended(error) {
+            Ended::Refused(text) => Ended::Refused(text + PAST_DAMAGE),
+            Ended::TimedOut(text) => Ended::TimedOut(text + PAST_DAMAGE),
+            other => other,
+        },
         _ => ended(error),
     }
 }
+
+/// What a reader of damaged records can do.
+const PAST_DAMAGE: &str = " streamd topic describe TOPIC shows damaged offsets: begin behind them with -o OFFSET, or have \
+                           them given up with streamd repair.";
 
 /// Waits until the membership, if there is one, has to be renewed.
 async fn disturbed(membership: &mut Option<Membership>) -> Result<Disturbance, Error> {

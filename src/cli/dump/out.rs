@@ -14,15 +14,22 @@ pub(super) struct Out {
     /// Whether only files and damage are shown.
     brief: bool,
     damaged: usize,
+    files: usize,
 }
 
 impl Out {
     pub(super) fn new(json: bool, brief: bool) -> Self {
-        Self { to: BufWriter::with_capacity(64 << 10, io::stdout()), json, brief, damaged: 0 }
+        Self { to: BufWriter::with_capacity(64 << 10, io::stdout()), json, brief, damaged: 0, files: 0 }
+    }
+
+    /// How many files were shown.
+    pub(super) fn files(&self) -> usize {
+        self.files
     }
 
     /// A file begins.
     pub(super) fn file(&mut self, path: &Path, kind: &str) -> anyhow::Result<()> {
+        self.files += 1;
         let shown = path.display().to_string();
         self.line(|| shown.clone(), || json!({ "file": shown.clone(), "kind": kind }))
     }
@@ -45,7 +52,7 @@ impl Out {
     }
 
     /// A damaged stretch of a segment.
-    pub(super) fn damage(&mut self, damage: &Damage) -> anyhow::Result<()> {
+    pub(super) fn damage(&mut self, damage: &Damage, mendable: bool) -> anyhow::Result<()> {
         self.damaged += 1;
         let (first, next) = (damage.first, damage.next);
         let offsets = match next - first {
@@ -55,11 +62,14 @@ impl Out {
         };
         let to = damage.end.map_or_else(|| "the file's end".to_owned(), |end| end.to_string());
         self.line(
-            || format!("  DAMAGED bytes {} to {to}, {offsets}: {}", damage.position, damage.why),
+            || {
+                let more = if mendable { format!(". Only its front, outside the checksum. {MENDED}") } else { String::new() };
+                format!("  DAMAGED bytes {} to {to}, {offsets}: {}{more}", damage.position, damage.why)
+            },
             || {
                 json!({ "damage": {
                     "position": damage.position, "end": damage.end, "first_offset": first, "next_offset": next,
-                    "why": damage.why,
+                    "why": damage.why, "mendable": mendable,
                 } })
             },
         )
@@ -69,6 +79,12 @@ impl Out {
     pub(super) fn wrong(&mut self, what: &str) -> anyhow::Result<()> {
         self.damaged += 1;
         self.line(|| format!("  DAMAGED {what}"), || json!({ "damage": { "why": what } }))
+    }
+
+    /// A file is wrong that no record depends on. No damage.
+    pub(super) fn help(&mut self, what: &str) -> anyhow::Result<()> {
+        const HELP: &str = "no record depends on it, and it is made again from the log when it is needed";
+        self.line(|| format!("  WRONG {what} ({HELP})"), || json!({ "wrong": { "why": what } }))
     }
 
     /// Ends the output. How many damaged places there were.
@@ -87,6 +103,10 @@ impl Out {
         Ok(())
     }
 }
+
+/// What becomes of what can be put right.
+pub(super) const MENDED: &str =
+    "No record is lost: the broker puts it right when it comes by, and so does streamd repair";
 
 /// A number of things: `1 entry`, `2 entries`.
 pub(super) fn many(count: impl Into<i128>, one: &str, more: &str) -> String {

@@ -1,6 +1,7 @@
 //! Segments: batches, their records, and what is damaged.
 
 use std::fmt::{self, Write as _};
+use std::fs;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -8,16 +9,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Depth;
-use super::out::{Out, many};
-use crate::catalog::names::{CLUSTER_METADATA, CONSUMER_OFFSETS, TRANSACTION_STATE};
-use crate::catalog::records::Record;
-use crate::coord::{BatchKind, CorruptRecord, Decoded, LogRecord, StateMachine as _};
-use crate::groups::Groups;
+use super::decoded::decoded;
+use super::out::{MENDED, Out, many};
 use crate::record::control::{ControlType, read_marker};
 use crate::record::{BatchHeader, BatchView, RecordView};
 use crate::storage::inspect::{self, Look, Piece};
 use crate::storage::layout::parse_dir;
-use crate::txn::Transactions;
 
 /// Shows a `.log`.
 pub(super) fn show(
@@ -28,13 +25,19 @@ pub(super) fn show(
     out: &mut Out,
 ) -> anyhow::Result<()> {
     out.file(path, "log")?;
+    if depth.verify && next.is_some_and(|next| next > base) && fs::metadata(path)?.len() == 0 {
+        out.wrong("it is empty, and was not when the next segment was begun")?;
+    }
     let topic = topic_of(path);
     let look =
         Look { base, next, verify: depth.verify || depth.records, bytes: depth.verify || depth.records };
     let (mut batches, mut records, mut bytes, mut last) = (0_u64, 0_i64, 0_u64, base);
     inspect::segment::<anyhow::Error>(path, look, &mut |piece| {
         match piece {
-            Piece::Damage(damage) => out.damage(damage)?,
+            Piece::Damage { damage, mendable } => out.damage(damage, mendable)?,
+            Piece::Epoch { position, epoch } => out.wrong(&format!(
+                "the batch at byte {position}: its leader epoch was {epoch} when it was written. {MENDED}"
+            ))?,
             Piece::Batch { position, header, batch } => {
                 batches += 1;
                 records += i64::from(header.records_count);
@@ -159,35 +162,6 @@ fn batch_json(position: u64, header: &BatchHeader) -> Value {
         "control": header.attributes.is_control(),
         "crc": header.crc,
     } })
-}
-
-/// What a record of one of the broker's own topics says.
-fn decoded(batch: &BatchView<'_>, record: &RecordView<'_>, topic: Option<&str>) -> Option<String> {
-    let kind = BatchKind::of(batch).ok().flatten()?;
-    if batch.header().attributes.is_control() {
-        return None;
-    }
-    let copied = |bytes: Option<&[u8]>| bytes.map(bytes::Bytes::copy_from_slice);
-    let record = LogRecord { key: copied(record.key), value: copied(record.value) };
-    match topic? {
-        CLUSTER_METADATA => Some(match Record::decode(&record) {
-            Ok(Some(record)) => format!("{record:?}"),
-            Ok(None) => "nothing".to_owned(),
-            Err(error) => error.to_string(),
-        }),
-        CONSUMER_OFFSETS => Some(told(Groups::decode(&record, &kind))),
-        TRANSACTION_STATE => Some(told(Transactions::decode(&record, &kind))),
-        _ => None,
-    }
-}
-
-fn told<R: fmt::Debug>(decoded: Result<Decoded<R>, CorruptRecord>) -> String {
-    match decoded {
-        Ok(Decoded::Own(record)) => format!("{record:?}"),
-        Ok(Decoded::Nothing) => "nothing".to_owned(),
-        Ok(Decoded::NotOurs(why)) => why,
-        Err(error) => error.to_string(),
-    }
 }
 
 fn record_text(record: &RecordView<'_>, decoded: Option<&str>) -> String {

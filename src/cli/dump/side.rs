@@ -62,11 +62,11 @@ fn end_of_index(
     out: &mut Out,
 ) -> anyhow::Result<()> {
     if let Some(wrong) = first_wrong {
-        out.wrong(&format!("{wrong} (an index is a help and is made again)"))?;
+        out.help(&wrong)?;
     }
     let rest = fs::metadata(path)?.len() % width;
     if rest > 0 {
-        out.wrong(&format!("{} behind the last whole entry", many(rest, "byte", "bytes")))?;
+        out.help(&format!("{} behind the last whole entry", many(rest, "byte", "bytes")))?;
     }
     out.sum(&many(count, "entry", "entries"), json!({ "entries": count }))
 }
@@ -106,7 +106,7 @@ pub(super) fn producers(path: &Path, _depth: Depth, out: &mut Out) -> anyhow::Re
     out.file(path, "producers")?;
     let producers = match Producers::from_snapshot(&fs::read(path)?) {
         Ok(producers) => producers,
-        Err(error) => return out.wrong(&error.to_string()),
+        Err(error) => return out.help(&error.to_string()),
     };
     let mut count = 0_u64;
     for (id, entry) in producers.sorted() {
@@ -147,7 +147,8 @@ pub(super) fn named(path: &Path, name: &str, _depth: Depth, out: &mut Out) -> an
             }
         }
         META_PROPERTIES => meta(path, out),
-        MANIFEST | MANIFEST_DAMAGED => show_manifest(path, out),
+        MANIFEST => show_manifest(path, out),
+        MANIFEST_DAMAGED => set_aside(path, out),
         QUARANTINE => quarantine(path, out),
         LOG_STARTS | HIGH_WATERMARKS | RECOVERY_POINTS | CLEANER_OFFSETS => offsets(path, out),
         _ => return Ok(false),
@@ -164,7 +165,7 @@ fn epochs(path: &Path, out: &mut Out) -> anyhow::Result<()> {
                 || json!({ "epoch": { "epoch": epoch, "first_offset": start } }),
             )
         }),
-        Err(fault) => out.wrong(&fault.to_string()),
+        Err(fault) => out.help(&fault.to_string()),
     }
 }
 
@@ -172,6 +173,9 @@ fn meta(path: &Path, out: &mut Out) -> anyhow::Result<()> {
     out.file(path, "meta.properties")?;
     match MetaProperties::read(path.parent().unwrap_or_else(|| Path::new("."))) {
         Ok(Some(meta)) => {
+            if meta.streamd.is_none() && path.with_file_name(MANIFEST).exists() {
+                return out.wrong("it does not say that streamd wrote it, and streamd.manifest is beside it");
+            }
             let by = match &meta.streamd {
                 Some(by) => format!("streamd {} (format {})", by.version, by.format),
                 None => "Apache Kafka".to_owned(),
@@ -195,17 +199,43 @@ fn offsets(path: &Path, out: &mut Out) -> anyhow::Result<()> {
                 || json!({ "offset": { "topic": row.topic, "partition": row.partition, "offset": row.offset } }),
             )
         }),
-        Err(fault) => out.wrong(&fault.to_string()),
+        Err(fault) => out.help(&fault.to_string()),
     }
 }
 
 /// The list of what is never served: what it names is damage that is known.
 fn quarantine(path: &Path, out: &mut Out) -> anyhow::Result<()> {
     out.file(path, "damaged ranges")?;
-    let text = fs::read_to_string(path)?;
-    text.lines()
-        .skip(2)
-        .try_for_each(|line| out.wrong(&format!("known: segment, bytes from and to, offsets: {line}")))
+    let text = String::from_utf8_lossy(&fs::read(path)?).into_owned();
+    for line in text.lines().skip(2) {
+        let fields: Vec<&str> = line.splitn(6, ' ').collect();
+        let number = |nth: usize| fields.get(nth).and_then(|field| field.parse::<i64>().ok());
+        let to = fields.get(2).filter(|to| **to == "end" || to.parse::<u64>().is_ok());
+        match (number(0), number(1), to, number(3), number(4)) {
+            (Some(segment), Some(from), Some(to), Some(first), Some(next)) => {
+                let why = fields.get(5).copied().unwrap_or("no reason was noted");
+                let offsets = format!("offsets {first} to {}", next - 1);
+                out.wrong(&format!("known, in segment {segment}: bytes {from} to {to}, {offsets}: {why}"))?;
+            }
+            _ => return out.help("it is no list of damage: what is damaged is found again where it is met"),
+        }
+    }
+    Ok(())
+}
+
+/// A manifest that was damaged and is kept: there is another one since.
+fn set_aside(path: &Path, out: &mut Out) -> anyhow::Result<()> {
+    out.file(path, "manifest")?;
+    let state = manifest::read(path)?;
+    let why = match &state.verdict {
+        Verdict::Damaged(why) => why,
+        _ => "nothing is wrong with it",
+    };
+    let rows = state.rows.len();
+    out.sum(
+        &format!("{rows} rows; it was set aside, and is of no use any more: {why}"),
+        json!({ "rows": rows, "set_aside": why }),
+    )
 }
 
 fn show_manifest(path: &Path, out: &mut Out) -> anyhow::Result<()> {

@@ -83,7 +83,8 @@ impl Metadata {
     fn replay(&mut self, path: &Path, base: i64, from: i64) -> anyhow::Result<()> {
         let look = Look { base, next: None, verify: true, bytes: true };
         inspect::segment::<anyhow::Error>(path, look, &mut |piece| match piece {
-            Piece::Damage(damage) => {
+            Piece::Epoch { .. } => Ok(()),
+            Piece::Damage { damage, .. } => {
                 bail!("{} is damaged at byte {}: {}", path.display(), damage.position, damage.why)
             }
             Piece::Batch { header, batch, .. } => {

@@ -58,7 +58,8 @@ impl Offsets {
             let look = Look { base, next: None, verify: true, bytes: true };
             inspect::segment::<anyhow::Error>(&path, look, &mut |piece| {
                 let (header, batch) = match piece {
-                    Piece::Damage(damage) => {
+                    Piece::Epoch { .. } => return Ok(()),
+                    Piece::Damage { damage, .. } => {
                         bail!("it is damaged at byte {}: {}", damage.position, damage.why)
                     }
                     Piece::Batch { header, batch, .. } => (header, batch.context("a batch is too large")?),

@@ -208,10 +208,17 @@ fn open(offline: &Offline, wanted: &Wanted, placed: &mut Placed) -> anyhow::Resu
     let report = &opened.report;
     if let Some(damage) = report.damage.first() {
         let file = damage.file.file_name().unwrap_or_default().to_string_lossy();
-        bail!("{file} is damaged at byte {}: {}", damage.position, damage.why);
+        let (at, why, topic) = (damage.position, damage.why, &wanted.topic);
+        bail!(
+            "{file} is damaged at byte {at}: {why}. Restore it from a copy, or leave the topic out: --except {topic}"
+        );
     }
     if let Some(cut) = &report.cut {
-        bail!("its log does not end with a whole batch, as after an unclean stop ({cut})");
+        bail!(
+            "its log does not end with a whole batch, as after an unclean stop ({cut}). Start that Kafka again and stop it \
+             in order, or leave the topic out: --except {}",
+            wanted.topic
+        );
     }
     if let Some(aside) = report.set_aside.first() {
         bail!("{} does not follow on the segment before it", aside.display());

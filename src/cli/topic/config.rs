@@ -1,17 +1,21 @@
-//! `streamd topic config`: change the settings of topics.
+//! `streamd topic config`: show the settings of topics, or change them.
 
 use super::super::brokers::BrokerArgs;
 use super::super::exit::Ended;
 use super::super::failure::ended_on_topic;
+use serde_json::json;
+
 use super::super::output::print;
+use super::super::table::{self, Shape, Table};
 use super::Names;
 use super::create::setting;
+use super::shown;
 use super::unknown_settings;
-use crate::client::Error;
 use crate::client::alter::{SettingChange, SettingOp, alter};
+use crate::client::{Client, Error, topics};
 use crate::types::ErrorCode;
 
-/// Change topics' settings; those that are not named stay
+/// Show topics' settings, or change those that are named
 #[derive(Debug, clap::Args)]
 #[command(visible_alias = "alter", alias = "alter-config")]
 pub(super) struct Args {
@@ -19,10 +23,13 @@ pub(super) struct Args {
     names: Names,
     #[command(flatten)]
     changes: Changes,
+    /// How to show them; wide shows all settings, also those that nobody has changed
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Shape,
 }
 
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = true)]
+#[group(multiple = true)]
 struct Changes {
     /// Set a setting, as in -c retention.ms=7d; may be given more than once
     #[arg(short, long, visible_aliases = ["set", "add-config"], value_name = "KEY=VALUE", value_parser = setting)]
@@ -62,6 +69,9 @@ pub(super) async fn run(args: Args, brokers: &BrokerArgs) -> anyhow::Result<()> 
         }
     }
     let client = brokers.connect().await?;
+    if changes.is_empty() {
+        return show(&client, &args.names.all(), args.output).await;
+    }
     let mut text = String::new();
     let mut refusals = Vec::new();
     for topic in args.names.all() {
@@ -79,10 +89,41 @@ pub(super) async fn run(args: Args, brokers: &BrokerArgs) -> anyhow::Result<()> 
     if refusals.is_empty() { Ok(()) } else { Err(Ended::Refused(refusals.join("\n")).into()) }
 }
 
+/// What is in force.
+async fn show(client: &Client, names: &[String], output: Shape) -> anyhow::Result<()> {
+    let mut settings = Vec::new();
+    for name in names {
+        let found = async {
+            topics::find(client, name, false).await?;
+            topics::settings(client, name).await
+        };
+        settings.push((name, Box::pin(found).await.map_err(|error| ended_on_topic(name, error))?));
+    }
+    if output == Shape::Json {
+        let all = settings
+            .iter()
+            .map(|(name, settings)| json!({ "name": name, "settings": shown::json(settings) }));
+        return print(&table::json(&all.collect())?);
+    }
+    let mut table = Table::new(&["TOPIC", "SETTING", "VALUE", "SET BY"]);
+    let mut unset = String::new();
+    for (name, settings) in &settings {
+        let mut rows = shown::rows(settings, output == Shape::Wide).peekable();
+        if rows.peek().is_none() {
+            unset.push_str(&format!("{name} has the default for every setting; -o wide shows them\n"));
+        }
+        for [setting, value, set_by] in rows {
+            table.row(vec![(*name).clone(), setting, value, set_by]);
+        }
+    }
+    let text = if table.is_empty() { String::new() } else { table.text() };
+    print(&(text + &unset))
+}
+
 fn told(change: &SettingChange) -> String {
     let name = &change.name;
     match &change.op {
-        SettingOp::Set(value) => format!("{name}={value}"),
+        SettingOp::Set(value) => format!("{name}={}", shown::value(name, value)),
         SettingOp::Delete => format!("{name} is the broker's default"),
         SettingOp::Append(values) => format!("{name} has {values}"),
         SettingOp::Subtract(values) => format!("{name} lacks {values}"),

@@ -11,9 +11,11 @@ use super::super::table::{self, Shape, Table};
 use super::Names;
 use super::list::replicas;
 use super::outlook::{Facts, Rules, rounded, size};
+use super::shown;
 use crate::client::offsets::{self, Isolation, Place};
-use crate::client::topics::{self, Setting, Source};
-use crate::client::{Client, Error, Topic, sizes};
+use crate::client::sizes::{self, Lost, OnDisk};
+use crate::client::topics::{self, Setting};
+use crate::client::{Client, Error, Topic};
 use crate::types::{Clock, Timestamp};
 
 /// Show a topic's settings and partitions, and what becomes of its records
@@ -50,8 +52,8 @@ struct Described {
     ends: BTreeMap<i32, i64>,
     /// The time of each partition's oldest record.
     oldest: BTreeMap<i32, Timestamp>,
-    /// Bytes of each partition, where brokers tell.
-    sizes: BTreeMap<i32, i64>,
+    /// What is on disk of each partition, where brokers tell.
+    on_disk: BTreeMap<i32, OnDisk>,
     now: Timestamp,
 }
 
@@ -62,16 +64,16 @@ impl Described {
         let at = async |place| offsets::list(client, name, &indexes, place, Isolation::ReadUncommitted).await;
         let (starts, ends) = (at(Place::Start).await?, at(Place::End).await?);
         let oldest = offsets::first_times(client, name, &indexes).await?;
-        let sizes = Box::pin(sizes::of_topic(client, &topic)).await?;
+        let on_disk = Box::pin(sizes::of_topic(client, &topic)).await?;
         let settings = topics::settings(client, name).await?;
-        Ok(Self { settings, topic, starts, ends, oldest, sizes, now: Clock::system().now_ms() })
+        Ok(Self { settings, topic, starts, ends, oldest, on_disk, now: Clock::system().now_ms() })
     }
 
     fn facts(&self, partition: i32) -> Facts {
         let at = |offsets: &BTreeMap<i32, i64>| offsets.get(&partition).copied().unwrap_or(0);
         Facts {
             span: at(&self.ends).saturating_sub(at(&self.starts)).max(0),
-            bytes: self.sizes.get(&partition).copied(),
+            bytes: self.on_disk.get(&partition).map(|known| known.bytes),
             oldest: self.oldest.get(&partition).copied(),
         }
     }
@@ -85,22 +87,18 @@ impl Described {
             replicas(&self.topic).to_string(),
         ]);
         let mut settings = Table::new(&["SETTING", "VALUE", "SET BY"]);
-        for setting in
-            self.settings.iter().filter(|setting| all_settings || setting.source != Source::Default)
-        {
-            let value = setting.value.clone().unwrap_or_else(|| "(hidden)".to_owned());
-            settings.row(vec![setting.name.clone(), value, said_by(setting.source).to_owned()]);
-        }
+        shown::rows(&self.settings, all_settings).for_each(|row| settings.row(row.into()));
         let mut parts = vec![head.text()];
         if !settings.is_empty() {
             parts.push(settings.text());
         }
         parts.push(self.partitions());
         parts.push(self.outlook());
+        parts.extend(self.damage());
         parts.join("\n")
     }
 
-    /// How old the oldest records are, and what is deleted next.
+    /// How old the oldest records are, what is deleted next, and what compaction does.
     fn outlook(&self) -> String {
         let rules = Rules::of(&self.settings);
         let mut table = Table::new(&["PARTITION", "SIZE", "OLDEST RECORD", "DELETED NEXT"]);
@@ -114,7 +112,32 @@ impl Described {
                 rules.next(facts).text(self.now),
             ]);
         }
-        table.text()
+        match rules.compaction() {
+            Some(compaction) => format!("{}\n{compaction}", table.text()),
+            None => table.text(),
+        }
+    }
+
+    /// What cannot be read any more, if there is something.
+    fn damage(&self) -> Option<String> {
+        let mut table = Table::new(&["PARTITION", "DAMAGED OFFSETS", "WHY"]);
+        for (partition, lost) in self.lost() {
+            let last = (lost.next - 1).max(lost.first);
+            let offsets =
+                if last == lost.first { last.to_string() } else { format!("{} to {last}", lost.first) };
+            table.row(vec![partition.to_string(), offsets, lost.why.clone()]);
+        }
+        let (partition, _) = self.lost().next()?;
+        let name = &self.topic.name;
+        Some(format!(
+            "{}Fetches of these fail. With the broker stopped, streamd repair {name}-{partition} --data-dir DIR shows \
+             them, and with --yes gives them up.\n",
+            table.text()
+        ))
+    }
+
+    fn lost(&self) -> impl Iterator<Item = (i32, &Lost)> {
+        self.on_disk.iter().flat_map(|(partition, known)| known.damage.iter().map(|lost| (*partition, lost)))
     }
 
     fn partitions(&self) -> String {
@@ -135,6 +158,13 @@ impl Described {
 
     fn json(&self) -> Value {
         let rules = Rules::of(&self.settings);
+        let damage = |index: i32| -> Vec<Value> {
+            let own = self.lost().filter(|(partition, _)| *partition == index);
+            own.map(
+                |(_, lost)| json!({ "first_offset": lost.first, "next_offset": lost.next, "why": lost.why }),
+            )
+            .collect()
+        };
         let partition = |partition: &crate::client::Partition| {
             json!({
                 "partition": partition.index,
@@ -144,27 +174,19 @@ impl Described {
                 "in_sync": partition.in_sync,
                 "start": self.starts.get(&partition.index),
                 "end": self.ends.get(&partition.index),
-                "size_bytes": self.sizes.get(&partition.index),
+                "size_bytes": self.on_disk.get(&partition.index).map(|known| known.bytes),
+                "damage": damage(partition.index),
                 "oldest_timestamp": self.oldest.get(&partition.index),
                 "deleted_next": rules.next(self.facts(partition.index)).json(),
             })
         };
-        let setting = |setting: &Setting| json!({ "name": setting.name, "value": setting.value, "set_by": said_by(setting.source) });
         json!({
             "name": self.topic.name,
             "id": Some(self.topic.id).filter(|id| !id.is_zero()).map(|id| id.to_string()),
             "internal": self.topic.internal,
             "replication_factor": replicas(&self.topic),
             "partitions": self.topic.partitions.iter().map(partition).collect::<Vec<_>>(),
-            "settings": self.settings.iter().map(setting).collect::<Vec<_>>(),
+            "settings": shown::json(&self.settings),
         })
-    }
-}
-
-const fn said_by(source: Source) -> &'static str {
-    match source {
-        Source::Topic => "topic",
-        Source::Broker => "broker",
-        Source::Default => "default",
     }
 }

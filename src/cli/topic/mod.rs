@@ -6,6 +6,7 @@ mod delete;
 mod describe;
 mod list;
 mod outlook;
+mod shown;
 mod trim;
 
 use super::brokers::BrokerArgs;

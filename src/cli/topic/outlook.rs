@@ -1,5 +1,5 @@
-//! What becomes of a partition's records: how old the oldest is, and what is deleted next, when and why. From what any
-//! broker tells: its offsets, its settings and, if it does, its size.
+//! What becomes of a partition's records: how old the oldest is, what is deleted next, when and why, and when compaction
+//! takes superseded ones. From what any broker tells: its offsets, its settings and, if it does, its size.
 
 use serde_json::{Value, json};
 
@@ -13,6 +13,18 @@ pub(super) struct Rules {
     policy: String,
     retention_ms: i64,
     retention_bytes: i64,
+    compaction: Compaction,
+}
+
+/// A topic's rules of compaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Compaction {
+    dirty_ratio: String,
+    min_lag_ms: i64,
+    max_lag_ms: i64,
+    tombstones_ms: i64,
+    segment_bytes: i64,
+    segment_ms: i64,
 }
 
 /// What is known of a partition.
@@ -31,6 +43,8 @@ pub(super) struct Facts {
 pub(super) enum Next {
     /// Nothing, and why.
     Nothing(String),
+    /// No segment; compaction takes records that a newer one of their key supersedes.
+    Superseded,
     /// The oldest segment, because of its age, at this time at the earliest: its newest record decides.
     Aged { at: Timestamp, retention_ms: i64 },
     /// The oldest segment, because of the partition's size.
@@ -51,7 +65,57 @@ impl Rules {
             policy: value("cleanup.policy").unwrap_or_else(|| "delete".to_owned()),
             retention_ms: number("retention.ms"),
             retention_bytes: number("retention.bytes"),
+            compaction: Compaction {
+                dirty_ratio: value("min.cleanable.dirty.ratio").unwrap_or_else(|| "0.5".to_owned()),
+                min_lag_ms: number("min.compaction.lag.ms"),
+                max_lag_ms: number("max.compaction.lag.ms"),
+                tombstones_ms: number("delete.retention.ms"),
+                segment_bytes: number("segment.bytes"),
+                segment_ms: number("segment.ms"),
+            },
         }
+    }
+
+    fn has(&self, policy: &str) -> bool {
+        self.policy.split(',').any(|one| one == policy)
+    }
+
+    /// When records are compacted away and why, in a few lines; `None` if the topic is not compacted.
+    pub(super) fn compaction(&self) -> Option<String> {
+        let rules = &self.compaction;
+        if !self.has("compact") {
+            return None;
+        }
+        let mut lines = vec![
+            format!(
+                "COMPACTION  takes records that a newer one of their key supersedes, when more than\n            \
+                 min.cleanable.dirty.ratio={} of the closed segments' bytes are new since the last time.",
+                rules.dirty_ratio
+            ),
+            format!(
+                "            The newest segment is left alone until it closes: at segment.bytes={}, or after segment.ms={}.",
+                show_bytes(rules.segment_bytes),
+                show_millis(rules.segment_ms)
+            ),
+        ];
+        if rules.min_lag_ms > 0 {
+            lines.push(format!(
+                "            Records stay for min.compaction.lag.ms={} at least.",
+                show_millis(rules.min_lag_ms)
+            ));
+        }
+        if (0..i64::MAX).contains(&rules.max_lag_ms) {
+            lines.push(format!(
+                "            Whatever the ratio, they are compacted after max.compaction.lag.ms={}.",
+                show_millis(rules.max_lag_ms)
+            ));
+        }
+        lines.push(format!(
+            "            Tombstones stay for delete.retention.ms={}.\n            \
+             Clients cannot ask how much is new now; streamd's log has a line \"compacted\" for each time.",
+            show_millis(rules.tombstones_ms)
+        ));
+        Some(lines.join("\n") + "\n")
     }
 
     /// What is deleted next from a partition.
@@ -59,7 +123,10 @@ impl Rules {
         if facts.span == 0 {
             return Next::Nothing("it is empty".to_owned());
         }
-        if !self.policy.split(',').any(|policy| policy == "delete") {
+        if !self.has("delete") && self.has("compact") {
+            return Next::Superseded;
+        }
+        if !self.has("delete") {
             let policy = if self.policy.is_empty() { "\"\"" } else { &self.policy };
             return Next::Nothing(format!("cleanup.policy={policy}"));
         }
@@ -92,6 +159,7 @@ impl Next {
         let size = |bytes: i64| format!("retention.bytes={}", show_bytes(bytes));
         match self {
             Self::Nothing(why) => format!("nothing: {why}"),
+            Self::Superseded => "superseded records, by compaction: cleanup.policy=compact".to_owned(),
             Self::Aged { at, retention_ms } => age(*at, *retention_ms),
             Self::Sized { retention_bytes, is_reached: Some(true) } => {
                 format!("oldest segment once the others hold as much: {}", size(*retention_bytes))
@@ -109,6 +177,9 @@ impl Next {
     pub(super) fn json(&self) -> Value {
         match self {
             Self::Nothing(why) => json!({ "what": null, "why": why }),
+            Self::Superseded => {
+                json!({ "what": "superseded records", "not_before": null, "why": ["min.cleanable.dirty.ratio"] })
+            }
             Self::Aged { at, .. } => json!({ "what": "segment", "not_before": at, "why": ["retention.ms"] }),
             Self::Sized { .. } => {
                 json!({ "what": "segment", "not_before": null, "why": ["retention.bytes"] })
@@ -189,12 +260,50 @@ mod tests {
         );
         assert_eq!(next(&[], facts(None, DAY)), "nothing: retention.ms and retention.bytes are -1");
         let compact = ("cleanup.policy", "compact");
-        assert_eq!(next(&[week, compact], facts(None, DAY)), "nothing: cleanup.policy=compact");
+        assert_eq!(
+            next(&[week, compact], facts(None, DAY)),
+            "superseded records, by compaction: cleanup.policy=compact"
+        );
+        let neither = ("cleanup.policy", "");
+        assert_eq!(next(&[week, neither], facts(None, DAY)), "nothing: cleanup.policy=\"\"");
         let both = ("cleanup.policy", "compact,delete");
         assert!(next(&[week, both], facts(None, DAY)).starts_with("oldest segment"));
         assert_eq!(next(&[week], Facts { span: 0, ..facts(None, 0) }), "nothing: it is empty");
         let timeless = Facts { oldest: None, ..facts(None, 0) };
         assert_eq!(next(&[week], timeless), "nothing: its records have no time");
+    }
+
+    #[test]
+    fn compaction_is_told_by_what_decides_it() {
+        let told = |more: &[(&str, &str)]| {
+            let usual = [
+                ("cleanup.policy", "compact"),
+                ("segment.bytes", "1073741824"),
+                ("segment.ms", "604800000"),
+                ("delete.retention.ms", "86400000"),
+                ("min.compaction.lag.ms", "0"),
+                ("max.compaction.lag.ms", "9223372036854775807"),
+            ];
+            let find = |name: &str| more.iter().find(|(own, _)| *own == name).copied();
+            let all: Vec<_> = usual.iter().map(|usual| find(usual.0).unwrap_or(*usual)).collect();
+            rules(&all).compaction()
+        };
+        let text = told(&[]).unwrap();
+        for part in [
+            "min.cleanable.dirty.ratio=0.5",
+            "segment.bytes=1 GiB",
+            "segment.ms=7d",
+            "delete.retention.ms=1d",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains(".lag."), "{text}");
+        let text = told(&[("min.compaction.lag.ms", "60000"), ("max.compaction.lag.ms", "3600000")]).unwrap();
+        assert!(
+            text.contains("min.compaction.lag.ms=1m") && text.contains("max.compaction.lag.ms=1h"),
+            "{text}"
+        );
+        assert_eq!(told(&[("cleanup.policy", "delete")]), None);
     }
 
     #[test]

@@ -135,8 +135,10 @@ impl Trimmed {
 fn refusal(topic: &str, error: Error) -> Ended {
     match error.code() {
         Some(ErrorCode::PolicyViolation) => Ended::Refused(format!(
-            "topic {topic} is compacted: a record goes when a newer one has its key. To delete older ones as well: \
-             streamd topic config {topic} -c cleanup.policy=compact,delete"
+            "topic {topic} is compacted and keeps the last record of each key: nothing was deleted. A key goes with a \
+             tombstone: echo KEY: | streamd produce {topic} -K : -Z. To be able to trim, give it cleanup.policy=compact,delete, \
+             but then records expire as well, whatever their key, unless retention is off: streamd topic config {topic} \
+             -c cleanup.policy=compact,delete -c retention.ms=-1 -c retention.bytes=-1"
         )),
         _ => ended_on_topic(topic, error),
     }

@@ -34,8 +34,9 @@ rows! { pub(super) OWN: Own;
         "Below this much free space, in bytes or percent of the file system, the broker is read-only: produces are \
          refused with an error that clients try again at, and all else works. Retention is run first. 0 turns it off."
     "disk.limit": String = null, in Form(F::Bytes(16 * MIB)), ReadOnly, Effective;
-        "The most that data_dir may hold, space that is reserved for logs included; at it the broker is read-only, as \
-         with disk.reserve. No limit unless it is set."
+        "The most that data_dir may hold, space that is reserved for logs included. The last of it is kept for \
+         compaction (a sixteenth, 1 GiB at most) and for metadata and committed offsets (a thirty-second, 64 MiB at \
+         most); at what is left the broker is read-only, as with disk.reserve. No limit unless it is set."
     "disk.scrub_rate": String = "16 MiB", in Form(F::BytesOrOff(64 * KIB)), ReadOnly, Effective;
         "How much the scrub may read each second: every log is read now and then, so that damage shows before somebody \
          needs what is damaged. It takes a tenth of the disk's time at most, and leaves the page cache as it was. 0 turns \

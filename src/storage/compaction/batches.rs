@@ -14,7 +14,6 @@ pub(in crate::storage) struct Batches<'a> {
     /// Offsets rise from here, and end before `end`.
     next: i64,
     end: i64,
-    epoch: i32,
     /// Where the next batch begins.
     position: u64,
     buffer: &'a mut Vec<u8>,
@@ -61,8 +60,8 @@ impl<'a> Batches<'a> {
         read_bytes: usize,
     ) -> Self {
         buffer.clear();
-        let (epoch, position, at, is_cold) = (i32::MIN, 0, 0, false);
-        Self { visit, len, next: base, end, epoch, position, buffer, at, is_cold, read_bytes }
+        let (position, at, is_cold) = (0, 0, false);
+        Self { visit, len, next: base, end, position, buffer, at, is_cold, read_bytes }
     }
 
     /// Begins at this batch boundary and not with the file.
@@ -96,7 +95,6 @@ impl<'a> Batches<'a> {
         self.have(total).map_err(BatchFault::Io)?;
         self.position += total as u64;
         self.next = header.next_offset();
-        self.epoch = header.partition_leader_epoch;
         let from = usize::try_from(position - self.at).unwrap_or(usize::MAX);
         let bytes = self.buffer.get(from..).unwrap_or_default();
         let batch = BatchView::parse(bytes).map_err(|_| bad("the batch is not whole"))?;
@@ -115,9 +113,6 @@ impl<'a> Batches<'a> {
         }
         if header.base_offset < self.next || header.next_offset() > self.end {
             return Err("the batch's offset does not belong there");
-        }
-        if header.partition_leader_epoch < self.epoch {
-            return Err("the batch's leader epoch falls");
         }
         Ok(())
     }

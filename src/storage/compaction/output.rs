@@ -41,6 +41,8 @@ pub(super) struct Output {
     interval: u64,
     /// The aborted transactions of its `.txnindex`, if it is to have one.
     pub(super) aborted: Option<Vec<AbortedTransaction>>,
+    /// Whether it may take what is kept for the broker's own needs.
+    is_own: bool,
     keep: bool,
 }
 
@@ -55,12 +57,14 @@ pub(in crate::storage) struct Finished {
 }
 
 impl Output {
-    /// Begins the files of the segment at `base`. `interval` is `index.interval.bytes`. `None` if the log was given up.
+    /// Begins the files of the segment at `base`. `interval` is `index.interval.bytes`; one of the broker's own logs
+    /// (`is_own`) may take what is kept for its needs. `None` if the log was given up.
     pub(super) fn create(
         owner: &Arc<Log>,
         base: i64,
         interval: u64,
         now: Timestamp,
+        is_own: bool,
     ) -> io::Result<Option<Self>> {
         let open = |kind| {
             // What an earlier try may have left is nobody's.
@@ -87,6 +91,7 @@ impl Output {
             facts: Facts::new(IndexTail::new(), now),
             interval,
             aborted: None,
+            is_own,
             keep: false,
         }))
     }
@@ -150,11 +155,11 @@ impl Output {
         Ok(())
     }
 
-    /// Counts what is about to be written. Compaction needs space before it makes some, and not that which is kept for
-    /// the broker's own needs.
+    /// Counts what is about to be written. Compaction needs space before it makes some: some of what clients do not get,
+    /// and none of that which is kept for the broker's own needs.
     fn take_room(&self, bytes: u64) -> io::Result<()> {
         let room = self.owner.health.room();
-        if bytes > 0 && !room.has_left() {
+        if bytes > 0 && !self.is_own && !room.admits_cleaner() {
             let why = "no room on the disk but what disk.reserve and disk.limit keep for other needs";
             return Err(io::Error::new(io::ErrorKind::StorageFull, why));
         }
@@ -209,6 +214,8 @@ impl Output {
 impl Drop for Output {
     fn drop(&mut self) {
         if !self.keep {
+            // Before it is so: who measures in between must not count it twice.
+            self.owner.health.room().give_back(self.position - self.buffer.len() as u64);
             discard(&self.owner, self.base, FileState::Cleaned);
         }
     }

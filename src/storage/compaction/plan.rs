@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::config::topic::TopicSettings;
 use crate::storage::log::SegmentInfo;
+use crate::storage::room::Pressure;
 use crate::types::Timestamp;
 
 /// A compacted log as planning looks at it.
@@ -20,6 +21,8 @@ pub struct Situation<'a> {
     pub oldest_dirty: Option<Timestamp>,
     /// Whether a coordinator replays the log whole when it loads it: then its size is what somebody waits for.
     pub replayed: bool,
+    /// Whether room is needed on the disk: then the shares that the settings ask for do not count, the lags do.
+    pub pressure: Pressure,
     /// The broker's clock.
     pub now: Timestamp,
 }
@@ -30,8 +33,10 @@ pub struct Plan {
     /// The part to be cleaned now.
     pub work: Option<Work>,
     /// The active segment is to be closed, so that it can be cleaned: a coordinator would have more to replay than the
-    /// log is worth.
+    /// log is worth, or room is needed on the disk.
     pub roll: bool,
+    /// There will be work when a sync and a checkpoint have passed what lies there.
+    pub waits: bool,
     /// When there will be work though nothing is appended; `None` if nothing is known.
     pub next: Option<Timestamp>,
 }
@@ -78,7 +83,7 @@ pub fn plan(log: &Situation<'_>, settings: &TopicSettings) -> Plan {
     let forced = due_at.is_some_and(|due| due < log.now);
     let ratio = share(dirty_bytes, clean_bytes);
     let work = cleanable.last().filter(|_| dirty_bytes > 0).and_then(|last| {
-        let is_due = forced || ratio > settings.min_cleanable_dirty_ratio;
+        let is_due = forced || ratio > least_ratio(log, settings);
         is_due.then_some(Work { dirty_from: log.dirty_from, end: last.next, ratio, forced })
     });
     let grown_up = barrier
@@ -89,8 +94,33 @@ pub fn plan(log: &Situation<'_>, settings: &TopicSettings) -> Plan {
     Plan {
         work,
         // Housekeeping closes segments for `max.compaction.lag.ms`.
-        roll: log.replayed && active.bytes > clean_bytes.max(REPLAY_BYTES_MIN),
+        roll: (log.replayed && active.bytes > clean_bytes.max(REPLAY_BYTES_MIN))
+            || (is_worth_closing(log, active.bytes, dirty_bytes, clean_bytes) && !too_young(active)),
+        waits: barrier
+            .and_then(|nth| dirty.get(nth))
+            .is_some_and(|segment| segment.next > log.bound && !too_young(segment)),
         next: [due_at.filter(|due| *due >= log.now), grown_up].into_iter().flatten().min(),
+    }
+}
+
+/// Above which dirty share a log is cleaned now. When room is needed for clients whatever may go shall go; but who
+/// writes on meanwhile, as coordinators do, is not cleaned again for every few bytes.
+fn least_ratio(log: &Situation<'_>, settings: &TopicSettings) -> f64 {
+    match log.pressure {
+        Pressure::None => settings.min_cleanable_dirty_ratio,
+        Pressure::Short if !log.replayed => 0.0,
+        Pressure::Tight | Pressure::Short => settings.min_cleanable_dirty_ratio.min(PRESSED_RATIO),
+    }
+}
+
+/// Whether room is needed and some may be won in the active segment.
+fn is_worth_closing(log: &Situation<'_>, active: u64, dirty: u64, clean: u64) -> bool {
+    match log.pressure {
+        Pressure::None => false,
+        Pressure::Short if !log.replayed => active >= BLOCK_BYTES,
+        Pressure::Tight | Pressure::Short => {
+            active >= PRESSED_ROLL_BYTES_MIN && share(active.saturating_add(dirty), clean) > PRESSED_RATIO
+        }
     }
 }
 
@@ -117,11 +147,12 @@ pub(super) struct Input {
     pub(super) index_bytes: [u64; 2],
 }
 
-/// Which neighbours become one segment: as many as fit into `segment.bytes`, their indexes into `segment.index.bytes`,
-/// and their offsets into 32 bits, whatever cleaning leaves of them. In order, and all of them.
-pub(super) fn groups(inputs: &[Input], settings: &TopicSettings) -> Vec<Range<usize>> {
+/// Which neighbours become one segment: as many as fit into `segment.bytes` and `bytes_max`, their indexes into
+/// `segment.index.bytes`, and their offsets into 32 bits, whatever cleaning leaves of them. In order, and all of them.
+pub(super) fn groups(inputs: &[Input], settings: &TopicSettings, bytes_max: u64) -> Vec<Range<usize>> {
     let limit = |n: i32| u64::try_from(n).unwrap_or(0);
-    let (bytes_max, index_max) = (limit(settings.segment_bytes), limit(settings.segment_index_bytes));
+    let (bytes_max, index_max) =
+        (limit(settings.segment_bytes).min(bytes_max), limit(settings.segment_index_bytes));
     let mut groups: Vec<Range<usize>> = Vec::new();
     let mut sum = Input { base: 0, next: 0, bytes: 0, index_bytes: [0; 2] };
     for (nth, input) in inputs.iter().enumerate() {
@@ -149,6 +180,12 @@ pub(super) fn groups(inputs: &[Input], settings: &TopicSettings) -> Vec<Range<us
 
 /// A coordinator's log is worth cleaning from this size on, in bytes.
 const REPLAY_BYTES_MIN: u64 = 16 << 20;
+/// Above this dirty share a log is cleaned when room is needed: nine bytes are read for one that may go.
+const PRESSED_RATIO: f64 = 0.1;
+/// From this size on an active segment is closed when room gets tight.
+const PRESSED_ROLL_BYTES_MIN: u64 = 64 << 10;
+/// Within less than a block of the file system there is nothing to be won.
+const BLOCK_BYTES: u64 = 4096;
 /// Segments that become one at once: while they are swapped, each holds two descriptors.
 const GROUP_SEGMENTS_MAX: usize = 128;
 

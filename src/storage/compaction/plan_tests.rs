@@ -20,7 +20,8 @@ fn segments(of: &[(u64, i64)]) -> Vec<SegmentInfo> {
 fn situation(segments: &[SegmentInfo], dirty_from: i64) -> Situation<'_> {
     let bound = i64::MAX;
     let (oldest_dirty, replayed) = (None, false);
-    Situation { segments, dirty_from, bound, oldest_dirty, replayed, now: NOW }
+    let pressure = Pressure::None;
+    Situation { segments, dirty_from, bound, oldest_dirty, replayed, pressure, now: NOW }
 }
 
 fn compact() -> TopicSettings {
@@ -114,16 +115,43 @@ fn input(base: i64, bytes: u64, index_bytes: u64) -> Input {
 fn neighbours_merge_while_they_fit() {
     let settings = TopicSettings { segment_bytes: 100, segment_index_bytes: 80, ..compact() };
     let by_size = [input(0, 40, 8), input(10, 60, 8), input(20, 1, 8), input(30, 120, 8), input(40, 10, 8)];
-    assert_eq!(groups(&by_size, &settings), [0..2, 2..3, 3..4, 4..5]);
+    assert_eq!(groups(&by_size, &settings, u64::MAX), [0..2, 2..3, 3..4, 4..5]);
     let by_index = [input(0, 1, 40), input(10, 1, 40), input(20, 1, 8)];
-    assert_eq!(groups(&by_index, &settings), [0..2, 2..3]);
+    assert_eq!(groups(&by_index, &settings, u64::MAX), [0..2, 2..3]);
     let mut by_time = by_index;
     by_time.iter_mut().for_each(|input| input.index_bytes.reverse());
-    assert_eq!(groups(&by_time, &settings), [0..2, 2..3]);
+    assert_eq!(groups(&by_time, &settings, u64::MAX), [0..2, 2..3]);
     let far = i64::from(i32::MAX);
     let by_offset = [input(0, 1, 8), input(far - 9, 1, 8), input(far + 1, 1, 8)];
-    assert_eq!(groups(&by_offset, &settings), [0..2, 2..3]);
+    assert_eq!(groups(&by_offset, &settings, u64::MAX), [0..2, 2..3]);
     let many: Vec<Input> = (0..300).map(|n| input(n * 10, 0, 0)).collect();
-    assert_eq!(groups(&many, &settings), [0..128, 128..256, 256..300]);
-    assert!(groups(&[], &settings).is_empty());
+    assert_eq!(groups(&many, &settings, u64::MAX), [0..128, 128..256, 256..300]);
+    assert!(groups(&[], &settings, u64::MAX).is_empty());
+}
+
+#[test]
+fn when_room_is_needed_less_is_worth_cleaning_and_active_segments_are_closed() {
+    let list = segments(&[(1_000_000, 9), (100_000, 9), (50_000, 0)]);
+    let at = |pressure| Situation { pressure, ..situation(&list, 10) };
+    assert_eq!(plan(&at(Pressure::None), &compact()), Plan::default());
+    let tight = plan(&at(Pressure::Tight), &compact());
+    assert_eq!((tight.work, tight.roll), (None, false), "a tenth at least");
+    let short = plan(&at(Pressure::Short), &compact());
+    assert_eq!(short.work.map(|work| (work.dirty_from, work.end)), Some((10, 20)), "whatever may go");
+    assert!(short.roll);
+    let list = segments(&[(1_000_000, 9), (120_000, 9), (120_000, 0)]);
+    let tight = plan(&Situation { pressure: Pressure::Tight, ..situation(&list, 10) }, &compact());
+    assert!(tight.work.is_some() && tight.roll);
+    let lagging = TopicSettings { min_compaction_lag_ms: HOUR, ..compact() };
+    let short = Situation { pressure: Pressure::Short, ..situation(&list, 10) };
+    assert!(!plan(&short, &lagging).roll, "it is younger than the lag");
+    assert!(plan(&Situation { bound: 10, ..short }, &compact()).waits, "for a checkpoint");
+    assert!(!plan(&short, &compact()).waits);
+}
+
+#[test]
+fn a_coordinators_log_is_not_cleaned_again_for_every_few_bytes() {
+    let list = segments(&[(1_000_000, 9), (20_000, 0), (50_000, 0)]);
+    let of = |pressure| plan(&Situation { pressure, replayed: true, ..situation(&list, 10) }, &compact());
+    assert_eq!((of(Pressure::Short).work, of(Pressure::Short).roll), (None, false));
 }

@@ -21,6 +21,7 @@ use crate::storage::layout::FileKind;
 use crate::storage::log::{Log, Replacement, SwapFault};
 use crate::storage::manifest::Manifest;
 use crate::storage::pread::Wait;
+use crate::storage::room::{Pressure, is_no_space};
 use crate::storage::segment::{Segment, last_append};
 use crate::storage::txn_index::AbortedTransaction;
 use crate::types::Timestamp;
@@ -42,6 +43,9 @@ pub struct Cleaning<'a> {
     pub aborted: &'a [AbortedTransaction],
     /// The manifest, for the rows of what was swapped in.
     pub manifest: &'a Manifest,
+    /// Whether it is the broker's own log, which grows though there is no room for clients: then no bound but the disk's
+    /// keeps it from being made smaller.
+    pub is_own: bool,
     /// How fast it may go, and whether it is to stop.
     pub pace: &'a Pace,
     /// The key map's bounds.
@@ -106,6 +110,12 @@ pub enum CleanFault {
         /// What it said.
         error: io::Error,
     },
+    /// Some of it found no room on the disk; the rest was cleaned.
+    #[error("no room for a compacted segment of {bytes} bytes")]
+    NoRoom {
+        /// What the largest segment that found none would have needed.
+        bytes: u64,
+    },
     /// The cleaners are to stop.
     #[error("the broker stops")]
     Stopping,
@@ -165,10 +175,14 @@ impl Run<'_> {
         let mut transactions = Transactions::new(self.cleaning.aborted);
         let inputs: Vec<Sealed> = sealed.into_iter().filter(|(segment, _)| segment.base() < end).collect();
         let sizes: Vec<Input> = inputs.iter().map(input).collect();
-        for group in groups(&sizes, self.cleaning.settings) {
-            self.clean_group(inputs.get(group).unwrap_or_default(), &rules, &mut transactions)?;
+        let bytes_max = log.health.room().compacted_segment_bytes_max();
+        let mut lacking = None;
+        for group in groups(&sizes, self.cleaning.settings, bytes_max) {
+            // Where one finds no room another may, and makes some.
+            let group = inputs.get(group).unwrap_or_default();
+            lacking = lacking.max(self.clean_group(group, &rules, &mut transactions)?);
         }
-        Ok(end)
+        lacking.map_or(Ok(end), |bytes| Err(CleanFault::NoRoom { bytes }))
     }
 
     /// The segments below the end of the work.
@@ -204,27 +218,28 @@ impl Run<'_> {
         Ok((map, end))
     }
 
-    /// Writes one segment in place of a group of neighbours. A segment of which nothing goes stays as it is.
+    /// Writes one segment in place of a group of neighbours. A segment of which nothing goes stays as it is. If there is
+    /// no room for it, answers how many bytes it would have.
     fn clean_group(
         &mut self,
         group: &[Sealed],
         rules: &Rules<'_>,
         transactions: &mut Transactions,
-    ) -> Result<(), CleanFault> {
-        let Some((first, (last, next))) = group.first().zip(group.last()) else { return Ok(()) };
+    ) -> Result<Option<u64>, CleanFault> {
+        let Some((first, (last, next))) = group.first().zip(group.last()) else { return Ok(None) };
         let before: u64 = group.iter().map(|(segment, _)| segment.len()).sum();
         let closing = group.iter().rposition(|(segment, _)| segment.len() > 0);
-        let mut out = match group {
-            [_] => None,
-            _ => Some(self.create(first.0.base())?),
+        let mut target = match group {
+            [_] => Target::AsItIs,
+            _ => Target::of(self.create(first.0.base()))?,
         };
-        let (mut tail, mut rest) = (None, before);
+        let (mut tail, mut rest, mut stays) = (None, before, 0);
         for (nth, sealed) in group.iter().enumerate() {
             self.each_batch(sealed, |run, found| {
                 let header = *found.batch.header();
                 let standing = Standing {
                     frame_stays: Some(nth) == closing && found.end() == sealed.0.len(),
-                    is_tight: is_tight(out.as_ref().map_or(before - rest, Output::len) + rest, &header),
+                    is_tight: is_tight(stays + rest, &header),
                 };
                 let judged = rules
                     .judge(&found.batch, standing, transactions)
@@ -232,40 +247,42 @@ impl Run<'_> {
                 run.cleaned.records.0 += judged.before as u64;
                 run.cleaned.records.1 += judged.after as u64;
                 tail = Some(header);
-                if out.is_none() && judged.fate != Fate::Stays {
-                    out = Some(run.copy_front(sealed, found.position)?);
+                if matches!(target, Target::AsItIs) && judged.fate != Fate::Stays {
+                    target = Target::of(run.copy_front(sealed, found.position))?;
                 }
                 let len = found.batch.bytes().len();
-                if let Some(out) = &mut out {
+                if let Target::Output(out) = &mut target {
                     out.comes_from(found.is_cold, len);
                 }
                 rest = rest.saturating_sub(len as u64);
-                let written = match (&judged.fate, &mut out) {
-                    (Fate::Goes, _) | (Fate::Stays, None) | (Fate::Becomes(_), None) => Ok(0),
-                    (Fate::Stays, Some(out)) => out.write(&header, found.batch.bytes()).map(|()| len),
-                    (Fate::Becomes(bytes), Some(out)) => write(out, bytes),
+                let bytes = match &judged.fate {
+                    Fate::Goes => return run.go_on(len).map(|()| None::<()>),
+                    Fate::Stays => found.batch.bytes(),
+                    Fate::Becomes(bytes) => bytes,
                 };
-                let written = written.map_err(|error| fault(&sealed.0, error))?;
-                run.go_on(len + written).map(|()| None::<()>)
+                stays += bytes.len() as u64;
+                let written = target.write(bytes).map_err(|error| fault(&sealed.0, error))?;
+                run.go_on(len + written).map(|()| None)
             })?;
         }
-        let after = match out {
-            Some(mut out) => {
-                if let Some(tail) = tail.filter(|tail| tail.next_offset() < *next) {
-                    write(&mut out, &closing_batch(&tail, *next)).map_err(|error| fault(last, error))?;
-                }
+        if let Some(tail) = tail.filter(|tail| tail.next_offset() < *next) {
+            target.write(&closing_batch(&tail, *next)).map_err(|error| fault(last, error))?;
+        }
+        let after = match target {
+            Target::AsItIs => Some(before),
+            Target::NoRoom => None,
+            Target::Output(mut out) => {
                 out.aborted = self.has_aborted(group)?.then(|| transactions.take_left());
-                self.swap_in(group, out)?
+                self.swap_in(group, *out)?
             }
-            None => before,
         };
         // A segment that stays has its own.
         let _ = transactions.take_left();
         self.cleaned.segments.0 += group.len();
-        self.cleaned.segments.1 += 1;
+        self.cleaned.segments.1 += if after.is_some() { 1 } else { group.len() };
         self.cleaned.bytes.0 += before;
-        self.cleaned.bytes.1 += after;
-        Ok(())
+        self.cleaned.bytes.1 += after.unwrap_or(before);
+        Ok(if after.is_none() { Some(stays) } else { None })
     }
 
     /// Whether one of the segments has a `.txnindex`. Then the new one gets one, be it empty, so that no crash can leave
@@ -284,7 +301,7 @@ impl Run<'_> {
     fn create(&self, base: i64) -> Result<Output, CleanFault> {
         let interval = non_negative(self.cleaning.settings.index_interval_bytes) as u64;
         let log = self.cleaning.log;
-        match Output::create(log, base, interval, self.cleaning.now) {
+        match Output::create(log, base, interval, self.cleaning.now, self.cleaning.is_own) {
             Ok(Some(out)) => Ok(out),
             Ok(None) => Err(CleanFault::Overtaken),
             Err(error) => Err(self.dir_fault(error)),
@@ -309,19 +326,39 @@ impl Run<'_> {
         Ok(out)
     }
 
-    /// Puts a complete output in place of its inputs; its size in bytes.
-    fn swap_in(&mut self, group: &[Sealed], out: Output) -> Result<u64, CleanFault> {
+    /// Puts a complete output in place of its inputs; its size in bytes. `None` if the disk was full at the last moment.
+    fn swap_in(&mut self, group: &[Sealed], out: Output) -> Result<Option<u64>, CleanFault> {
         let inputs: Vec<Arc<Segment>> = group.iter().map(|(segment, _)| segment.clone()).collect();
         let appended_at = last_append(inputs.iter().map(|segment| segment.facts().appended_at));
         let bytes = out.len();
-        let finished = out.finish(appended_at).map_err(|error| self.dir_fault(error))?;
-        let swapped = self.cleaning.log.replace(Replacement { inputs, finished }, self.cleaning.manifest);
-        match swapped {
-            Ok(removed) => self.cleaned.removed.extend(removed),
+        let finished = match out.finish(appended_at) {
+            Ok(finished) => finished,
+            Err(error) if is_no_space(&error) => return Ok(None),
+            Err(error) => return Err(self.dir_fault(error)),
+        };
+        let log = self.cleaning.log;
+        match log.replace(Replacement { inputs, finished }, self.cleaning.manifest) {
+            Ok(removed) => self.let_go(removed),
             Err(SwapFault::Overtaken) => return Err(CleanFault::Overtaken),
+            Err(SwapFault::Io(error)) if is_no_space(&error) && !log.is_failed() => return Ok(None),
             Err(SwapFault::Io(error)) => return Err(self.dir_fault(error)),
         }
-        Ok(bytes)
+        Ok(Some(bytes))
+    }
+
+    /// What left the log goes when readers have had their time; at once if room is needed: the next segment may need it.
+    fn let_go(&mut self, removed: Vec<PathBuf>) {
+        let room = self.cleaning.log.health.room();
+        if room.pressure() == Pressure::None {
+            self.cleaned.removed.extend(removed);
+            return;
+        }
+        for file in removed {
+            if let Err(error) = room.unlink(&file) {
+                tracing::warn!(file = %file.display(), %error, "cannot unlink what was compacted: it is tried again");
+                self.cleaned.removed.push(file);
+            }
+        }
     }
 
     /// Shows every batch of a segment to `each` until it answers something.
@@ -346,7 +383,11 @@ impl Run<'_> {
                 Err(bad) => {
                     if let BatchFault::Bad(position, why) = bad {
                         // Readers are refused it from now on, and `repair` knows of it.
-                        self.cleaning.log.meet_damage(segment, file.log(), position, why);
+                        let met = self.cleaning.log.meet_damage(segment, file.log(), position, why);
+                        if met.is_mended() {
+                            // What was read of it may not be what it is now: from the start again.
+                            break Err(CleanFault::Overtaken);
+                        }
                     }
                     break Err(batch_fault(segment, bad));
                 }
@@ -420,11 +461,39 @@ fn closing_batch(tail: &BatchHeader, next: i64) -> Vec<u8> {
     })
 }
 
-/// Writes a batch that was made anew.
-fn write(out: &mut Output, bytes: &[u8]) -> io::Result<usize> {
-    let header = BatchHeader::parse(bytes).map_err(io::Error::other)?;
-    out.write(&header, bytes)?;
-    Ok(bytes.len())
+/// What a group becomes.
+enum Target {
+    /// Nothing has gone of it yet.
+    AsItIs,
+    Output(Box<Output>),
+    /// What it would be finds no room. It is read to its end all the same: what follows depends on it, and how much
+    /// room it takes is worth knowing.
+    NoRoom,
+}
+
+impl Target {
+    /// An output, if there is room to begin one.
+    fn of(output: Result<Output, CleanFault>) -> Result<Self, CleanFault> {
+        match output {
+            Ok(output) => Ok(Self::Output(Box::new(output))),
+            Err(CleanFault::Io { error, .. }) if is_no_space(&error) => Ok(Self::NoRoom),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Writes a batch, if there is where to. How many bytes that took.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Self::Output(out) = self else { return Ok(0) };
+        let header = BatchHeader::parse(bytes).map_err(io::Error::other)?;
+        match out.write(&header, bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(error) if is_no_space(&error) => {
+                *self = Self::NoRoom;
+                Ok(0)
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 fn input((segment, next): &Sealed) -> Input {

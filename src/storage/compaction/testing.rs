@@ -109,6 +109,7 @@ impl Log {
             bound: row.map_or(0, |row| row.checkpoint.segment).min(self.stable.unwrap_or(i64::MAX)),
             oldest_dirty: None,
             replayed: false,
+            pressure: self.rig.health.room().pressure(),
             now: self.now,
         };
         plan(&situation, &self.rig.settings).work
@@ -131,6 +132,7 @@ impl Log {
             producers: &self.producers,
             aborted: &self.aborted,
             manifest: &self.manifest,
+            is_own: false,
             pace,
             map: self.map,
             read_bytes: 1 << 10,

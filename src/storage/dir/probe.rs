@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FallocateFlags, fallocate};
 
+use crate::storage::flush::WholeSync;
 use crate::storage::mmap::ReadMap;
 use crate::storage::room::is_no_space;
 
@@ -27,6 +28,17 @@ pub struct Capabilities {
     pub syncfs_tells: bool,
     /// The file system's type as the kernel names it, e.g. `ext4`; `?` if it does not say.
     pub file_system: String,
+}
+
+impl Capabilities {
+    /// When one sync of the whole file system may stand for many files.
+    pub fn whole_sync(&self) -> WholeSync {
+        match (self.syncfs, self.syncfs_tells) {
+            (true, _) => WholeSync::Own,
+            (false, true) => WholeSync::Shared,
+            (false, false) => WholeSync::Never,
+        }
+    }
 }
 
 /// Tries everything, in a file that is removed again. A full disk shows nothing of what the file system can do, and must

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 
 use super::*;
 use crate::storage::files::FileCache;
-use crate::storage::flush::{CheckpointMark, CommitterSpec, SyncMark, SyncNote, SyncTarget, When};
+use crate::storage::flush::{CheckpointMark, CommitterSpec, SyncMark, SyncNote, SyncTarget, When, WholeSync};
 use crate::storage::health::DirHealth;
 use crate::storage::manifest::{Checkpoint, ManifestState, PartitionRow};
 use crate::types::{TopicId, TopicPartition};
@@ -132,7 +132,7 @@ impl Rig {
             clock: clock.clone(),
             health: health.clone(),
             dir: Arc::new(File::open(dir.path()).unwrap()),
-            syncfs: false,
+            whole: WholeSync::Never,
             files: FileCache::new(64, 0),
             unsynced_limit_bytes: 1 << 30,
         };

@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::queue::{Batch, Queue};
 use super::syncer::{SyncFault, SyncSet, Syncer};
-use super::{SyncTarget, Unsynced, When};
+use super::{SyncTarget, Unsynced, When, WholeSync};
 use crate::storage::files::FileCache;
 use crate::storage::health::DirHealth;
 use crate::types::Clock;
@@ -25,8 +25,8 @@ pub struct CommitterSpec {
     pub health: Arc<DirHealth>,
     /// The data directory, opened before anything in it was written.
     pub dir: Arc<File>,
-    /// Whether a sync of the whole file system may stand for many files (see `dir::Capabilities`).
-    pub syncfs: bool,
+    /// When a sync of the whole file system may stand for many files (see `dir::Capabilities`).
+    pub whole: WholeSync,
     /// The bound on open files: past it what is dirty is synced early.
     pub files: Arc<FileCache>,
     /// Appended bytes that may be unsynced before sockets are no longer read ([`super::unsynced_limit_bytes`]).
@@ -51,7 +51,7 @@ impl Committer {
             health: spec.health,
             files: spec.files,
             unsynced: Unsynced::new(spec.unsynced_limit_bytes),
-            syncer: Syncer::new(spec.dir, spec.syncfs),
+            syncer: Syncer::new(spec.dir, spec.whole),
             state: Mutex::new(State::default()),
             work: Condvar::new(),
             ended: Condvar::new(),

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
-use crate::storage::flush::{SyncMark, SyncNote};
+use crate::storage::flush::{SyncMark, SyncNote, WholeSync};
 
 /// A log whose end tests move by hand. It checks the committer's side of the contract wherever it is called.
 struct FakeLog {
@@ -102,7 +102,7 @@ fn committer_with(clock: Clock, limit: u64) -> Arc<Committer> {
         clock,
         health: DirHealth::new(),
         dir: Arc::new(File::open("/tmp").unwrap()),
-        syncfs: false,
+        whole: WholeSync::Never,
         files: FileCache::new(64, 0),
         unsynced_limit_bytes: limit,
     };

@@ -25,6 +25,7 @@ use std::time::Duration;
 pub use checkpointer::{CheckpointLimits, Checkpointer};
 pub use committer::{Committer, CommitterSpec};
 pub use policy::FlushPolicy;
+pub use syncer::WholeSync;
 pub use unsynced::{Unsynced, unsynced_limit_bytes};
 
 use super::manifest::PartitionRow;

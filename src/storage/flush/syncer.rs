@@ -1,7 +1,7 @@
 //! Puts a set of files and directories on disk: fdatasync for a few, by a small pool; one syncfs for many.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,17 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 
 use crate::storage::files::is_shortage;
+
+/// When one sync of the whole file system may stand for many files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WholeSync {
+    /// Its failures are not told to us.
+    Never,
+    /// Others write to it, too: when they have little to be written.
+    Shared,
+    /// It is the data directory's own.
+    Own,
+}
 
 /// What is to be on disk, each file and path once.
 #[derive(Debug, Default)]
@@ -112,10 +123,18 @@ impl Spare {
     }
 }
 
+/// What the whole system has to write to its disks.
+fn dirty_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Dirty:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes.saturating_mul(1024))
+}
+
 /// The path of an open file, for people: the kernel's, or the descriptor's number.
 fn path_of(file: &File) -> PathBuf {
     let link = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    std::fs::read_link(&link).unwrap_or(link)
+    fs::read_link(&link).unwrap_or(link)
 }
 
 fn named(path: &Path, error: &io::Error) -> io::Error {
@@ -127,16 +146,18 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
 pub(super) struct Syncer {
     /// The data directory, opened before anything was written: syncfs reports errors only since its descriptor was made.
     fs: Arc<File>,
+    whole: WholeSync,
     syncfs: AtomicBool,
     spare: Arc<Spare>,
     pool: Pool,
 }
 
 impl Syncer {
-    /// `syncfs` says whether the directory has a file system of its own, on a kernel whose syncfs reports errors.
-    pub(super) fn new(fs: Arc<File>, syncfs: bool) -> Self {
+    /// A syncer for the file system that `fs` is on.
+    pub(super) fn new(fs: Arc<File>, whole: WholeSync) -> Self {
         let spare = Arc::new(Spare::new(fs.clone()));
-        Self { fs, syncfs: AtomicBool::new(syncfs), spare, pool: Pool::default() }
+        let syncfs = AtomicBool::new(whole != WholeSync::Never);
+        Self { fs, whole, syncfs, spare, pool: Pool::default() }
     }
 
     /// Returns when all of the set is on disk. `unsynced_bytes` is what the whole broker holds unsynced: syncfs writes
@@ -147,8 +168,16 @@ impl Syncer {
     pub(super) fn sync(&self, set: SyncSet, unsynced_bytes: u64) -> Result<(), SyncFault> {
         let own_bytes = set.bytes.saturating_mul(2);
         let jobs = set.jobs();
-        let pays = unsynced_bytes <= own_bytes.saturating_add(jobs.len() as u64 * CALL_BYTES);
-        if jobs.len() > FEW && pays && self.syncfs.load(Ordering::Relaxed) {
+        let worth = own_bytes.saturating_add(jobs.len() as u64 * CALL_BYTES);
+        let pays = unsynced_bytes <= worth
+            && match self.whole {
+                WholeSync::Never => false,
+                WholeSync::Own => jobs.len() > FEW,
+                WholeSync::Shared => {
+                    jobs.len() > FEW_IF_SHARED && dirty_bytes().is_some_and(|all| all <= worth)
+                }
+            };
+        if pays && self.syncfs.load(Ordering::Relaxed) {
             match rustix::fs::syncfs(&*self.fs) {
                 Ok(()) => return Ok(()),
                 Err(error) => {
@@ -332,6 +361,8 @@ impl Run {
 
 /// Up to this many files, syncing each beats syncing the file system (measured: reference/storage.md 3.5).
 const FEW: usize = 7;
+/// The same where others write as well, which is asked of the system.
+const FEW_IF_SHARED: usize = 64;
 /// What a disk writes in the time that one more fsync takes, about.
 const CALL_BYTES: u64 = 64 << 10;
 /// Threads beside the caller. Eight in all is where more bring nothing.

@@ -10,8 +10,8 @@ fn file_in(dir: &Path, name: &str) -> Arc<File> {
     Arc::new(file)
 }
 
-fn syncer(dir: &Path, syncfs: bool) -> Syncer {
-    Syncer::new(Arc::new(File::open(dir).unwrap()), syncfs)
+fn syncer(dir: &Path, whole: WholeSync) -> Syncer {
+    Syncer::new(Arc::new(File::open(dir).unwrap()), whole)
 }
 
 fn set_of(dir: &Path, files: usize, bad: bool) -> SyncSet {
@@ -29,8 +29,8 @@ fn set_of(dir: &Path, files: usize, bad: bool) -> SyncSet {
 #[test]
 fn one_and_many_files_are_synced_either_way() {
     let dir = tempfile::tempdir().unwrap();
-    for syncfs in [false, true] {
-        let syncer = syncer(dir.path(), syncfs);
+    for whole in [WholeSync::Never, WholeSync::Shared, WholeSync::Own] {
+        let syncer = syncer(dir.path(), whole);
         for files in [0, 1, 2, 40] {
             syncer.sync(set_of(dir.path(), files, false), 0).unwrap();
         }
@@ -41,7 +41,7 @@ fn one_and_many_files_are_synced_either_way() {
 #[test]
 fn one_failing_file_among_many_fails_the_set() {
     let dir = tempfile::tempdir().unwrap();
-    let syncer = syncer(dir.path(), false);
+    let syncer = syncer(dir.path(), WholeSync::Never);
     for files in [0, 1, 30] {
         assert!(syncer.sync(set_of(dir.path(), files, true), 0).is_err(), "{files} good files beside it");
     }
@@ -62,7 +62,7 @@ fn a_directory_that_is_gone_needs_no_sync() {
     let dir = tempfile::tempdir().unwrap();
     let mut set = SyncSet::default();
     set.add(vec![], vec![dir.path().join("gone").into()]);
-    syncer(dir.path(), false).sync(set, 0).unwrap();
+    syncer(dir.path(), WholeSync::Never).sync(set, 0).unwrap();
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn when_syncfs_fails_each_file_decides() {
     // A descriptor opened with O_PATH cannot be synced: syncfs fails, the files do not.
     let flags = rustix::fs::OFlags::PATH;
     let fd = rustix::fs::open(dir.path(), flags, rustix::fs::Mode::empty()).unwrap();
-    let syncer = Syncer::new(Arc::new(File::from(fd)), true);
+    let syncer = Syncer::new(Arc::new(File::from(fd)), WholeSync::Own);
     syncer.sync(set_of(dir.path(), 30, false), 0).unwrap();
     assert!(syncer.sync(set_of(dir.path(), 30, true), 0).is_err());
 }
@@ -79,7 +79,7 @@ fn when_syncfs_fails_each_file_decides() {
 #[test]
 fn one_call_stands_for_many_where_the_rest_of_what_is_unsynced_weighs_little() {
     let dir = tempfile::tempdir().unwrap();
-    let syncer = syncer(dir.path(), true);
+    let syncer = syncer(dir.path(), WholeSync::Own);
     // The file that fails by itself shows which way was taken.
     let by_itself = |unsynced_bytes| syncer.sync(set_of(dir.path(), 30, true), unsynced_bytes).is_err();
     assert!(!by_itself(1 << 20), "a megabyte beside it is less than thirty calls");
@@ -98,7 +98,7 @@ fn without_descriptors_paths_are_synced_through_the_one_that_is_kept_for_it() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let syncer = syncer(dir.path(), false);
+    let syncer = syncer(dir.path(), WholeSync::Never);
     let set = set_of(dir.path(), 9, false);
     let _all = all_descriptors();
     syncer.sync(set, 0).unwrap();
@@ -114,7 +114,7 @@ fn what_cannot_be_opened_is_left_to_do_and_nothing_has_failed() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let syncer = syncer(dir.path(), false);
+    let syncer = syncer(dir.path(), WholeSync::Never);
     let set = set_of(dir.path(), 3, false);
     let bad = set_of(dir.path(), 3, true);
     syncer.drop_spare();
@@ -126,4 +126,17 @@ fn what_cannot_be_opened_is_left_to_do_and_nothing_has_failed() {
     assert!(matches!(syncer.sync(bad, 0), Err(SyncFault::Failed(_))), "a sync that failed counts for more");
     drop(all);
     syncer.sync(left, 0).unwrap();
+}
+
+#[test]
+fn on_a_shared_file_system_one_call_stands_for_very_many_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let syncer = syncer(dir.path(), WholeSync::Shared);
+    // The file that fails by itself shows which way was taken.
+    assert!(syncer.sync(set_of(dir.path(), 30, true), 0).is_err());
+    // More than any machine has to write.
+    let mut large = set_of(dir.path(), 100, true);
+    large.bytes = u64::MAX / 4;
+    assert!(syncer.sync(large, 0).is_ok());
+    assert!(dirty_bytes().is_some());
 }

@@ -5,11 +5,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Damage, Log, ReadError};
+use super::{Damage, Log, ReadError, kept_until_repair};
 use crate::storage::index::{IndexTail, OffsetEntry, TimeEntry, offset_entries};
 use crate::storage::layout::FileKind;
 use crate::storage::pread::Wait;
@@ -26,20 +27,40 @@ pub(in crate::storage) struct Watch {
     clock: Clock,
     /// Held while damage is looked into: many readers may meet it at once.
     turn: Mutex<()>,
-    /// Which stretch a reader was last refused, and when that was said.
-    told: Mutex<Option<(u64, Duration)>>,
+    /// Stretches that were spoken of, by segment and begin, and when. At most [`TOLD_MAX`].
+    told: Mutex<Vec<((i64, u64), Duration)>>,
+    /// Batches whose front was put right.
+    pub(super) mended: AtomicU64,
 }
 
 impl Watch {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, turn: Mutex::new(()), told: Mutex::new(None) }
+        Self { clock, turn: Mutex::new(()), told: Mutex::default(), mended: AtomicU64::new(0) }
+    }
+}
+
+impl Watch {
+    /// A stretch is spoken of. Whether it was not lately.
+    fn tell(&self, segment: i64, from: u64) -> bool {
+        let now = self.clock.monotonic();
+        let mut told = self.told.lock();
+        told.retain(|(_, at)| now.saturating_sub(*at) < TELL_EVERY);
+        let is_news = told.iter().all(|(known, _)| *known != (segment, from));
+        if is_news && told.len() < TOLD_MAX {
+            told.push(((segment, from), now));
+        }
+        is_news
     }
 }
 
 impl Damage {
     pub(in crate::storage) fn of(segment: &Segment, bad: &Bad) -> Self {
+        Self::in_file(segment.path(FileKind::Log), bad)
+    }
+
+    pub(in crate::storage) fn in_file(file: PathBuf, bad: &Bad) -> Self {
         Self {
-            file: segment.path(FileKind::Log),
+            file,
             position: bad.from,
             end: Some(bad.to).filter(|to| *to < u64::MAX),
             first: bad.first,
@@ -59,24 +80,23 @@ impl Log {
         segments.iter().flat_map(of).collect()
     }
 
+    /// What is known to be damaged was spoken of where the log was opened.
+    pub(super) fn damage_was_told(&self) {
+        for segment in &self.state.lock().segments {
+            for bad in segment.all_bad() {
+                self.watch.tell(segment.base(), bad.from);
+            }
+        }
+    }
+
     /// A reader asked for what is damaged. Says so in the log, but not each time: readers come again and again.
     pub(super) fn damaged(&self, segment: &Segment, bad: &Bad) -> ReadError {
-        let now = self.watch.clock.monotonic();
-        let is_news = {
-            let mut told = self.watch.told.lock();
-            let known =
-                told.is_some_and(|(from, at)| from == bad.from && now.saturating_sub(at) < TELL_EVERY);
-            if !known {
-                *told = Some((bad.from, now));
-            }
-            !known
-        };
-        if is_news {
+        if self.watch.tell(segment.base(), bad.from) {
             tracing::error!(
                 topic = %self.topic, partition = self.id.partition, first_offset = bad.first, next_offset = bad.next,
                 file = %segment.path(FileKind::Log).display(), position = bad.from,
-                "a damaged stretch was asked for: {}. It is kept and not served until `streamd repair {}-{}` gives it up",
-                bad.why, self.topic, self.id.partition
+                "a damaged stretch was asked for: {}. {}",
+                bad.why, kept_until_repair(&self.dir)
             );
         }
         self.damage_error(segment, bad)
@@ -88,7 +108,7 @@ impl Log {
     }
 
     /// A reader met bytes at `position` that are not what was written: finds out how far the damage goes, and from then
-    /// on nobody is served any of it. Blocks.
+    /// on nobody is served any of it; or puts it right, if it can be. Blocks.
     pub(in crate::storage) fn meet_damage(
         &self,
         segment: &Arc<Segment>,
@@ -102,15 +122,16 @@ impl Log {
             return self.damage_error(segment, &bad);
         }
         match self.locate(segment, file, position, why) {
+            Ok(Some(bad)) if self.mend(segment, file, &bad) => ReadError::mended(segment),
             Ok(Some(bad)) => {
                 tracing::error!(
                     topic = %self.topic, partition = self.id.partition, first_offset = bad.first, next_offset = bad.next,
                     file = %segment.path(FileKind::Log).display(), position = bad.from,
-                    "damage was found: {}. It is kept, and not served until `streamd repair {}-{}` gives it up",
-                    bad.why, self.topic, self.id.partition
+                    "damage was found: {}. {}",
+                    bad.why, kept_until_repair(&self.dir)
                 );
                 segment.add_bad(bad);
-                *self.watch.told.lock() = Some((bad.from, self.watch.clock.monotonic()));
+                self.watch.tell(segment.base(), bad.from);
                 self.write_down_damage();
                 self.damage_error(segment, &bad)
             }
@@ -247,6 +268,8 @@ impl Segment {
     }
 }
 
+/// Damaged stretches of a log of which it is remembered that they were spoken of.
+const TOLD_MAX: usize = 64;
 /// How often it is said that readers ask for the same damaged stretch.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 /// Bytes between entries of an index that is made again (Kafka's default of `index.interval.bytes`).

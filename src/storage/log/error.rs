@@ -1,7 +1,8 @@
 //! What can go wrong with a log. Faults only; `api/errors.rs` maps them to Kafka's codes.
 
+use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Damage;
@@ -83,8 +84,9 @@ pub enum ReadError {
     NotResident,
     /// The bytes on disk are not what was written. The range stays in place, and is never served.
     #[error(
-        "{name}: offsets {} to {} are damaged ({}, byte {}: {}); `streamd repair {name}` gives them up",
-        damage.first, damage.next - 1, damage.file.display(), damage.position, damage.why
+        "{name}: offsets {} to {} are damaged ({}, byte {}: {}). {}",
+        damage.first, damage.next - 1, damage.file.display(), damage.position, damage.why,
+        damage.file.parent().map(kept_until_repair).unwrap_or_default()
     )]
     Damaged {
         /// The partition, as its directory is named.
@@ -103,6 +105,34 @@ pub enum ReadError {
         /// What it said.
         error: io::Error,
     },
+}
+
+/// Its offsets, and in which way.
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.next - self.first {
+            0 => write!(f, "no offsets ({})", self.why),
+            1 => write!(f, "offset {} ({})", self.first, self.why),
+            _ => write!(f, "offsets {} to {} ({})", self.first, self.next - 1, self.why),
+        }
+    }
+}
+
+/// What becomes of damage in a partition's directory, with the command that gives it up as it can be typed.
+pub fn kept_until_repair(dir: &Path) -> String {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let data = dir.parent().map_or_else(|| dir.to_owned(), Path::to_owned);
+    let command = repair_command(&name, &data);
+    format!("It is kept, and not served until it is given up, with the broker stopped: {command}")
+}
+
+/// The command that gives up what is damaged in a partition, as it can be typed.
+pub fn repair_command(partition: &str, data_dir: &Path) -> String {
+    let data_dir = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    let path = data_dir.display().to_string();
+    let is_plain = path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+,:@".contains(c));
+    let path = if is_plain { path } else { format!("'{}'", path.replace('\'', r"'\''")) };
+    format!("streamd repair {partition} --yes --data-dir {path}")
 }
 
 /// A log could not be opened; its partition stays offline.

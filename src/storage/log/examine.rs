@@ -10,16 +10,17 @@ use crate::storage::pread::Wait;
 use crate::storage::scan::{Rules, scan};
 use crate::storage::scrub::Part;
 use crate::storage::segment::Segment;
-use crate::types::offset::NO_EPOCH;
 
 impl Log {
     /// Every segment, less what is known to be damaged.
     pub fn parts(&self) -> Vec<Part> {
+        let epochs = Arc::new(self.epochs());
         let state = self.state.lock();
         let parts = state.segments.iter().enumerate().map(|(nth, segment)| Part {
             base: segment.base(),
             next: state.next_of(nth),
             path: segment.path(FileKind::Log),
+            epochs: Arc::clone(&epochs),
             sound: segment.sound_parts(state.size_of(nth)),
         });
         parts.collect()
@@ -34,7 +35,7 @@ impl Log {
     }
 
     /// Reads a segment whole with its checksums, and quarantines what is damaged; returns how many stretches that is.
-    /// Blocks.
+    /// What of batches can be put right is. Blocks.
     ///
     /// # Errors
     /// The file system; what cannot be read now is not damaged.
@@ -51,19 +52,24 @@ impl Log {
             }
             Err(error) => return Err(ReadError::io(segment, error)),
         };
-        for found in 0..STRETCHES_MAX {
+        let mut damaged = 0;
+        for _ in 0..STRETCHES_MAX {
             let first = listed.first_damage(file.log()).map_err(|error| ReadError::io(segment, error))?;
-            let Some((position, why)) = first else { return Ok(found) };
+            let Some((position, why)) = first else {
+                self.right_epochs(segment);
+                return Ok(damaged);
+            };
             let met = self.meet_damage(segment, file.log(), position, why);
             if self.listed(base).is_none_or(|now| now.segment.serial() != segment.serial()) {
                 // Retention or compaction was faster.
-                return Ok(found);
+                return Ok(damaged);
             }
-            if !matches!(met, ReadError::Damaged { .. }) {
+            if !matches!(met, ReadError::Damaged { .. }) && !met.is_mended() {
                 return Err(met);
             }
+            damaged += usize::from(!met.is_mended());
         }
-        Ok(STRETCHES_MAX)
+        Ok(damaged)
     }
 
     fn listed(&self, base: i64) -> Option<Listed> {
@@ -87,8 +93,10 @@ impl Listed {
     /// Where batches that are not whole begin, besides what is known. What is before it is doubted no more.
     fn first_damage(&self, file: &File) -> io::Result<Option<(u64, &'static str)>> {
         let base = self.segment.base();
+        let bads = self.segment.all_bad();
         for part in self.segment.sound_parts(self.size) {
-            let rules = Rules { base, next: base, exact: false, epoch: NO_EPOCH, limit: self.next };
+            let next = bads.iter().find(|bad| bad.to == part.start).map_or(base, |bad| bad.next);
+            let rules = Rules { base, next, exact: false, limit: self.next, reach: 0 };
             let scanned = scan(file, part.start, part.end, rules, &mut Vec::new(), &mut |_| {})?;
             self.segment.doubt().lift(&(part.start..scanned.end));
             if scanned.end < part.end {

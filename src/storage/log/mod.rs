@@ -9,6 +9,7 @@ mod damage;
 mod error;
 mod examine;
 mod gather;
+mod mend;
 mod read;
 mod reader;
 mod roll;
@@ -19,7 +20,7 @@ mod times;
 mod upkeep;
 mod writer;
 
-pub use error::{AppendError, OpenError, ReadError};
+pub use error::{AppendError, OpenError, ReadError, kept_until_repair, repair_command};
 pub use reader::{LogReader, SegmentInfo};
 pub use slice::{LogSlice, Place, ReadBatches};
 pub use state::Log;
@@ -78,6 +79,8 @@ pub struct OpenSpec {
     pub files: Arc<FileCache>,
     /// Whether the data directory may be written.
     pub health: Arc<DirHealth>,
+    /// The partition's leader epoch now: no batch was written under a higher one.
+    pub leader_epoch: i32,
     /// For durations in the report.
     pub clock: Clock,
 }
@@ -146,6 +149,8 @@ pub struct RecoveryReport {
     pub set_aside: Vec<PathBuf>,
     /// What should be there and is not, or is not right. Kept on disk, never served, never cut.
     pub damage: Vec<Damage>,
+    /// What of it was not known before.
+    pub new_damage: Vec<Damage>,
     /// How long it took.
     pub took: Duration,
 }
@@ -219,7 +224,7 @@ fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Res
         producers: recovered.producers,
         ..SideFiles::default()
     };
-    let last_epoch = side.epochs.last();
+    let (last_epoch, misfits) = (side.epochs.last(), recovered.misfits);
     let state = State {
         segments: recovered.segments,
         start: recovered.start,
@@ -248,6 +253,8 @@ fn assemble(spec: OpenSpec, recovered: Recovered, report: RecoveryReport) -> Res
         side,
         Watch::new(spec.clock.clone()),
     );
+    log.damage_was_told();
+    misfits.iter().for_each(|segment| log.right_epochs(segment));
     let active = last.filter(|_| recovered.last_is_active).map(Active::found);
     let mut writer =
         LogWriter::new(log.clone(), spec.settings, recovered.end, last_epoch, active, spec.kept_bytes);

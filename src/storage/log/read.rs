@@ -12,13 +12,14 @@ use super::{Log, LogSlice, Place, ReadBatches, ReadError};
 use crate::record::batch::BatchHeader;
 use crate::storage::files::is_shortage;
 use crate::storage::layout::FileKind;
+use crate::storage::mend::differs;
 use crate::storage::pread::Wait;
 use crate::storage::quarantine::Bad;
 use crate::storage::scan::{Rules, scan};
 use crate::storage::segment::{At, Segment};
 use crate::storage::segment_file::SegmentFile;
 use crate::storage::walk::{Step, Walk, WalkFault};
-use crate::types::offset::{NO_EPOCH, saturate_u32};
+use crate::types::offset::saturate_u32;
 
 /// What to read.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +30,6 @@ pub(super) struct Request {
     pub(super) upper: i64,
     pub(super) at_least_one: bool,
     pub(super) wait: Wait,
-    /// Whether what nobody has checked yet is checked; not for those who check all that they read.
-    pub(super) check: bool,
 }
 
 /// What the small lock tells about the segment in which a read goes on.
@@ -109,6 +108,11 @@ pub(super) fn read(log: &Log, request: Request) -> Result<ReadBatches, ReadError
             {
                 return Err(log.miss_file(&stretch.segment, stretch.next));
             }
+            // It was in the way and is not any more.
+            Err(error) if error.is_mended() && met < DAMAGES_MET => {
+                met += 1;
+                continue;
+            }
             // Found on the way to an offset that is not in it.
             Err(ReadError::Damaged { damage, .. })
                 if !(damage.first..damage.next).contains(&from) && met < DAMAGES_MET =>
@@ -184,14 +188,17 @@ fn read_stretch(
     };
     stop.is_end = stop.position == stretch.size && !is_cut;
     if stop.position == start {
+        if segment.doubt().covers(&(start..start + 1)) {
+            finder.check_reach(start, stretch.next)?;
+        }
         if out.slices.is_empty() {
             out.next = stretch.place(from, start);
         }
         return Ok(None);
     }
     stop = finder.short_of_suspects(start, stop, from, upper)?;
-    if request.check && segment.doubt().covers(&(start..stop.position)) {
-        stop = finder.check(start, stop, stretch.next)?;
+    if segment.doubt().covers(&(start..stop.position)) {
+        stop = finder.check((start, from), stop, (around.limit, stretch.next))?;
     }
     let len = saturate_u32(stop.position - start);
     let is_warm = stretch.is_active && start + TAIL_BYTES >= stretch.size;
@@ -336,21 +343,34 @@ impl Finder<'_> {
         if stop.position == start { Err(self.io(error)) } else { Ok(stop) }
     }
 
-    /// Checks the batches from `start` to `stop`, which are read for the first time since the log was opened. Returns how
-    /// far they are sound; what follows is never served from then on.
-    fn check(&self, start: u64, stop: Stop, next: i64) -> Result<Stop, ReadError> {
+    /// Checks the batches from `start`, where `from` is, to `stop`: they are read for the first time since the log was
+    /// opened. Returns how far they are sound; what follows is never served from then on. `limit` is where batches end,
+    /// and the offset behind them.
+    fn check(&self, (start, from): (u64, i64), stop: Stop, limit: (u64, i64)) -> Result<Stop, ReadError> {
         if self.wait == Wait::Never {
             return Err(ReadError::NotResident);
         }
         let (base, file) = (self.segment.base(), self.file.log());
-        let rules = Rules { base, next: base, exact: false, epoch: NO_EPOCH, limit: next };
+        let rules = Rules { base, next: base, exact: false, limit: limit.1, reach: limit.0 };
         let mut sound = Stop { position: start, offset: base, is_end: false };
+        let epochs = self.log.epochs();
+        let (mut is_astray, mut is_misfit) = (false, false);
         let scanned = scan(file, start, stop.position, rules, &mut Vec::new(), &mut |found| {
             let (position, offset) =
                 (found.position + found.header.total_len() as u64, found.header.next_offset());
+            is_astray |= offset <= from;
+            is_misfit |= differs(&epochs, &found.header).is_some();
             sound = Stop { position, offset, is_end: false };
         });
+        if is_astray {
+            // Its offset is lower than those of the batches before: they tell what it was.
+            let why = "the batch's offset is not the one that was written";
+            return Err(self.log.meet_damage(self.segment, file, start, why));
+        }
         self.segment.doubt().lift(&(start..sound.position));
+        if is_misfit && self.segment.take_epochs_look() {
+            self.log.right_epochs(self.segment);
+        }
         if sound.position == stop.position {
             return Ok(stop);
         }
@@ -363,6 +383,18 @@ impl Finder<'_> {
             Err(error) => self.io(error),
         };
         if sound.position == start { Err(fault) } else { Ok(sound) }
+    }
+
+    /// Checks that the batch at `start`, which nobody was shown since the log was opened, does not reach past its segment.
+    fn check_reach(&self, start: u64, next: i64) -> Result<(), ReadError> {
+        let step = Walk::new(self.file.log(), start, self.size, self.wait).next();
+        match step.map_err(|fault| self.fault(fault))? {
+            Some(step) if step.header.next_offset() > next => {
+                let why = "the batch's offsets reach into what follows";
+                Err(self.fault(WalkFault::Bad(start, why)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What a walk that broke off means. Whoever may wait for the disk finds out how far the damage goes.

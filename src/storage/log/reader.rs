@@ -52,10 +52,7 @@ impl LogReader {
         upper: i64,
         at_least_one: bool,
     ) -> Result<ReadBatches, ReadError> {
-        read(
-            &self.log,
-            Request { from, hint, max_bytes, upper, at_least_one, wait: Wait::Never, check: true },
-        )
+        read(&self.log, Request { from, hint, max_bytes, upper, at_least_one, wait: Wait::Never })
     }
 
     /// [`LogReader::read`] for a thread that may wait for the disk.
@@ -70,10 +67,7 @@ impl LogReader {
         upper: i64,
         at_least_one: bool,
     ) -> Result<ReadBatches, ReadError> {
-        read(
-            &self.log,
-            Request { from, hint, max_bytes, upper, at_least_one, wait: Wait::MayBlock, check: true },
-        )
+        read(&self.log, Request { from, hint, max_bytes, upper, at_least_one, wait: Wait::MayBlock })
     }
 
     /// The aborted transactions that have something in `from..upper`, by rising markers (S21). With `wait` off it never
@@ -131,10 +125,8 @@ impl LogReader {
     ) -> Result<(), ReadError> {
         let (mut from, mut hint, mut buffer) = (from, None, Vec::new());
         loop {
-            // Checked below.
-            let (wait, check) = (Wait::MayBlock, false);
-            let request =
-                Request { from, hint, max_bytes: SCAN_BYTES, upper, at_least_one: true, wait, check };
+            let wait = Wait::MayBlock;
+            let request = Request { from, hint, max_bytes: SCAN_BYTES, upper, at_least_one: true, wait };
             let read = read(&self.log, request)?;
             for slice in &read.slices {
                 if !self.show(slice, &mut buffer, each)? {

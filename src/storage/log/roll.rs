@@ -29,10 +29,19 @@ impl LogWriter {
         }
         let segment = &active.segment;
         let settings = &self.settings;
-        size + next.total_len() as u64 > non_negative(settings.segment_bytes) as u64
+        size + next.total_len() as u64 > self.segment_bytes_max()
             || next.last_offset() - segment.base() > i64::from(i32::MAX)
             || self.waited_ms(active, next.max_timestamp, now) > self.segment_ms(segment.base())
             || segment.facts().index.is_full(non_negative(settings.segment_index_bytes) as u64)
+    }
+
+    /// `segment.bytes`; on a compacted topic no more than the cleaner finds room for when the disk is full.
+    pub(super) fn segment_bytes_max(&self) -> u64 {
+        let bytes = non_negative(self.settings.segment_bytes) as u64;
+        match self.settings.compact {
+            true => bytes.min(self.log.health.room().compacted_segment_bytes_max()),
+            false => bytes,
+        }
     }
 
     /// How far the batch's time lies behind the segment's first (S91: the time of the data, not of the wall).

@@ -167,7 +167,7 @@ impl LogWriter {
             self.begin(now)?;
         }
         let ahead = Ahead {
-            segment_bytes: non_negative(self.settings.segment_bytes) as u64,
+            segment_bytes: self.segment_bytes_max(),
             preallocate: self.settings.preallocate,
             kept: self.kept_bytes,
         };

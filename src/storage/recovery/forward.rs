@@ -13,11 +13,11 @@ use super::{Recovery, keep_end, set_aside};
 use crate::storage::index::{IndexTail, OffsetEntry};
 use crate::storage::layout::{FileKind, segment_file_in};
 use crate::storage::log::{Replay, Replayed};
-use crate::storage::quarantine::Bad;
+use crate::storage::quarantine::{Bad, Span, batch_between};
 use crate::storage::scan::{Found, Rules, Scanned, scan};
 use crate::storage::segment::{Facts, Segment};
 use crate::storage::txn_index;
-use crate::types::offset::{NO_EPOCH, non_negative, saturate_u32};
+use crate::types::offset::{non_negative, saturate_u32};
 
 /// Where reading forward goes on after a segment.
 enum After {
@@ -25,6 +25,16 @@ enum After {
     Segment(i64),
     /// Nowhere: the log ends here.
     End,
+}
+
+/// What bytes are where a batch has to be and none is.
+enum Judged {
+    /// The end of the log.
+    End,
+    /// Damage, behind which the log goes on.
+    Damage(Bad),
+    /// A batch whose front was put right.
+    Mended,
 }
 
 impl Recovery<'_> {
@@ -45,6 +55,7 @@ impl Recovery<'_> {
             }
             position = 0;
         }
+        self.sieve.end(&mut self.epochs, self.spec.leader_epoch);
         self.set_rest_aside(base)
     }
 
@@ -94,8 +105,8 @@ impl Recovery<'_> {
             base,
             next: self.end.max(base),
             exact: !self.manifest_lost || is_last,
-            epoch: self.epochs.last().unwrap_or(NO_EPOCH),
             limit: i64::MAX,
+            reach: 0,
         };
         if base == self.checkpoint.segment
             && let Some(bad) = self.misses_checkpoint(&segment, &file)?
@@ -184,35 +195,49 @@ impl Recovery<'_> {
             let bad = match (scanned.stop, known) {
                 (None, None) => return Ok(scanned),
                 (None, Some(bad)) => bad,
-                (Some(why), _) => {
-                    match self.damage_behind_which_all_is_valid(segment, file, &scanned, why)? {
-                        Some(bad) => bad,
-                        None => return Ok(scanned),
+                (Some(why), _) => match self.judge(segment, file, &scanned, why, to)? {
+                    Judged::Damage(bad) => bad,
+                    Judged::Mended => {
+                        (from, batches, rules.next) = (scanned.end, scanned.batches, scanned.next);
+                        continue;
                     }
-                }
+                    Judged::End => return Ok(scanned),
+                },
             };
             if bad.to >= len {
                 return Ok(Scanned { end: len, next: bad.next, stop: None, ..scanned });
             }
             (from, batches) = (bad.to, scanned.batches);
-            (rules.next, rules.epoch) = (bad.next, scanned.epoch);
+            rules.next = bad.next;
         }
     }
 
-    /// Without the manifest nobody knows what was durable: bad bytes that a valid segment follows are damage.
-    fn damage_behind_which_all_is_valid(
+    /// What bytes are that are no batch: the end of the log, unless all that is wrong is the front of a batch that
+    /// another follows on. Without the manifest nobody knows what was durable, and bad bytes that a valid segment
+    /// follows are damage.
+    fn judge(
         &mut self,
         segment: &Segment,
         file: &File,
         scanned: &Scanned,
         why: &'static str,
-    ) -> io::Result<Option<Bad>> {
-        if !self.manifest_lost {
-            return Ok(None);
+        to: u64,
+    ) -> io::Result<Judged> {
+        let span = Span { base: segment.base(), from: (scanned.end, scanned.next), to: (to, i64::MAX) };
+        if let Some(bad) = batch_between(file, span, why)?
+            && self.mend(segment, file, &bad)
+        {
+            return Ok(Judged::Mended);
         }
-        let Some(next) = self.valid_segment_behind(segment.base()) else { return Ok(None) };
-        self.quarantine(segment, file, (segment.len(), next), scanned.end, why)?;
-        Ok(segment.all_bad().into_iter().find(|bad| bad.holds(scanned.end)))
+        if !self.manifest_lost {
+            return Ok(Judged::End);
+        }
+        let Some(next) = self.valid_segment_behind(segment.base()) else { return Ok(Judged::End) };
+        if self.quarantine(segment, file, (segment.len(), next), scanned.end, why)? {
+            return Ok(Judged::Mended);
+        }
+        let bad = segment.all_bad().into_iter().find(|bad| bad.holds(scanned.end));
+        Ok(bad.map_or(Judged::End, Judged::Damage))
     }
 
     fn scan_part(
@@ -225,7 +250,7 @@ impl Recovery<'_> {
         replay: &mut dyn FnMut(Replay<'_>) -> Replayed,
     ) -> io::Result<Scanned> {
         let interval = non_negative(self.spec.settings.index_interval_bytes) as u64;
-        let (epochs, replay_from) = (&mut self.epochs, self.replay_from);
+        let (epochs, sieve, replay_from) = (&mut self.epochs, &mut self.sieve, self.replay_from);
         let mut each = |found: &Found<'_>| {
             let header = &found.header;
             let relative = segment.relative(header.last_offset());
@@ -239,7 +264,7 @@ impl Recovery<'_> {
                 // Fewer entries if it fails: they are hints.
                 let _ = segment.flush_index(true);
             }
-            epochs.note(header.partition_leader_epoch, header.base_offset);
+            sieve.note(epochs, header.partition_leader_epoch, header.base_offset);
             if header.last_offset() >= replay_from
                 && let Replayed::Aborted(transaction) =
                     replay(Replay::Batch { header, control: found.control })
@@ -285,13 +310,7 @@ impl Recovery<'_> {
         let behind: Vec<_> = self.listing.logs.range(base + 1..).map(|(base, log)| (*base, *log)).collect();
         behind.into_iter().find_map(|(base, log)| {
             let file = File::open(segment_file_in(self.dir(), base, FileKind::Log)).ok()?;
-            let rules = Rules {
-                base,
-                next: base,
-                exact: false,
-                epoch: self.epochs.last().unwrap_or(NO_EPOCH),
-                limit: i64::MAX,
-            };
+            let rules = Rules { base, next: base, exact: false, limit: i64::MAX, reach: 0 };
             let scanned = scan(&file, 0, log.len, rules, &mut self.buffer, &mut |_| {}).ok()?;
             (scanned.batches > 0).then_some(base)
         })

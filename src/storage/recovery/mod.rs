@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::checkpoint::{read_epochs, replace};
-use super::epochs::Epochs;
+use super::epochs::{Epochs, Sieve};
 use super::health::DirHealth;
 use super::index::{IndexTail, offset_entries};
 use super::layout::{
@@ -24,6 +24,7 @@ use super::layout::{
 };
 use super::log::{Damage, OpenError, OpenSpec, RecoveryReport, Replay, Replayed};
 use super::manifest::{Checkpoint, PartitionRow};
+use super::mend::{front_of, put as put_patches};
 use super::pread::Wait;
 use super::quarantine::{self, Bad, Quarantine, Span, locate};
 use super::room::is_no_space;
@@ -54,6 +55,8 @@ pub(super) struct Recovered {
     pub(super) manifest_lost: bool,
     /// Offsets of the `.producers` files.
     pub(super) producers: Vec<i64>,
+    /// Segments that were read, if some batch of theirs bears an epoch that cannot be its own.
+    pub(super) misfits: Vec<Arc<Segment>>,
     /// Segments that were read and not synced.
     pub(super) unsynced: Vec<Arc<Segment>>,
     pub(super) dirs_unsynced: bool,
@@ -106,6 +109,8 @@ struct Recovery<'a> {
     end: i64,
     last_is_active: bool,
     epochs: Epochs,
+    /// What the batches that are read say of them.
+    sieve: Sieve,
     /// As they stand in the file.
     epochs_on_disk: Epochs,
     /// From here on batches are replayed to the producers.
@@ -132,6 +137,7 @@ impl<'a> Recovery<'a> {
             end: 0,
             last_is_active: false,
             epochs: Epochs::default(),
+            sieve: Sieve::default(),
             epochs_on_disk: Epochs::default(),
             replay_from: 0,
             scanned: Vec::new(),
@@ -220,10 +226,11 @@ impl<'a> Recovery<'a> {
         self.epochs = self.epochs_on_disk.clone();
         self.epochs.truncate_end(self.checkpoint.offset);
         if self.epochs.is_empty() {
-            let mut found = Epochs::default();
+            let (mut found, mut sieve) = (Epochs::default(), Sieve::default());
             self.walk_below_checkpoint(i64::MIN, &mut |_, step| {
-                found.note(step.header.partition_leader_epoch, step.header.base_offset);
+                sieve.note(&mut found, step.header.partition_leader_epoch, step.header.base_offset);
             })?;
+            sieve.end(&mut found, self.spec.leader_epoch);
             self.epochs = found;
         }
         Ok(())
@@ -287,7 +294,11 @@ impl<'a> Recovery<'a> {
                 // An index that leads nowhere shows as a walk that breaks at once: then from the front.
                 Some((position, _)) if position == at && at > part.start => part.start,
                 Some((position, why)) => {
-                    self.quarantine(segment, file.log(), (size, next), position, why)?;
+                    if self.quarantine(segment, file.log(), (size, next), position, why)? {
+                        // Put right, and what is before it was shown.
+                        at = position;
+                        continue;
+                    }
                     segment.all_bad().iter().find(|bad| bad.to > position).map_or(size, |bad| bad.to)
                 }
                 None => part.end,
@@ -306,8 +317,8 @@ impl<'a> Recovery<'a> {
         self.known_damage.get(&segment.base()).into_iter().flatten().for_each(|bad| segment.add_bad(*bad));
     }
 
-    /// Finds out how far damage goes that was met at `met`, and never serves it. `end` is where the segment has to end,
-    /// and the offset behind it.
+    /// Finds out how far damage goes that was met at `met`, and never serves it; or puts it right if it can be, and
+    /// answers that it did. `end` is where the segment has to end, and the offset behind it.
     fn quarantine(
         &mut self,
         segment: &Segment,
@@ -315,7 +326,7 @@ impl<'a> Recovery<'a> {
         end: (u64, i64),
         met: u64,
         why: &'static str,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let entries = match File::open(segment.path(FileKind::Index)) {
             Ok(file) => offset_entries(file)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -326,9 +337,37 @@ impl<'a> Recovery<'a> {
         let from = before.map_or_else(|| (0, segment.base()), |bad| (bad.to, bad.next));
         let span = Span { base: segment.base(), from, to: end };
         let found = locate(file, &entries, span, met, why)?;
+        if let Some(bad) = found
+            && self.mend(segment, file, &bad)
+        {
+            return Ok(true);
+        }
         let rest = Bad { from: met, to: end.0, first: end.1, next: end.1, why };
         self.damage(segment, found.unwrap_or(rest));
-        Ok(())
+        Ok(false)
+    }
+
+    /// Puts the front of a damaged batch right, if only that is wrong and it is known what it was.
+    fn mend(&self, segment: &Segment, file: &File, bad: &Bad) -> bool {
+        let path = segment.path(FileKind::Log);
+        // The history is not complete yet: an epoch is righted when all is known.
+        let patched = match front_of(file, bad, None) {
+            Ok(Some(patch)) => put_patches(&path, &[patch]),
+            _ => return false,
+        };
+        match patched {
+            Ok(()) => tracing::warn!(
+                topic = %self.spec.topic, partition = self.spec.id.partition, first_offset = bad.first,
+                next_offset = bad.next, file = %path.display(), position = bad.from,
+                "the front of a batch, outside its checksum, was not what was written ({}). It was put right, and no \
+                 record is lost",
+                bad.why
+            ),
+            Err(ref error) => {
+                tracing::warn!(file = %path.display(), %error, "cannot put right what a batch says of itself");
+            }
+        }
+        patched.is_ok()
     }
 
     fn damage(&mut self, segment: &Segment, bad: Bad) {
@@ -342,6 +381,12 @@ impl<'a> Recovery<'a> {
         let mut all = Quarantine::new();
         for segment in &self.segments {
             let bads: Vec<Bad> = segment.all_bad().into_iter().filter(|bad| bad.next <= end).collect();
+            let is_known = |bad: &Bad| {
+                let known = written.get(&segment.base()).into_iter().flatten();
+                known.clone().any(|known| (known.from, known.to) == (bad.from, bad.to))
+            };
+            let news = bads.iter().filter(|bad| !is_known(bad));
+            self.report.new_damage.extend(news.map(|bad| Damage::of(segment, bad)));
             self.report.damage.extend(bads.iter().map(|bad| Damage::of(segment, bad)));
             if !bads.is_empty() {
                 all.insert(segment.base(), bads);
@@ -423,6 +468,7 @@ impl<'a> Recovery<'a> {
             last_is_active: self.last_is_active,
             durable,
             producers: self.listing.producers,
+            misfits: if self.sieve.is_odd { self.scanned.clone() } else { Vec::new() },
             unsynced: if synced { Vec::new() } else { self.scanned },
             dirs_unsynced: self.listing.changed && !synced,
             next_serial: self.serial,

@@ -108,8 +108,7 @@ impl Recovery<'_> {
         }
         // Another length, or no successor: only a compaction's output may have that, and it is sound and ends where a
         // segment begins.
-        let rules =
-            Rules { base: listed.base, next: listed.base, exact: false, epoch: i32::MIN, limit: i64::MAX };
+        let rules = Rules { base: listed.base, next: listed.base, exact: false, limit: i64::MAX, reach: 0 };
         let log = File::open(segment.path(FileKind::Log))?;
         let mut max = -1;
         let scanned = scan(&log, 0, file.len, rules, &mut self.buffer, &mut |found| {

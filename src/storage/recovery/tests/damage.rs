@@ -55,7 +55,7 @@ fn a_reader_that_meets_damage_is_refused_and_everything_around_it_is_served_also
     let whole = read_all(&opened.reader);
     let ends = ends_in(&rig, 16);
     // A header in a sealed segment and one in the active segment, after they were written.
-    rig.damage(&rig.path(16, FileKind::Log), ends[3] + 16, &[77]);
+    rig.damage(&rig.path(16, FileKind::Log), ends[3], &[0; 61]);
     let active = ends_in(&rig, 48);
     rig.damage(&rig.path(48, FileKind::Log), active[1], &[0; 61]);
     // A reader that does not wait for the disk looks no further.
@@ -128,12 +128,12 @@ fn a_segment_whose_file_vanishes_while_the_broker_runs_is_damage() {
 fn a_search_by_time_passes_over_what_is_damaged() {
     let (rig, opened) = sealed_log();
     let ends = ends_in(&rig, 16);
-    rig.damage(&rig.path(16, FileKind::Log), ends[3] + 16, &[77]);
+    rig.damage(&rig.path(16, FileKind::Log), ends[3], &[0; 61]);
     let at = |offset: i64| opened.reader.offset_for_time(NOW + offset, 56).unwrap().unwrap().offset;
     assert_eq!((at(21), at(22), at(23), at(24)), (21, 24, 24, 24));
     assert_eq!(opened.reader.max_timestamp(56).unwrap().unwrap().offset, 55);
     let active = ends_in(&rig, 48);
-    rig.damage(&rig.path(48, FileKind::Log), active[3] + 16, &[77]);
+    rig.damage(&rig.path(48, FileKind::Log), active[3], &[0; 61]);
     assert_eq!(opened.reader.max_timestamp(56).unwrap().unwrap().offset, 53);
 }
 
@@ -156,7 +156,7 @@ fn headers_that_recovery_reads_below_the_checkpoint_are_damage_where_they_break(
     let (rig, opened) = sealed_log();
     let whole = read_all(&opened.reader);
     let ends = ends_in(&rig, 16);
-    rig.damage(&rig.path(16, FileKind::Log), ends[3] + 16, &[77]);
+    rig.damage(&rig.path(16, FileKind::Log), ends[3], &[0; 61]);
     // Without epochs the batches are asked, with all of their headers.
     fs::remove_file(rig.dir.join(LEADER_EPOCHS)).unwrap();
     let image = rig.image();

@@ -70,8 +70,8 @@ fn a_flipped_bit_past_the_checkpoint_ends_the_log_there_and_later_segments_do_no
     let all_bases = bases(&opened);
     assert!(all_bases.len() >= 4);
     let ends = ends_in(&rig, 0);
-    // A bit of the third batch: offset, length, magic, CRC, attributes, a record.
-    for at in [7, 10, 16, 20, 22, 90] {
+    // A bit of the third batch: length, CRC, attributes, a record.
+    for at in [10, 20, 22, 90] {
         let image = rig.image();
         image.flip(0, ends[2] + at);
         let opened = image.open();

@@ -7,9 +7,10 @@ fn a_flipped_bit_below_the_checkpoint_is_never_cut() {
     let (rig, opened) = log_of(20, Some(3));
     let whole = read_all(&opened.reader);
     let ends = ends_in(&rig, 0);
-    // The length of the third batch: the way to the checkpoint is broken there.
+    // The length of the third batch, and a record: the way to the checkpoint is broken there.
     let image = rig.image();
     image.flip(0, ends[2] + 11);
+    image.flip(0, ends[2] + 90);
     let opened = image.open();
     assert_eq!(opened.report.damage.len(), 1, "{:?}", opened.report);
     assert_eq!(opened.report.damage[0].position, ends[2]);
