@@ -28,6 +28,11 @@ impl Epochs {
         self.entries.last().map(|(epoch, _)| *epoch)
     }
 
+    /// The first epoch, and where it begins: where the log does, if what was before was deleted.
+    pub(super) fn first(&self) -> Option<(i32, i64)> {
+        self.entries.first().copied()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -459,7 +459,7 @@ fn with_the_manifest_lost_what_is_cut_off_a_log_is_kept_and_told() {
 }
 
 #[test]
-fn with_the_manifest_lost_a_log_begins_with_its_first_segment() {
+fn with_the_manifest_lost_deleted_records_stay_deleted_as_far_as_the_epochs_tell() {
     let mut broker = Broker::with("");
     fill(&broker, "t");
     let row = DeleteRecordsPartition::default().with_partition_index(0).with_offset(3);
@@ -475,6 +475,12 @@ fn with_the_manifest_lost_a_log_begins_with_its_first_segment() {
     assert_eq!(begins(&broker), Some(3));
     broker.stop();
     fs::remove_file(broker.data().join("streamd.manifest")).unwrap();
+    broker.up();
+    assert_eq!(begins(&broker), Some(3));
+    // Without that file either, a log begins with its first segment.
+    broker.stop();
+    fs::remove_file(broker.data().join("streamd.manifest")).unwrap();
+    fs::remove_file(broker.data().join("t-0/leader-epoch-checkpoint")).unwrap();
     broker.up();
     assert_eq!(begins(&broker), Some(2));
 }

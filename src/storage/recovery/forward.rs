@@ -251,6 +251,8 @@ impl Recovery<'_> {
     ) -> io::Result<Scanned> {
         let interval = non_negative(self.spec.settings.index_interval_bytes) as u64;
         let (epochs, sieve, replay_from) = (&mut self.epochs, &mut self.sieve, self.replay_from);
+        let first_epoch = self.epochs_on_disk.first().filter(|_| self.manifest_lost);
+        let proven_start = &mut self.proven_start;
         let mut each = |found: &Found<'_>| {
             let header = &found.header;
             let relative = segment.relative(header.last_offset());
@@ -263,6 +265,13 @@ impl Recovery<'_> {
             if spill {
                 // Fewer entries if it fails: they are hints.
                 let _ = segment.flush_index(true);
+            }
+            // A batch below the begin of its own epoch: the file was cut to the log's start, and that batch deleted.
+            if let Some((epoch, start)) = first_epoch
+                && header.base_offset < start
+                && header.partition_leader_epoch == epoch
+            {
+                *proven_start = start;
             }
             sieve.note(epochs, header.partition_leader_epoch, header.base_offset);
             if header.last_offset() >= replay_from

@@ -113,6 +113,8 @@ struct Recovery<'a> {
     sieve: Sieve,
     /// As they stand in the file.
     epochs_on_disk: Epochs,
+    /// Where their file says that the log begins, if the batches below bear that out and the manifest is lost.
+    proven_start: i64,
     /// From here on batches are replayed to the producers.
     replay_from: i64,
     /// Segments that were scanned, to be synced.
@@ -139,6 +141,7 @@ impl<'a> Recovery<'a> {
             epochs: Epochs::default(),
             sieve: Sieve::default(),
             epochs_on_disk: Epochs::default(),
+            proven_start: 0,
             replay_from: 0,
             scanned: Vec::new(),
             buffer: Vec::new(),
@@ -431,7 +434,7 @@ impl<'a> Recovery<'a> {
 
     /// The first readable offset, as far as something vouches for it.
     fn log_start(&self) -> i64 {
-        self.spec.row.as_ref().map_or(0, |row| row.log_start).max(self.spec.log_start)
+        self.spec.row.as_ref().map_or(0, |row| row.log_start).max(self.spec.log_start).max(self.proven_start)
     }
 
     /// Below here offsets were given, whatever the files still hold.
