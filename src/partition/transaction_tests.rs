@@ -16,6 +16,7 @@ use crate::record::build::{BatchBuilder, NewRecord};
 use crate::record::check::CheckedBatch;
 use crate::record::control::{ControlType, Marker, build_marker};
 use crate::storage::files::FileCache;
+use crate::storage::flush::CheckpointTarget as _;
 use crate::types::ErrorCode;
 
 const PID: i64 = 7;
@@ -316,4 +317,31 @@ fn the_largest_timestamp_is_not_told_to_readers_of_committed_records_while_it_is
     assert_eq!((at(Isolation::ReadUncommitted), at(Isolation::ReadCommitted)), (1, -1));
     partition.append_marker(marker(true)).unwrap();
     assert_eq!((at(Isolation::ReadUncommitted), at(Isolation::ReadCommitted)), (1, 1));
+}
+
+/// Where readers do not wait for the disk, a power cut may take a marker that they went by.
+#[test]
+fn s94_a_marker_decides_for_compaction_once_a_checkpoint_vouches_for_it() {
+    let rig = never();
+    rig.table.environment().checkpointer.stop();
+    let partition = rig.open("t", id(1));
+    let checkpoint = || {
+        partition.roll_segment().unwrap();
+        let (told, tell) = std::sync::mpsc::channel();
+        let end = partition.reader().end();
+        partition.when_durable(end, Arc::new(move || told.send(()).unwrap_or_default()));
+        partition.request_sync();
+        tell.recv().unwrap();
+        let note = partition.prepare().unwrap().unwrap();
+        partition.checkpointed(&note.row);
+    };
+    produce(&partition, record(b"a")).unwrap();
+    write(&partition, 0).unwrap();
+    produce(&partition, record(b"b")).unwrap();
+    checkpoint();
+    assert_eq!(partition.compaction_bound(), 1, "the transaction is open");
+    partition.append_marker(marker(true)).unwrap();
+    assert_eq!((partition.last_stable_offset(), partition.compaction_bound()), (4, 1));
+    checkpoint();
+    assert_eq!(partition.compaction_bound(), 4);
 }
