@@ -213,21 +213,27 @@ fn rows_outlast_a_full_disk_and_are_written_once_there_is_space() {
     let temp = dir.path().join(format!("{MANIFEST}.tmp"));
     // No new file can be made either.
     fs::create_dir(&temp).unwrap();
-    std::thread::scope(|scope| {
+    // Judged when its thread has ended: a panic before would wait for that for ever.
+    let (full, still_full, image, stopped) = std::thread::scope(|scope| {
         scope.spawn(|| writer.run());
         shared.push(Record::Started(1));
         shared.push(Record::Row(plain_row(1, 0, 10)));
-        assert_eq!(shared.sync().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        let full = shared.sync();
         shared.push(Record::Row(plain_row(1, 1, 10)));
-        assert!(shared.sync().is_err(), "still nothing");
+        let still_full = shared.sync();
         fs::remove_dir(&temp).unwrap();
-        shared.sync().unwrap();
-        let image = load::load(&fs::read(dir.path().join(MANIFEST)).unwrap());
-        assert_eq!((image.rows.len(), image.verdict), (2, Verdict::Unclean));
+        let written = shared.sync();
+        let image = fs::read(dir.path().join(MANIFEST));
         shared.push(Record::Stopped(2));
-        shared.sync().unwrap();
+        let stopped = shared.sync();
         shared.stop();
+        (full, still_full, written.map(|()| image), stopped)
     });
+    assert!(full.is_err(), "there is no space");
+    assert!(still_full.is_err(), "still nothing");
+    let image = load::load(&image.unwrap().unwrap());
+    assert_eq!((image.rows.len(), image.verdict), (2, Verdict::Unclean));
+    stopped.unwrap();
     assert_eq!(open(dir.path()).1.verdict, Verdict::Clean);
 }
 
