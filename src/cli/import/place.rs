@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 
 use super::super::offline::Offline;
 use super::source::link_or_copy;
+use super::written::Written;
 use crate::catalog::names::CONSUMER_OFFSETS;
 use crate::config::TopicSettings;
 use crate::partition::producers::Producers;
@@ -33,7 +34,7 @@ pub(super) struct Wanted {
     pub(super) settings: TopicSettings,
     /// Kafka's directory.
     pub(super) from: PathBuf,
-    pub(super) log_start: i64,
+    pub(super) written: Written,
 }
 
 /// What was brought over.
@@ -107,7 +108,10 @@ pub(super) fn place(
         bail!("{} is not this topic's: its partition.metadata names another id", wanted.from.display());
     }
     let logs = logs_of(&wanted.from)?;
+    let first = logs.first().map(|(base, _)| *base);
+    first.map_or(Ok(()), |first| wanted.written.check_front(first))?;
     if logs.iter().all(|(base, path)| *base == 0 && fs::metadata(path).is_ok_and(|file| file.len() == 0)) {
+        wanted.written.check_end(0)?;
         return Ok(Placed { last_epoch: -1, ..Placed::default() });
     }
     let name = partition_dir(&wanted.topic, wanted.id.partition);
@@ -133,7 +137,9 @@ pub(super) fn place(
     for made in [&*dir, &**offline.dir.path()] {
         File::open(made)?.sync_all()?;
     }
-    open(offline, wanted, &mut placed).with_context(|| format!("{name} of {}", wanted.from.display()))?;
+    let start = wanted.written.start(first);
+    open(offline, wanted, start, &mut placed)
+        .with_context(|| format!("{name} of {}", wanted.from.display()))?;
     Ok(placed)
 }
 
@@ -194,16 +200,16 @@ fn clear(offline: &Offline, dir: &Path, topic: &str, partition: i32) -> anyhow::
 }
 
 /// Opens the log as one of which nothing is known, and puts a row that vouches for all of it.
-fn open(offline: &Offline, wanted: &Wanted, placed: &mut Placed) -> anyhow::Result<()> {
+fn open(offline: &Offline, wanted: &Wanted, start: i64, placed: &mut Placed) -> anyhow::Result<()> {
     let row = Arc::new(PartitionRow {
         id: wanted.id,
         topic: Arc::clone(&wanted.topic),
-        log_start: wanted.log_start,
+        log_start: start,
         checkpoint: Checkpoint::NONE,
         segments: Vec::new(),
         producers: false,
     });
-    let mut seen = Seen::default();
+    let mut seen = Seen { next: start, ..Seen::default() };
     let opened =
         offline.open_log(&wanted.topic, wanted.id, wanted.settings.clone(), Some(row), &mut |event| {
             seen.take(&event)
@@ -226,6 +232,13 @@ fn open(offline: &Offline, wanted: &Wanted, placed: &mut Placed) -> anyhow::Resu
     if let Some(aside) = report.set_aside.first() {
         bail!("{} does not follow on the segment before it", aside.display());
     }
+    if let Some((from, to)) = seen.hole
+        && !wanted.settings.compact
+        && !wanted.written.is_thinned()
+    {
+        return Err(wanted.written.hole(from, to).into());
+    }
+    wanted.written.check_end(opened.reader.end())?;
     if seen.aborted > 0 || !seen.open.is_empty() {
         let what = if seen.open.is_empty() { "aborted transactions" } else { "transactions in flight" };
         bail!(
@@ -280,12 +293,20 @@ struct Seen {
     /// Producers with a transaction that has not ended.
     open: HashSet<i64>,
     aborted: usize,
+    /// The offset that the next batch is to begin at.
+    next: i64,
+    /// The first offsets that are not there: from the one to before the other.
+    hole: Option<(i64, i64)>,
 }
 
 impl Seen {
     fn take(&mut self, event: &Replay<'_>) -> bool {
         let Replay::Batch { header, control } = event else { return false };
         self.producers.replay(header);
+        if header.base_offset > self.next {
+            self.hole.get_or_insert((self.next, header.base_offset));
+        }
+        self.next = self.next.max(header.next_offset());
         match control {
             None if header.attributes.is_transactional() => {
                 self.open.insert(header.producer_id);
