@@ -57,14 +57,7 @@ pub(super) fn front_of(file: &File, bad: &Bad, epoch: Option<i32>) -> io::Result
     let Some(length) = length.filter(|_| total >= HEADER_LEN as u64) else { return Ok(None) };
     let mut head = [0; HEADER_LEN];
     read_full(file, bad.from, &mut head, Wait::MayBlock)?;
-    if let Some(front) = head.first_chunk_mut::<FRONT_LEN>() {
-        front[0..8].copy_from_slice(&bad.first.to_be_bytes());
-        front[8..12].copy_from_slice(&length.to_be_bytes());
-        if let Some(epoch) = epoch {
-            front[12..16].copy_from_slice(&epoch.to_be_bytes());
-        }
-        front[16..17].copy_from_slice(&MAGIC.to_be_bytes());
-    }
+    let head = with_front(head, bad.first, Some(length), epoch);
     let Ok(header) = BatchHeader::parse(&head) else { return Ok(None) };
     let spans = i64::from(header.last_offset_delta) + 1 == offsets && header.records_count >= 0;
     if !spans || crc_between(file, bad.from + CRC_FROM as u64, bad.to)? != Some(header.crc) {
@@ -74,8 +67,26 @@ pub(super) fn front_of(file: &File, bad: &Bad, epoch: Option<i32>) -> io::Result
     Ok(Some(Patch { position: bad.from, bytes }))
 }
 
+/// A batch's header with this offset, and with this length and epoch if there are any to put there.
+pub(super) fn with_front(
+    mut head: [u8; HEADER_LEN],
+    base_offset: i64,
+    length: Option<i32>,
+    epoch: Option<i32>,
+) -> [u8; HEADER_LEN] {
+    head[0..8].copy_from_slice(&base_offset.to_be_bytes());
+    if let Some(length) = length {
+        head[8..12].copy_from_slice(&length.to_be_bytes());
+    }
+    if let Some(epoch) = epoch {
+        head[12..16].copy_from_slice(&epoch.to_be_bytes());
+    }
+    head[16..17].copy_from_slice(&MAGIC.to_be_bytes());
+    head
+}
+
 /// The checksum of a part of a file; `None` if the file ends before.
-fn crc_between(file: &File, from: u64, to: u64) -> io::Result<Option<u32>> {
+pub(super) fn crc_between(file: &File, from: u64, to: u64) -> io::Result<Option<u32>> {
     let (mut at, mut crc) = (from, 0);
     let mut piece = vec![0; PIECE_BYTES];
     while at < to {

@@ -113,7 +113,7 @@ fn a_bit_that_flips_outside_a_checksum_costs_nothing_whoever_finds_it() {
 }
 
 #[test]
-fn a_log_that_is_recovered_goes_on_behind_a_batch_whose_epoch_or_offset_flipped() {
+fn a_log_that_is_recovered_goes_on_behind_a_batch_whose_front_flipped() {
     let (rig, whole, size) = log_of(false);
     let files: Vec<_> = BASES.iter().map(|base| rig.log_bytes(*base)).collect();
     let restore = || {
@@ -127,6 +127,16 @@ fn a_log_that_is_recovered_goes_on_behind_a_batch_whose_epoch_or_offset_flipped(
         drop(opened);
         restore();
     });
+    // The length and the format's number, also of the last batch of a segment: its checksum says where it ends.
+    let check = |what: &str| {
+        let opened = rig.open();
+        same(&opened, &whole, what);
+        assert_eq!(opened.report.set_aside, [] as [std::path::PathBuf; 0], "{what}");
+        let now: Vec<_> = BASES.iter().map(|base| rig.log_bytes(*base)).collect();
+        assert!(now == files, "{what}: the file is not what it was");
+    };
+    each_flip(&rig, 8..12, size, |_, _, what| check(what));
+    each_flip(&rig, 16..17, size, |_, _, what| check(what));
     // Of the last batch of a segment nobody says which offset it had.
     each_flip(&rig, 0..8, size, |_, nth, what| {
         let opened = rig.open();
@@ -135,7 +145,7 @@ fn a_log_that_is_recovered_goes_on_behind_a_batch_whose_epoch_or_offset_flipped(
         }
         drop(opened);
         restore();
-        rig.names().iter().filter(|name| name.contains("aside")).for_each(|name| {
+        rig.names().iter().filter(|name| name.contains("aside") || name.contains("cut")).for_each(|name| {
             fs::remove_file(rig.dir.join(name)).unwrap();
         });
     });
