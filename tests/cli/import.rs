@@ -286,7 +286,7 @@ fn half_of_a_directory_is_not_taken_for_the_whole() {
     const SEEN: &str = "replication-offset-checkpoint";
     const STARTS: &str = "log-start-offset-checkpoint";
     let empty = |path: &Path| fs::write(path, b"").unwrap();
-    let cases: [(&str, Spoil, &str, &str); 17] = [
+    let cases: [(&str, Spoil, &str, &str); 20] = [
         (
             "an emptied log",
             |dir| cut(&log(dir, "orders-1", 0), 0),
@@ -362,6 +362,24 @@ fn half_of_a_directory_is_not_taken_for_the_whole() {
             },
             "replication-offset-checkpoint says that its log ends at offset 50, but what is there ends at 40",
             "--except orders",
+        ),
+        (
+            "the end of the metadata gone",
+            |dir| cut_last_batch(&log(dir, "__cluster_metadata-0", 0)),
+            "to 156 of the metadata are not there",
+            "Restore the directory",
+        ),
+        (
+            "the metadata emptied",
+            |dir| cut(&log(dir, "__cluster_metadata-0", 0), 0),
+            "offsets 0 to 156 of the metadata are not there",
+            "Restore the directory",
+        ),
+        (
+            "a hole in the metadata",
+            |dir| take_out_second_batch(&log(dir, "__cluster_metadata-0", 0)),
+            "of the metadata are not there",
+            "Restore the directory",
         ),
         (
             "no ends",
@@ -440,6 +458,15 @@ fn cut_last_batch(log: &Path) {
     }
     assert!(last > 0 && at == bytes.len());
     cut(log, last);
+}
+
+/// Takes a segment's second batch away, and nothing else.
+fn take_out_second_batch(log: &Path) {
+    let mut bytes = fs::read(log).unwrap();
+    let first = BatchHeader::parse(&bytes).unwrap().total_len();
+    let second = BatchHeader::parse(&bytes[first..]).unwrap().total_len();
+    bytes.drain(first..first + second);
+    fs::write(log, bytes).unwrap();
 }
 
 /// Writes one thing in place of another.
