@@ -142,7 +142,7 @@ async fn a_consumer_that_waits_gets_a_record_as_soon_as_it_is_there() {
     let broker = Broker::start();
     create(&broker, "t", 1, &[]).await;
     let producer = producer(&broker, &[("linger.ms", "0")]);
-    let consumer = consumer(&broker, &[("fetch.wait.max.ms", "10000")]);
+    let consumer = consumer(&broker, &[("fetch.wait.max.ms", "25000")]);
     send(&producer, "t", 0, "k", "first").await;
     read(&consumer, "t", 0, Offset::Beginning, 1);
     // The consumer's long poll now waits at the end of the log.
@@ -151,7 +151,7 @@ async fn a_consumer_that_waits_gets_a_record_as_soon_as_it_is_there() {
     send(&producer, "t", 0, "k", "second").await;
     let records = crate::clients::poll(&consumer, 1);
     assert_eq!(value(&records[0]), "second");
-    assert!(began.elapsed() < Duration::from_secs(5), "the append did not wake the fetch");
+    assert!(began.elapsed() < Duration::from_secs(15), "the append did not wake the fetch");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,7 +201,7 @@ fn a_transactional_producer_is_told_at_once_that_there_are_no_transactions() {
     let producer: BaseProducer = settings.create().expect("a producer");
     let began = Instant::now();
     let error = producer.init_transactions(Duration::from_secs(30)).expect_err("there are none");
-    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "it took {:?}", began.elapsed());
     let KafkaError::Transaction(error) = error else { panic!("{error:?}") };
     assert!(error.is_fatal() && !error.is_retriable(), "{error:?}");
     assert!(error.to_string().contains("this version of streamd has no transactions yet"), "{error}");
