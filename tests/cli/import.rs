@@ -487,6 +487,7 @@ fn an_import_that_was_killed_leaves_nothing_in_the_way_of_the_next() {
         let mut child = Command::new(env!("CARGO_BIN_EXE_streamd"))
             .args(["import", "kafka", from.to_str().unwrap(), "--except", "aborted", "--data-dir"])
             .arg(&to)
+            .env_clear()
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -501,6 +502,7 @@ fn an_import_that_was_killed_leaves_nothing_in_the_way_of_the_next() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
+    assert!(data.join("meta.properties").exists(), "no import came as far as that");
     // What one leaves that is killed in the midst of it, and what somebody else has left.
     for (name, mark) in [("orders-0", true), ("__consumer_offsets-8", true), ("trimmed-0", false)] {
         let dir = data.join(name);
