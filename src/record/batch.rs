@@ -22,7 +22,7 @@ pub const MAGIC: i8 = 2;
 /// Where the CRC's cover begins: at the attributes.
 pub const CRC_FROM: usize = 21;
 /// The least that `batch_length` can say: a header without records.
-const LENGTH_MIN: i32 = 49;
+pub const LENGTH_MIN: i32 = 49;
 
 /// Why bytes are not a batch that can be used. The bytes are at fault, wherever they came from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,8 @@
 //! that it did not make. A bit that flips there says nothing about the records, and it need not cost them:
 //!
 //! - Base offset, length and magic are known if exactly one batch is missing between its neighbours: if with these
-//!   values the checksum is right, it was this batch.
+//!   values the checksum is right, it was this batch. Where offsets beside it were compacted away, its base offset is
+//!   the one that it has, if that fits between the neighbours.
 //! - The leader epoch is known from the history of epochs, if the batches around bear what the history says for them.
 //!
 //! It is put right in place, and as none of these bytes is covered by anything, a crash on the way leaves what the next
@@ -55,27 +56,54 @@ pub(super) fn front_of(file: &File, bad: &Bad, epoch: Option<i32>) -> io::Result
     };
     let length = total.checked_sub(LENGTH_OVERHEAD as u64).and_then(|length| i32::try_from(length).ok());
     let Some(length) = length.filter(|_| total >= HEADER_LEN as u64) else { return Ok(None) };
-    let mut head = [0; HEADER_LEN];
-    read_full(file, bad.from, &mut head, Wait::MayBlock)?;
-    if let Some(front) = head.first_chunk_mut::<FRONT_LEN>() {
-        front[0..8].copy_from_slice(&bad.first.to_be_bytes());
-        front[8..12].copy_from_slice(&length.to_be_bytes());
-        if let Some(epoch) = epoch {
-            front[12..16].copy_from_slice(&epoch.to_be_bytes());
-        }
-        front[16..17].copy_from_slice(&MAGIC.to_be_bytes());
-    }
+    let mut stored = [0; HEADER_LEN];
+    read_full(file, bad.from, &mut stored, Wait::MayBlock)?;
+    let Some(base) = base_of(&stored, bad, length, offsets) else { return Ok(None) };
+    // The history is asked for the first offset that is missing.
+    let head = with_front(stored, base, Some(length), epoch.filter(|_| base == bad.first));
     let Ok(header) = BatchHeader::parse(&head) else { return Ok(None) };
-    let spans = i64::from(header.last_offset_delta) + 1 == offsets && header.records_count >= 0;
-    if !spans || crc_between(file, bad.from + CRC_FROM as u64, bad.to)? != Some(header.crc) {
+    // One that says already what it should is damaged in another way.
+    let is_news = base == bad.first || head != stored;
+    if !is_news || crc_between(file, bad.from + CRC_FROM as u64, bad.to)? != Some(header.crc) {
         return Ok(None);
     }
     let bytes = head.get(..FRONT_LEN).unwrap_or_default().to_vec();
     Ok(Some(Patch { position: bad.from, bytes }))
 }
 
+/// The base offset of the one batch that is missing: the first offset, if it takes all of them; where some were
+/// compacted away beside it, what it says itself, if that leaves it between its neighbours.
+fn base_of(stored: &[u8; HEADER_LEN], bad: &Bad, length: i32, offsets: i64) -> Option<i64> {
+    let header = BatchHeader::parse(&with_front(*stored, bad.first, Some(length), None)).ok()?;
+    let span = i64::from(header.last_offset_delta) + 1;
+    if span <= 0 || header.records_count < 0 {
+        return None;
+    }
+    let told = i64::from_be_bytes(*stored.first_chunk()?);
+    let fits = told >= bad.first && told.checked_add(span).is_some_and(|next| next <= bad.next);
+    if span == offsets { Some(bad.first) } else { Some(told).filter(|_| fits) }
+}
+
+/// A batch's header with this offset, and with this length and epoch if there are any to put there.
+pub(super) fn with_front(
+    mut head: [u8; HEADER_LEN],
+    base_offset: i64,
+    length: Option<i32>,
+    epoch: Option<i32>,
+) -> [u8; HEADER_LEN] {
+    head[0..8].copy_from_slice(&base_offset.to_be_bytes());
+    if let Some(length) = length {
+        head[8..12].copy_from_slice(&length.to_be_bytes());
+    }
+    if let Some(epoch) = epoch {
+        head[12..16].copy_from_slice(&epoch.to_be_bytes());
+    }
+    head[16..17].copy_from_slice(&MAGIC.to_be_bytes());
+    head
+}
+
 /// The checksum of a part of a file; `None` if the file ends before.
-fn crc_between(file: &File, from: u64, to: u64) -> io::Result<Option<u32>> {
+pub(super) fn crc_between(file: &File, from: u64, to: u64) -> io::Result<Option<u32>> {
     let (mut at, mut crc) = (from, 0);
     let mut piece = vec![0; PIECE_BYTES];
     while at < to {

@@ -113,7 +113,7 @@ fn a_bit_that_flips_outside_a_checksum_costs_nothing_whoever_finds_it() {
 }
 
 #[test]
-fn a_log_that_is_recovered_goes_on_behind_a_batch_whose_epoch_or_offset_flipped() {
+fn a_log_that_is_recovered_goes_on_behind_a_batch_whose_front_flipped() {
     let (rig, whole, size) = log_of(false);
     let files: Vec<_> = BASES.iter().map(|base| rig.log_bytes(*base)).collect();
     let restore = || {
@@ -127,6 +127,16 @@ fn a_log_that_is_recovered_goes_on_behind_a_batch_whose_epoch_or_offset_flipped(
         drop(opened);
         restore();
     });
+    // The length and the format's number, also of the last batch of a segment: its checksum says where it ends.
+    let check = |what: &str| {
+        let opened = rig.open();
+        same(&opened, &whole, what);
+        assert_eq!(opened.report.set_aside, [] as [std::path::PathBuf; 0], "{what}");
+        let now: Vec<_> = BASES.iter().map(|base| rig.log_bytes(*base)).collect();
+        assert!(now == files, "{what}: the file is not what it was");
+    };
+    each_flip(&rig, 8..12, size, |_, _, what| check(what));
+    each_flip(&rig, 16..17, size, |_, _, what| check(what));
     // Of the last batch of a segment nobody says which offset it had.
     each_flip(&rig, 0..8, size, |_, nth, what| {
         let opened = rig.open();
@@ -135,7 +145,7 @@ fn a_log_that_is_recovered_goes_on_behind_a_batch_whose_epoch_or_offset_flipped(
         }
         drop(opened);
         restore();
-        rig.names().iter().filter(|name| name.contains("aside")).for_each(|name| {
+        rig.names().iter().filter(|name| name.contains("aside") || name.contains("cut")).for_each(|name| {
             fs::remove_file(rig.dir.join(name)).unwrap();
         });
     });
@@ -173,4 +183,37 @@ fn a_history_that_is_not_what_it_was_changes_no_batch() {
         assert_eq!(verify(&opened).unwrap(), []);
         same(&opened, &whole, wrong);
     }
+}
+
+#[test]
+fn a_length_or_a_format_that_flips_beside_compacted_offsets_costs_nothing() {
+    let (mut rig, _, size) = log_of(false);
+    // The second batch of the segment is gone: a gap behind the first one, before the next.
+    let cut = usize::try_from(size).unwrap();
+    let bytes = rig.log_bytes(8);
+    fs::write(rig.path(8, FileKind::Log), [&bytes[..cut], &bytes[2 * cut..]].concat()).unwrap();
+    rig.lose_manifest();
+    let opened = rig.open();
+    let whole = read_all(&opened.reader);
+    assert_eq!(whole.len(), 11);
+    checkpoint(&mut rig, &opened, None).unwrap();
+    drop(opened);
+    let file = rig.log_bytes(8);
+    for nth in 0..3 {
+        for byte in [8, 9, 10, 11, 16] {
+            for bit in 0..8 {
+                let what = format!("batch {nth}, byte {byte}, bit {bit}");
+                flip(&rig, 8, nth * size + byte, bit);
+                let opened = rig.open();
+                assert_eq!(verify(&opened).unwrap(), [], "{what}");
+                same(&opened, &whole, &what);
+                assert!(rig.log_bytes(8) == file, "{what}: the file is not what it was");
+            }
+        }
+    }
+    // Negative control: with the records damaged too nothing is made up.
+    flip(&rig, 8, size + 16, 0);
+    flip(&rig, 8, size + 90, 0);
+    let damage = verify(&rig.open()).unwrap();
+    assert_eq!(damage.iter().map(|damage| (damage.first, damage.next)).collect::<Vec<_>>(), [(10, 14)]);
 }

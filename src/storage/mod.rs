@@ -26,6 +26,7 @@ pub mod manifest;
 mod mend;
 mod mmap;
 mod pread;
+mod proof;
 mod put;
 mod quarantine;
 mod recovery;

@@ -255,6 +255,7 @@ fn a_repair_that_is_killed_is_finished_by_the_next() {
         let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_streamd"))
             .args(["repair", &name, "--yes", "--data-dir"])
             .arg(&data)
+            .env_clear()
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .spawn()

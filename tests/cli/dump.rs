@@ -137,6 +137,7 @@ fn our_own_directory_is_read_while_its_broker_runs() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_streamd"))
         .args(["dump", "-r"])
         .arg(&data)
+        .env_clear()
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -292,6 +292,203 @@ fn what_cannot_be_taken_is_refused_and_leaves_nothing() {
 }
 
 #[test]
+fn half_of_a_directory_is_not_taken_for_the_whole() {
+    type Spoil = fn(&Path);
+    const ENDS: &str = "recovery-point-offset-checkpoint";
+    const SEEN: &str = "replication-offset-checkpoint";
+    const STARTS: &str = "log-start-offset-checkpoint";
+    let empty = |path: &Path| fs::write(path, b"").unwrap();
+    let cases: [(&str, Spoil, &str, &str); 20] = [
+        (
+            "an emptied log",
+            |dir| cut(&log(dir, "orders-1", 0), 0),
+            "orders-1: recovery-point-offset-checkpoint says that its log ends at offset 50, but what is there ends at 0",
+            "--except orders",
+        ),
+        (
+            "a log that is gone",
+            |dir| remove(&log(dir, "orders-1", 0)),
+            "ends at offset 50",
+            "--except orders",
+        ),
+        (
+            "an emptied sealed segment",
+            |dir| cut(&log(dir, "trimmed-0", 20), 0),
+            "trimmed-0: offsets 20 to 28 are not there",
+            "--except trimmed",
+        ),
+        (
+            "a sealed segment that is gone",
+            |dir| remove(&log(dir, "trimmed-0", 20)),
+            "trimmed-0: offsets 20 to 28 are not there",
+            "--except trimmed",
+        ),
+        (
+            "the last segment gone",
+            |dir| remove(&log(dir, "orders-0", 50)),
+            "orders-0: recovery-point-offset-checkpoint says that its log ends at offset 53, but what is there ends at 50",
+            "--except orders",
+        ),
+        (
+            "the last batch gone",
+            |dir| cut_last_batch(&log(dir, "orders-1", 0)),
+            "orders-1: recovery-point-offset-checkpoint says that its log ends at offset 50, but what is there ends at 40",
+            "--except orders",
+        ),
+        (
+            "the last batch of a sealed segment gone",
+            |dir| cut_last_batch(&log(dir, "orders-0", 0)),
+            "orders-0: offsets 40 to 49 are not there",
+            "--except orders",
+        ),
+        (
+            "the first segment gone",
+            |dir| remove(&log(dir, "orders-0", 0)),
+            "orders-0: leader-epoch-checkpoint says that its log begins at offset 0, but its first segment begins at 50",
+            "--except orders",
+        ),
+        (
+            "the first segment gone behind deleted records",
+            |dir| remove(&log(dir, "trimmed-0", 10)),
+            "trimmed-0: log-start-offset-checkpoint says that its log begins at offset 17, but its first segment begins \
+             at 18",
+            "--except trimmed",
+        ),
+        (
+            "the end of a compacted log gone",
+            |dir| cut_last_batch(&log(dir, "states-0", 75)),
+            "states-0: recovery-point-offset-checkpoint says that its log ends at offset 100",
+            "--except states",
+        ),
+        (
+            "committed offsets emptied",
+            |dir| [0, 73].iter().for_each(|base| cut(&log(dir, "__consumer_offsets-1", *base), 0)),
+            "__consumer_offsets-1: recovery-point-offset-checkpoint says that its log ends at offset 89",
+            "--except __consumer_offsets. Then no committed offsets are taken",
+        ),
+        (
+            "an end that only consumers have seen",
+            |dir| {
+                cut_last_batch(&log(dir, "orders-1", 0));
+                say(&dir.join(ENDS), "orders 1 50", "orders 1 40");
+            },
+            "replication-offset-checkpoint says that its log ends at offset 50, but what is there ends at 40",
+            "--except orders",
+        ),
+        (
+            "the end of the metadata gone",
+            |dir| cut_last_batch(&log(dir, "__cluster_metadata-0", 0)),
+            "to 156 of the metadata are not there",
+            "Restore the directory",
+        ),
+        (
+            "the metadata emptied",
+            |dir| cut(&log(dir, "__cluster_metadata-0", 0), 0),
+            "offsets 0 to 156 of the metadata are not there",
+            "Restore the directory",
+        ),
+        (
+            "a hole in the metadata",
+            |dir| take_out_second_batch(&log(dir, "__cluster_metadata-0", 0)),
+            "of the metadata are not there",
+            "Restore the directory",
+        ),
+        (
+            "no ends",
+            |dir| remove(&dir.join(ENDS)),
+            "recovery-point-offset-checkpoint is missing",
+            "restore it",
+        ),
+        (
+            "garbled ends",
+            |dir| say(&dir.join(ENDS), "orders 1 50", "orders 1 5x"),
+            "\"orders 1 5x\" is no entry",
+            "restore it",
+        ),
+        (
+            "no end of one",
+            |dir| say(&dir.join(ENDS), "orders 1 50", "others 1 50"),
+            "recovery-point-offset-checkpoint does not say where the log of orders-1 ends",
+            "--except orders",
+        ),
+        (
+            "no starts",
+            |dir| remove(&dir.join(STARTS)),
+            "log-start-offset-checkpoint is missing",
+            "restore it",
+        ),
+        (
+            "emptied starts",
+            |dir| cut(&dir.join(STARTS), 0),
+            "log-start-offset-checkpoint is empty",
+            "restore it",
+        ),
+    ];
+    let mut scene = fresh();
+    let data = scene.broker().unwrap().data();
+    for (what, spoil, expected, to_do) in cases {
+        let kafka = KafkaData::unpack();
+        spoil(&kafka.path());
+        let before = kafka.content();
+        let refused = import(&mut scene, &kafka.path(), &["--except", "aborted"]);
+        assert!(refused.code == 1 && refused.err.contains(expected), "{what}: {refused:?}");
+        assert!(refused.err.contains(to_do), "{what}: {refused:?}");
+        assert_eq!(kafka.content(), before, "{what}");
+        assert!(!data.exists() || fs::read_dir(&data).unwrap().count() == 0, "{what}");
+    }
+    // What says no more than another file does is not needed, and what is left out is not looked at.
+    let kafka = KafkaData::unpack();
+    remove(&kafka.path().join(SEEN));
+    empty(&kafka.path().join("cleaner-offset-checkpoint"));
+    cut(&log(&kafka.path(), "orders-1", 0), 0);
+    [0, 73].iter().for_each(|base| empty(&log(&kafka.path(), "__consumer_offsets-1", *base)));
+    let done = import(&mut scene, &kafka.path(), &["--except", "aborted,orders,__consumer_offsets"]);
+    assert!(done.code == 0 && done.out.contains("0 groups, 0 committed offsets"), "{done:?}");
+    assert!(
+        done.out.contains("committed offsets (__consumer_offsets): every group begins where"),
+        "{done:?}"
+    );
+    up(&mut scene);
+    assert_eq!(scene.ok(&["topic", "list", "-q"]), "committed\nempty\nstates\ntrimmed\n");
+}
+
+/// A segment of Kafka's.
+fn log(dir: &Path, partition: &str, base: i64) -> PathBuf {
+    dir.join(partition).join(format!("{base:020}.log"))
+}
+
+fn remove(path: &Path) {
+    fs::remove_file(path).unwrap();
+}
+
+/// Takes a segment's last batch away, and nothing else.
+fn cut_last_batch(log: &Path) {
+    let bytes = fs::read(log).unwrap();
+    let (mut last, mut at) = (0, 0);
+    while let Ok(header) = BatchHeader::parse(&bytes[at..]) {
+        (last, at) = (at, at + header.total_len());
+    }
+    assert!(last > 0 && at == bytes.len());
+    cut(log, last);
+}
+
+/// Takes a segment's second batch away, and nothing else.
+fn take_out_second_batch(log: &Path) {
+    let mut bytes = fs::read(log).unwrap();
+    let first = BatchHeader::parse(&bytes).unwrap().total_len();
+    let second = BatchHeader::parse(&bytes[first..]).unwrap().total_len();
+    bytes.drain(first..first + second);
+    fs::write(log, bytes).unwrap();
+}
+
+/// Writes one thing in place of another.
+fn say(path: &Path, one: &str, other: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    assert_eq!(text.matches(one).count(), 1);
+    fs::write(path, text.replace(one, other)).unwrap();
+}
+
+#[test]
 fn an_import_that_was_killed_leaves_nothing_in_the_way_of_the_next() {
     let kafka = KafkaData::unpack();
     let before = kafka.content();
@@ -302,6 +499,7 @@ fn an_import_that_was_killed_leaves_nothing_in_the_way_of_the_next() {
         let mut child = Command::new(env!("CARGO_BIN_EXE_streamd"))
             .args(["import", "kafka", from.to_str().unwrap(), "--except", "aborted", "--data-dir"])
             .arg(&to)
+            .env_clear()
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -316,6 +514,7 @@ fn an_import_that_was_killed_leaves_nothing_in_the_way_of_the_next() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
+    assert!(data.join("meta.properties").exists(), "no import came as far as that");
     // What one leaves that is killed in the midst of it, and what somebody else has left.
     for (name, mark) in [("orders-0", true), ("__consumer_offsets-8", true), ("trimmed-0", false)] {
         let dir = data.join(name);

@@ -100,7 +100,7 @@ fn a_reader_that_does_not_read_does_not_hold_up_a_stop() {
     thread::sleep(Duration::from_millis(200));
     let began = Instant::now();
     broker.stop();
-    assert!(began.elapsed() < Duration::from_secs(5), "the stop took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "the stop took {:?}", began.elapsed());
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_producer_that_never_pauses_does_not_hold_up_a_stop() {
         thread::sleep(Duration::from_millis(300));
         let began = Instant::now();
         broker.stop();
-        assert!(began.elapsed() < Duration::from_secs(5), "the stop took {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(15), "the stop took {:?}", began.elapsed());
         broker.up();
         let answers = answers.join().unwrap();
         assert!(answers > 0, "nothing was tried");
@@ -237,7 +237,7 @@ fn ends_without_its_directory(broker: &mut Broker, why: &str) {
     let began = Instant::now();
     let status = broker.wait();
     assert_eq!(status.code(), Some(1), "{}", broker.log());
-    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "it took {:?}", began.elapsed());
     let lost = broker.wait_for_log("the data directory is lost");
     assert!(lost.contains(why) && lost.contains("ERROR"), "{lost}");
     let last = broker.log().lines().last().unwrap().to_owned();

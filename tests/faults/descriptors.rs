@@ -193,7 +193,8 @@ fn too_few_descriptors_are_refused_with_what_to_do() {
         env!("CARGO_BIN_EXE_streamd"),
         data.display()
     );
-    let ended = std::process::Command::new("/bin/sh").args(["-c", &script]).output().expect("it runs");
+    let ended = std::process::Command::new("/bin/sh").args(["-c", &script]).env_clear().output();
+    let ended = ended.expect("it runs");
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(
         !ended.status.success() && said.contains("only 100 files") && said.contains("LimitNOFILE="),

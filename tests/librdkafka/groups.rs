@@ -138,6 +138,7 @@ async fn a_member_that_dies_is_replaced_after_its_session() {
     stays.subscribe(&["t"]).unwrap();
     let mut dies = std::process::Command::new(env!("CARGO_BIN_EXE_streamd"))
         .args(["consume", "t", "-g", "g", "-b", broker.address()])
+        .env_clear()
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()

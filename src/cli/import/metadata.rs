@@ -49,27 +49,35 @@ impl Metadata {
     /// Reads `__cluster_metadata-0`.
     ///
     /// # Errors
-    /// It is damaged, or not as Kafka 4.3 writes it.
+    /// It is damaged or not whole, or not as Kafka 4.3 writes it.
     pub(super) fn read(dir: &Path) -> anyhow::Result<Self> {
         let mut metadata = Self::default();
         let mut from = 0;
         if let Some((end, path)) = newest_snapshot(dir)? {
-            metadata.replay(&path, 0, 0)?;
+            // A snapshot is whole or is not there.
+            let mut any = i64::MAX;
+            metadata.replay(&path, 0, 0, &mut any)?;
             from = end;
         }
         let mut logs: Vec<(i64, PathBuf)> = Vec::new();
+        // Kafka writes its producers' state where the log ends when it stops, even if there are no producers.
+        let mut written_end = from;
         for entry in fs::read_dir(dir)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).and_then(parse_file);
-            if let Some(name) =
-                name.filter(|name| name.kind == FileKind::Log && name.state == FileState::Live)
-            {
-                logs.push((name.offset, path));
+            match name.filter(|name| name.state == FileState::Live) {
+                Some(name) if name.kind == FileKind::Log => logs.push((name.offset, path)),
+                Some(name) if name.kind == FileKind::Snapshot => written_end = written_end.max(name.offset),
+                _ => {}
             }
         }
         logs.sort();
+        let mut next = from;
         for (base, path) in logs {
-            metadata.replay(&path, base, from)?;
+            metadata.replay(&path, base, from, &mut next)?;
+        }
+        if next < written_end {
+            bail!(missing(dir, next, written_end));
         }
         Ok(metadata)
     }
@@ -79,8 +87,8 @@ impl Metadata {
         self.others.iter().map(|(what, all)| (*what, all.len())).filter(|(_, count)| *count > 0)
     }
 
-    /// Applies the records of a file that lie at `from` or behind.
-    fn replay(&mut self, path: &Path, base: i64, from: i64) -> anyhow::Result<()> {
+    /// Applies the records of a file that lie at `from` or behind. No batch may begin behind `next`, which is moved on.
+    fn replay(&mut self, path: &Path, base: i64, from: i64, next: &mut i64) -> anyhow::Result<()> {
         let look = Look { base, next: None, verify: true, bytes: true };
         inspect::segment::<anyhow::Error>(path, look, &mut |piece| match piece {
             Piece::Epoch { .. } => Ok(()),
@@ -88,6 +96,10 @@ impl Metadata {
                 bail!("{} is damaged at byte {}: {}", path.display(), damage.position, damage.why)
             }
             Piece::Batch { header, batch, .. } => {
+                if header.base_offset > *next {
+                    bail!(missing(path, *next, header.base_offset));
+                }
+                *next = header.next_offset().max(*next);
                 if header.last_offset() < from || header.attributes.is_control() {
                     return Ok(());
                 }
@@ -230,6 +242,15 @@ impl Metadata {
             all.remove(of.concat().as_slice());
         }
     }
+}
+
+fn missing(what: &Path, from: i64, to: i64) -> String {
+    format!(
+        "{}: offsets {from} to {} of the metadata are not there, so topics may be missing. Restore the directory from a \
+         copy.",
+        what.display(),
+        to.saturating_sub(1)
+    )
 }
 
 fn garbled(error: DecodeError) -> anyhow::Error {

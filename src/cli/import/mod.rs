@@ -8,6 +8,7 @@ mod metadata;
 mod offsets;
 mod place;
 mod source;
+mod written;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -65,7 +66,7 @@ struct KafkaArgs {
     /// Take these topics only
     #[arg(short, long, value_name = "TOPIC", value_delimiter = ',')]
     topic: Vec<String>,
-    /// Take all but these topics
+    /// Take all but these topics; without __consumer_offsets no committed offsets are taken
     #[arg(long, value_name = "TOPIC", value_delimiter = ',', conflicts_with = "topic")]
     except: Vec<String>,
     /// Copy all segments, and share none by hard links
@@ -96,7 +97,9 @@ pub(super) fn run(args: Args, before: SettingsArgs, clock: &Clock) -> anyhow::Re
     let topics = chosen(&metadata, &args)?;
     check_topics(&source, &topics)?;
     let mut offsets = Offsets::default();
-    read_offsets(&source, &metadata, &mut offsets)?;
+    if !leaves_offsets(&args) {
+        read_offsets(&source, &metadata, &mut offsets)?;
+    }
     let offline = target(&config, &source, clock)?;
     check_clashes(&offline, &topics)?;
     let mut import = Import {
@@ -109,6 +112,12 @@ pub(super) fn run(args: Args, before: SettingsArgs, clock: &Clock) -> anyhow::Re
         report: Report::default(),
     };
     import.report.not_taken = not_taken(&metadata, &offsets);
+    if leaves_offsets(&args) {
+        let left = format!(
+            "committed offsets ({CONSUMER_OFFSETS}): every group begins where its auto.offset.reset says"
+        );
+        import.report.not_taken.push(left);
+    }
     let mut made = Made::default();
     if let Err(error) = import.carry_out(&topics, offsets, &mut made) {
         made.undo(&offline);
@@ -131,12 +140,18 @@ fn forget(offline: Offline) {
     let _ = fs::remove_dir(&path);
 }
 
+/// Whether the committed offsets are to stay behind.
+fn leaves_offsets(args: &KafkaArgs) -> bool {
+    args.except.iter().any(|name| name == CONSUMER_OFFSETS)
+}
+
 /// The topics to take.
 fn chosen<'a>(metadata: &'a Metadata, args: &KafkaArgs) -> Result<Vec<(TopicId, &'a KafkaTopic)>, Ended> {
     let own = metadata.topics.iter().filter(|(_, topic)| !is_kafkas_own(&topic.name));
     let all: Vec<_> = own.map(|(id, topic)| (*id, topic)).collect();
     for name in args.topic.iter().chain(&args.except) {
-        if !all.iter().any(|(_, topic)| topic.name == *name) {
+        let is_offsets = name == CONSUMER_OFFSETS && args.except.contains(name);
+        if !is_offsets && !all.iter().any(|(_, topic)| topic.name == *name) {
             return Err(Ended::Refused(format!("that Kafka has no topic {name}.")));
         }
     }
@@ -147,13 +162,13 @@ fn chosen<'a>(metadata: &'a Metadata, args: &KafkaArgs) -> Result<Vec<(TopicId, 
 }
 
 /// Each partition is here, has one replica, and nothing of it is elsewhere.
-fn check_topics(source: &Source, topics: &[(TopicId, &KafkaTopic)]) -> Result<(), Ended> {
+fn check_topics(source: &Source, topics: &[(TopicId, &KafkaTopic)]) -> anyhow::Result<()> {
     for (_, topic) in topics {
         let name = &topic.name;
         topic_name::check(name).map_err(|why| Ended::Refused(format!("topic {name}: {why}")))?;
         for (nth, (partition, of)) in topic.partitions.iter().enumerate() {
             if usize::try_from(*partition) != Ok(nth) {
-                return Err(Ended::Refused(format!("topic {name} has no partition {nth}.")));
+                return Err(Ended::Refused(format!("topic {name} has no partition {nth}.")).into());
             }
             if of.replicas != [source.node_id] {
                 return Err(Ended::Refused(format!(
@@ -161,14 +176,17 @@ fn check_topics(source: &Source, topics: &[(TopicId, &KafkaTopic)]) -> Result<()
                      Leave the topic out (--except {name}), or reassign it to broker {} first.",
                     table::numbers(&of.replicas),
                     source.node_id
-                )));
+                ))
+                .into());
             }
-            if source.partition(name, *partition).is_none() {
+            let Some(dir) = source.partition(name, *partition) else {
                 return Err(Ended::Refused(format!(
                     "{name}-{partition} is not in {}. Name all directories of log.dirs.",
                     source.shown()
-                )));
-            }
+                ))
+                .into());
+            };
+            source.written(&dir, name, *partition)?;
         }
     }
     Ok(())
@@ -184,7 +202,7 @@ fn read_offsets(source: &Source, metadata: &Metadata, offsets: &mut Offsets) -> 
                 format!("{CONSUMER_OFFSETS}-{partition} is not here. Name all directories of log.dirs.");
             Ended::Refused(text)
         })?;
-        offsets.read(&dir)?;
+        offsets.read(&dir, &source.written(&dir, CONSUMER_OFFSETS, *partition)?)?;
     }
     Ok(())
 }
@@ -295,7 +313,7 @@ impl Import<'_> {
                 topic: Arc::clone(&name),
                 id: TopicPartition { topic: id, partition: *partition },
                 settings: settings.clone(),
-                log_start: self.source.log_start(&from, &name, *partition)?,
+                written: self.source.written(&from, &name, *partition)?,
                 from,
             };
             let placed = place(self.offline, &wanted, self.may_link, made)?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 
 use super::super::offline::each_record;
+use super::written::Written;
 use crate::coord::{BatchKind, Decoded, LogRecord, StateMachine as _};
 use crate::groups::{CommittedOffset, GroupMetadata, Groups, Record};
 use crate::record::control::{ControlType, read_marker};
@@ -39,8 +40,8 @@ impl Offsets {
     /// Reads one partition of `__consumer_offsets`.
     ///
     /// # Errors
-    /// It is damaged.
-    pub(super) fn read(&mut self, dir: &Path) -> anyhow::Result<()> {
+    /// It is damaged, or not whole.
+    pub(super) fn read(&mut self, dir: &Path, written: &Written) -> anyhow::Result<()> {
         let mut logs = Vec::new();
         for entry in fs::read_dir(dir)? {
             let path = entry?.path();
@@ -52,9 +53,12 @@ impl Offsets {
             }
         }
         logs.sort();
+        logs.first().map_or(Ok(()), |(first, _)| written.check_front(*first))?;
+        let mut end = 0;
         // Offsets of transactions count when they are committed.
         let mut open: HashMap<i64, Vec<LogRecord>> = HashMap::new();
         for (base, path) in logs {
+            end = end.max(base);
             let look = Look { base, next: None, verify: true, bytes: true };
             inspect::segment::<anyhow::Error>(&path, look, &mut |piece| {
                 let (header, batch) = match piece {
@@ -64,6 +68,7 @@ impl Offsets {
                     }
                     Piece::Batch { header, batch, .. } => (header, batch.context("a batch is too large")?),
                 };
+                end = end.max(header.next_offset());
                 if let Some(marker) = read_marker(&batch)? {
                     let ended = open.remove(&header.producer_id).unwrap_or_default();
                     if marker.kind == ControlType::Commit {
@@ -82,7 +87,7 @@ impl Offsets {
             })
             .with_context(|| format!("cannot read {}", path.display()))?;
         }
-        Ok(())
+        Ok(written.check_end(end)?)
     }
 
     fn apply(&mut self, record: &LogRecord) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 
 use super::super::offline::Offline;
 use super::source::link_or_copy;
+use super::written::Written;
 use crate::catalog::names::CONSUMER_OFFSETS;
 use crate::config::TopicSettings;
 use crate::partition::producers::{Change, Producers};
@@ -30,7 +31,7 @@ pub(super) struct Wanted {
     pub(super) settings: TopicSettings,
     /// Kafka's directory.
     pub(super) from: PathBuf,
-    pub(super) log_start: i64,
+    pub(super) written: Written,
 }
 
 /// What was brought over.
@@ -104,7 +105,10 @@ pub(super) fn place(
         bail!("{} is not this topic's: its partition.metadata names another id", wanted.from.display());
     }
     let logs = logs_of(&wanted.from)?;
+    let first = logs.first().map(|(base, _)| *base);
+    first.map_or(Ok(()), |first| wanted.written.check_front(first))?;
     if logs.iter().all(|(base, path)| *base == 0 && fs::metadata(path).is_ok_and(|file| file.len() == 0)) {
+        wanted.written.check_end(0)?;
         return Ok(Placed { last_epoch: -1, ..Placed::default() });
     }
     let name = partition_dir(&wanted.topic, wanted.id.partition);
@@ -130,7 +134,9 @@ pub(super) fn place(
     for made in [&*dir, &**offline.dir.path()] {
         File::open(made)?.sync_all()?;
     }
-    open(offline, wanted, &mut placed).with_context(|| format!("{name} of {}", wanted.from.display()))?;
+    let start = wanted.written.start(first);
+    open(offline, wanted, start, &mut placed)
+        .with_context(|| format!("{name} of {}", wanted.from.display()))?;
     Ok(placed)
 }
 
@@ -191,19 +197,19 @@ fn clear(offline: &Offline, dir: &Path, topic: &str, partition: i32) -> anyhow::
 }
 
 /// Opens the log as one of which nothing is known, and puts a row that vouches for all of it.
-fn open(offline: &Offline, wanted: &Wanted, placed: &mut Placed) -> anyhow::Result<()> {
+fn open(offline: &Offline, wanted: &Wanted, start: i64, placed: &mut Placed) -> anyhow::Result<()> {
     let row = Arc::new(PartitionRow {
         id: wanted.id,
         topic: Arc::clone(&wanted.topic),
-        log_start: wanted.log_start,
+        log_start: start,
         checkpoint: Checkpoint::NONE,
         segments: Vec::new(),
         producers: false,
     });
-    let mut producers = Producers::default();
+    let mut seen = Seen { next: start, ..Seen::default() };
     let opened =
         offline.open_log(&wanted.topic, wanted.id, wanted.settings.clone(), Some(row), &mut |event| {
-            replay(&mut producers, &event)
+            seen.take(&event)
         })?;
     let report = &opened.report;
     if let Some(damage) = report.damage.first() {
@@ -223,7 +229,14 @@ fn open(offline: &Offline, wanted: &Wanted, placed: &mut Placed) -> anyhow::Resu
     if let Some(aside) = report.set_aside.first() {
         bail!("{} does not follow on the segment before it", aside.display());
     }
-    if let Some(first) = producers.first_open() {
+    if let Some((from, to)) = seen.hole
+        && !wanted.settings.compact
+        && !wanted.written.is_thinned()
+    {
+        return Err(wanted.written.hole(from, to).into());
+    }
+    wanted.written.check_end(opened.reader.end())?;
+    if let Some(first) = seen.producers.first_open() {
         bail!(
             "it holds a transaction that has not ended, from offset {first} on, and nobody would ever end it here. Start \
              that Kafka again and let its producer end it, or leave the topic out: --except {}",
@@ -232,7 +245,7 @@ fn open(offline: &Offline, wanted: &Wanted, placed: &mut Placed) -> anyhow::Resu
     }
     placed.offsets = opened.reader.end() - opened.reader.start();
     placed.last_epoch = opened.reader.last_epoch().unwrap_or(-1);
-    checkpoint(offline, &opened, &producers)
+    checkpoint(offline, &opened, &seen.producers)
 }
 
 /// Vouches for all of a log: files synced, then the row.
@@ -269,12 +282,27 @@ pub(super) fn sync(opened: &Opened) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Feeds producers from what the log holds. Kafka's producer files are not taken over: the log tells more.
-fn replay(producers: &mut Producers, event: &Replay<'_>) -> Replayed {
-    let Replay::Batch { header, control } = event else { return Replayed::Damaged };
-    match producers.replay(header, *control) {
-        Some(Change::Ended { aborted: Some(transaction), .. }) => Replayed::Aborted(transaction),
-        _ => Replayed::Sound,
+/// What the batches of a log tell. Kafka's producer files are not taken over: the log tells more.
+#[derive(Debug, Default)]
+struct Seen {
+    producers: Producers,
+    /// The offset that the next batch is to begin at.
+    next: i64,
+    /// The first offsets that are not there: from the one to before the other.
+    hole: Option<(i64, i64)>,
+}
+
+impl Seen {
+    fn take(&mut self, event: &Replay<'_>) -> Replayed {
+        let Replay::Batch { header, control } = event else { return Replayed::Damaged };
+        if header.base_offset > self.next {
+            self.hole.get_or_insert((self.next, header.base_offset));
+        }
+        self.next = self.next.max(header.next_offset());
+        match self.producers.replay(header, *control) {
+            Some(Change::Ended { aborted: Some(transaction), .. }) => Replayed::Aborted(transaction),
+            _ => Replayed::Sound,
+        }
     }
 }
 

@@ -4,17 +4,18 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use super::super::exit::Ended;
+use super::written::{Checkpoints, Written};
 use crate::catalog::names::CLUSTER_METADATA;
-use crate::storage::checkpoint::read_offsets;
-use crate::storage::layout::{LOCK_FILE, LOG_STARTS, META_PROPERTIES, MetaProperties, partition_dir};
+use crate::storage::layout::{LOCK_FILE, META_PROPERTIES, MetaProperties, partition_dir};
 
 /// The directories that make up one broker's data (`log.dirs` may name several).
 #[derive(Debug)]
 pub(super) struct Source {
-    dirs: Vec<PathBuf>,
+    dirs: Vec<(PathBuf, Checkpoints)>,
     pub(super) cluster_id: String,
     pub(super) node_id: i32,
 }
@@ -29,8 +30,10 @@ impl Source {
     /// [`Ended::Refused`] with what is wrong and what to do.
     pub(super) fn open(dirs: &[PathBuf]) -> Result<Self, Ended> {
         let mut found: Option<MetaProperties> = None;
+        let mut read = Vec::new();
         for dir in dirs {
             let meta = check(dir)?;
+            read.push((dir.clone(), Checkpoints::read(dir)?));
             if let Some(first) = &found
                 && (&first.cluster_id, first.node_id) != (&meta.cluster_id, meta.node_id)
             {
@@ -40,18 +43,18 @@ impl Source {
             found.get_or_insert(meta);
         }
         let Some(meta) = found else { return Err(Ended::Usage("name a directory.".to_owned())) };
-        Ok(Self { dirs: dirs.to_vec(), cluster_id: meta.cluster_id, node_id: meta.node_id })
+        Ok(Self { dirs: read, cluster_id: meta.cluster_id, node_id: meta.node_id })
     }
 
     /// The directories, for people.
     pub(super) fn shown(&self) -> String {
-        self.dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", ")
+        self.dirs.iter().map(|(dir, _)| dir.display().to_string()).collect::<Vec<_>>().join(", ")
     }
 
     /// Where a partition is, if it is here.
     pub(super) fn partition(&self, topic: &str, partition: i32) -> Option<PathBuf> {
         let name = partition_dir(topic, partition);
-        self.dirs.iter().map(|dir| dir.join(&name)).find(|dir| dir.is_dir())
+        self.dirs.iter().map(|(dir, _)| dir.join(&name)).find(|dir| dir.is_dir())
     }
 
     /// The log of the cluster's metadata.
@@ -68,15 +71,14 @@ impl Source {
         })
     }
 
-    /// The first readable offset of a partition in this directory, as Kafka wrote it down.
+    /// What Kafka wrote down about a partition that lies in `dir`.
     ///
     /// # Errors
-    /// The file cannot be believed.
-    pub(super) fn log_start(&self, dir: &Path, topic: &str, partition: i32) -> anyhow::Result<i64> {
-        let Some(root) = dir.parent() else { return Ok(0) };
-        let rows = read_offsets(&root.join(LOG_STARTS))?.unwrap_or_default();
-        let found = rows.iter().find(|row| row.topic == topic && row.partition == partition);
-        Ok(found.map_or(0, |row| row.offset))
+    /// Nothing says where its log ends.
+    pub(super) fn written(&self, dir: &Path, topic: &str, partition: i32) -> anyhow::Result<Written> {
+        let root = self.dirs.iter().find(|(root, _)| dir.parent() == Some(root));
+        let (_, checkpoints) = root.context("a partition is in no directory")?;
+        Ok(checkpoints.of(dir, topic, partition)?)
     }
 }
 

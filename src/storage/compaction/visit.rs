@@ -145,35 +145,51 @@ mod tests {
 
     #[test]
     fn what_was_in_memory_stays_and_what_was_not_goes_again() {
-        let dir = tempfile::tempdir().unwrap();
         // Batches begin and end anywhere.
         for read_bytes in [PIECE, PIECE - 1_001] {
-            let Some(file) = cold_file(dir.path(), 32) else { return };
-            let mut piece = vec![0; PIECE];
-            let warm: Vec<usize> = (10..20).collect();
-            for nth in &warm {
-                read_some(&file, (nth * PIECE) as u64, &mut piece, Wait::MayBlock).unwrap();
-            }
-            assert_eq!(resident(&file, 8..22), warm);
-            let mut visit = Visit::new(&file, &dir.path().join("file"));
-            let (mut at, mut cold) = (0, 0);
-            loop {
-                let read = visit.read(at, &mut piece[..read_bytes]).unwrap();
-                if read.bytes == 0 {
-                    break;
-                }
-                assert!(piece[..read.bytes].iter().all(|byte| *byte == 7));
-                cold += if read.is_cold { read.bytes } else { 0 };
-                at += read.bytes as u64;
-            }
-            assert_eq!(at, (32 * PIECE) as u64);
-            assert!((21 * PIECE..=23 * PIECE).contains(&cold), "{cold} bytes were cold");
-            // What is read at once may lie on either side of a border.
-            let left = resident(&file, (0..32).filter(|nth| ![9, 10, 19, 20].contains(nth)));
-            assert!((11..19).all(|nth| left.contains(&nth)), "{left:?}");
-            // The system may keep a page that it is busy with.
-            assert!(left.len() <= 8 + 2, "{left:?}");
+            // A system that is short of memory, or still busy with a page, does otherwise now and then.
+            let mut said = Vec::new();
+            let is_so =
+                |said: &mut Vec<String>| visit_half_warm(read_bytes).map_err(|why| said.push(why)).is_ok();
+            assert!((0..TRIES).any(|_| is_so(&mut said)), "{said:?}");
         }
+    }
+
+    const TRIES: u32 = 30;
+
+    /// Reads a file of which some is in memory, and says what of it is there afterwards that should not be, or is not
+    /// and should.
+    fn visit_half_warm(read_bytes: usize) -> Result<(), String> {
+        let dir = tempfile::tempdir().unwrap();
+        let Some(file) = cold_file(dir.path(), 32) else { return Ok(()) };
+        let mut piece = vec![0; PIECE];
+        let warm: Vec<usize> = (10..20).collect();
+        for nth in &warm {
+            read_some(&file, (nth * PIECE) as u64, &mut piece, Wait::MayBlock).unwrap();
+        }
+        let before = resident(&file, 8..22);
+        let mut visit = Visit::new(&file, &dir.path().join("file"));
+        let (mut at, mut cold) = (0, 0);
+        loop {
+            let read = visit.read(at, &mut piece[..read_bytes]).unwrap();
+            if read.bytes == 0 {
+                break;
+            }
+            assert!(piece[..read.bytes].iter().all(|byte| *byte == 7));
+            cold += if read.is_cold { read.bytes } else { 0 };
+            at += read.bytes as u64;
+        }
+        assert_eq!(at, (32 * PIECE) as u64);
+        // What is read at once may lie on either side of a border.
+        let left = resident(&file, (0..32).filter(|nth| ![9, 10, 19, 20].contains(nth)));
+        let stays = (11..19).all(|nth| left.contains(&nth));
+        // The system may keep a page that it is busy with.
+        let goes = left.len() <= 8 + 2;
+        let told = (21 * PIECE..=23 * PIECE).contains(&cold);
+        if before == warm && stays && goes && told {
+            return Ok(());
+        }
+        Err(format!("warm before: {before:?}, after: {left:?}, {cold} bytes were cold"))
     }
 
     #[test]

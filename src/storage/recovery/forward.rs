@@ -1,6 +1,7 @@
 //! From the checkpoint on the bytes decide: reading forward, batch by batch and segment by segment, to the end of what
 //! is valid.
 
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::num::NonZeroU64;
@@ -13,6 +14,7 @@ use super::{Recovery, keep_end, set_aside};
 use crate::storage::index::{IndexTail, OffsetEntry};
 use crate::storage::layout::{FileKind, segment_file_in};
 use crate::storage::log::{Replay, Replayed};
+use crate::storage::proof::{batch_by_checksum, whole_batch_in};
 use crate::storage::quarantine::{Bad, Span, batch_between};
 use crate::storage::scan::{Found, Rules, Scanned, scan};
 use crate::storage::segment::{Facts, Segment};
@@ -125,19 +127,8 @@ impl Recovery<'_> {
         // What is missing at a file's end leaves no place to go on in it.
         let is_open_ended = segment.all_bad().last().is_some_and(|bad| bad.to == u64::MAX);
         self.last_is_active = !goes_on && !is_open_ended;
-        let frees = log.has_reserve() && self.spec.kept_bytes == 0;
-        if !goes_on && scanned.end < log.len && self.manifest_lost {
-            // Nobody knows how much of it was durable.
-            self.report.set_aside.push(keep_end(&segment.path(FileKind::Log), scanned.end)?);
-        }
-        if !goes_on && (scanned.end < log.len || frees) {
-            // Frees what was reserved behind the end, too.
-            file.set_len(scanned.end)?;
-        }
-        if let Some(why) = scanned.stop.filter(|_| !goes_on) {
-            let path = segment.path(FileKind::Log);
-            self.report.truncated_bytes += log.len - scanned.end;
-            self.report.cut = Some(format!("{}: byte {}: {why}", path.display(), scanned.end));
+        if !goes_on {
+            self.cut(&segment, &file, log, &scanned)?;
         }
         if scanned.end > position || scanned.end < log.len {
             self.scanned.push(segment.clone());
@@ -152,6 +143,33 @@ impl Recovery<'_> {
             tracing::warn!(dir = %self.dir().display(), %error, "cannot write an index: it stays behind");
         }
         Ok(after)
+    }
+
+    /// Cuts the segment in which the log ends, and keeps a copy of what may have been acknowledged.
+    fn cut(&mut self, segment: &Segment, file: &File, log: LogFile, scanned: &Scanned) -> io::Result<()> {
+        let path = segment.path(FileKind::Log);
+        let mut behind = None;
+        if scanned.end < log.len {
+            let offsets = scanned.next..segment.base().saturating_add(i64::from(i32::MAX));
+            // A torn write leaves nothing whole there.
+            behind = whole_batch_in(file, scanned.end..log.len, offsets)?;
+            if self.manifest_lost || behind.is_some() {
+                self.report.set_aside.push(keep_end(&path, scanned.end)?);
+            }
+        }
+        if scanned.end < log.len || log.has_reserve() && self.spec.kept_bytes == 0 {
+            // Frees what was reserved behind the end, too.
+            file.set_len(scanned.end)?;
+        }
+        if let Some(why) = scanned.stop {
+            self.report.truncated_bytes += log.len - scanned.end;
+            let mut cut = format!("{}: byte {}: {why}", path.display(), scanned.end);
+            if let Some((position, offset)) = behind {
+                let _ = write!(cut, "; offset {offset} at byte {position} is whole");
+            }
+            self.report.cut = Some(cut);
+        }
+        Ok(())
     }
 
     fn segment_to_read(&mut self, base: i64, position: u64, log: LogFile) -> io::Result<Arc<Segment>> {
@@ -187,6 +205,7 @@ impl Recovery<'_> {
     ) -> io::Result<Scanned> {
         let mut from = position;
         let mut batches = 0;
+        let mut mended = None;
         loop {
             let known = segment.all_bad().into_iter().find(|bad| bad.from >= from);
             let to = known.map_or(len, |bad| bad.from.min(len));
@@ -195,9 +214,12 @@ impl Recovery<'_> {
             let bad = match (scanned.stop, known) {
                 (None, None) => return Ok(scanned),
                 (None, Some(bad)) => bad,
+                // What was put right and is still refused is no batch that belongs here.
+                (Some(_), _) if mended == Some(scanned.end) => return Ok(scanned),
                 (Some(why), _) => match self.judge(segment, file, &scanned, why, to)? {
                     Judged::Damage(bad) => bad,
                     Judged::Mended => {
+                        mended = Some(scanned.end);
                         (from, batches, rules.next) = (scanned.end, scanned.batches, scanned.next);
                         continue;
                     }
@@ -212,8 +234,8 @@ impl Recovery<'_> {
         }
     }
 
-    /// What bytes are that are no batch: the end of the log, unless all that is wrong is the front of a batch that
-    /// another follows on. Without the manifest nobody knows what was durable, and bad bytes that a valid segment
+    /// What bytes are that are no batch: the end of the log, unless all that is wrong is the front of a batch, as
+    /// another that follows on it or its checksum shows. Without the manifest nobody knows what was durable, and bad bytes that a valid segment
     /// follows are damage.
     fn judge(
         &mut self,
@@ -225,6 +247,11 @@ impl Recovery<'_> {
     ) -> io::Result<Judged> {
         let span = Span { base: segment.base(), from: (scanned.end, scanned.next), to: (to, i64::MAX) };
         if let Some(bad) = batch_between(file, span, why)?
+            && self.mend(segment, file, &bad)
+        {
+            return Ok(Judged::Mended);
+        }
+        if let Some(bad) = batch_by_checksum(file, scanned.end..to, scanned.next, why)?
             && self.mend(segment, file, &bad)
         {
             return Ok(Judged::Mended);

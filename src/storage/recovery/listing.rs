@@ -1,8 +1,8 @@
 //! What a partition's directory holds, put right by Kafka's suffix rules.
 //!
 //! `.cleaned` is compaction's unfinished output and goes; `.swap` is complete and its swap is finished, unless a
-//! `.cleaned` with a lower offset shows that the set it belongs to is not; `.deleted` goes; an index without its `.log`
-//! goes.
+//! `.cleaned` with a lower offset shows that the set it belongs to is not, or it does not read back as what it has to
+//! be; `.deleted` goes; an index without its `.log` goes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,10 +10,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use super::set_aside;
 use crate::storage::layout::{
     FileKind, FileState, LEADER_EPOCHS, PARTITION_METADATA, SegmentFileName, TEMP_SUFFIX, parse_file,
 };
 use crate::storage::pread::Wait;
+use crate::storage::scan::{Rules, scan};
 use crate::storage::walk::Walk;
 use crate::types::Timestamp;
 use crate::types::offset::saturate_i64;
@@ -49,7 +51,7 @@ impl Listing {
     pub(super) fn read(dir: &Path) -> io::Result<Self> {
         let mut changed = false;
         let mut names = read_names(dir, &mut changed)?;
-        let swapped = finish_swaps(dir, &mut names)?;
+        let swapped = finish_swaps(dir, &mut names, &mut changed)?;
         changed |= !swapped.is_empty() | drop_orphans(dir, &mut names);
         let mut listing = Self { changed, swapped, ..Self::default() };
         for name in names {
@@ -139,9 +141,16 @@ fn read_names(dir: &Path, changed: &mut bool) -> io::Result<Vec<SegmentFileName>
 }
 
 /// Gives complete outputs of a compaction or a repair their final names, in place of what they cover. Their bases.
-fn finish_swaps(dir: &Path, names: &mut Vec<SegmentFileName>) -> io::Result<Vec<i64>> {
-    let swaps: Vec<_> = names.iter().copied().filter(|name| name.state == FileState::Swap).collect();
-    for swap in swaps.iter().filter(|swap| swap.kind == FileKind::Log) {
+fn finish_swaps(dir: &Path, names: &mut Vec<SegmentFileName>, changed: &mut bool) -> io::Result<Vec<i64>> {
+    let mut swaps: Vec<_> = names.iter().copied().filter(|name| name.state == FileState::Swap).collect();
+    let logs: Vec<_> = swaps.iter().copied().filter(|swap| swap.kind == FileKind::Log).collect();
+    for swap in logs {
+        if let Some(why) = unsound(dir, swap, names)? {
+            refuse(dir, swap.offset, names, why)?;
+            swaps.retain(|other| other.offset != swap.offset);
+            *changed = true;
+            continue;
+        }
         let Some(next) = next_offset(&swap.path_in(dir))? else { continue };
         names.retain(|name| {
             // The `.txnindex` at the first offset is the new segment's if it has come before the rest, or is overwritten
@@ -166,12 +175,57 @@ fn finish_swaps(dir: &Path, names: &mut Vec<SegmentFileName>) -> io::Result<Vec<
     Ok(swaps.iter().map(|swap| swap.offset).collect())
 }
 
+/// Why a complete output must not take the place of the segment that is still there: it was synced before it got its
+/// name, so it is rotten, or it is none. Where the segment is gone already the output is all there is.
+fn unsound(dir: &Path, swap: SegmentFileName, names: &[SegmentFileName]) -> io::Result<Option<&'static str>> {
+    if !names.contains(&swap.with_state(FileState::Live)) {
+        return Ok(None);
+    }
+    let file = File::open(swap.path_in(dir))?;
+    let base = swap.offset;
+    let rules = Rules { base, next: base, exact: false, limit: i64::MAX, reach: 0 };
+    let scanned = scan(&file, 0, file.metadata()?.len(), rules, &mut Vec::new(), &mut |_| {})?;
+    if scanned.stop.is_some() || scanned.batches == 0 {
+        return Ok(Some(scanned.stop.unwrap_or("it is empty")));
+    }
+    let is_covered = |name: &&SegmentFileName| {
+        name.state == FileState::Live
+            && name.kind == FileKind::Log
+            && (base..scanned.next).contains(&name.offset)
+    };
+    for live in names.iter().filter(is_covered) {
+        if next_offset(&live.path_in(dir))?.is_some_and(|next| next > scanned.next) {
+            return Ok(Some("it ends before what it would replace"));
+        }
+    }
+    Ok(None)
+}
+
+/// Puts an output that is not sound out of the way, and drops its indexes.
+fn refuse(dir: &Path, base: i64, names: &mut Vec<SegmentFileName>, why: &str) -> io::Result<()> {
+    let is_its = |name: &SegmentFileName| name.state == FileState::Swap && name.offset == base;
+    for name in names.iter().filter(|name| is_its(name)) {
+        let path = name.path_in(dir);
+        if name.kind == FileKind::Log {
+            let kept_in = set_aside(&path)?;
+            tracing::warn!(
+                file = %path.display(), kept_in = %kept_in.display(), why,
+                "a file that was to replace a segment is not sound: the segment stays, and the file is kept beside it"
+            );
+        } else {
+            unlink(dir, *name);
+        }
+    }
+    names.retain(|name| !is_its(name));
+    Ok(())
+}
+
 /// The offset behind a file's last batch; `None` if it has no sound one.
 fn next_offset(path: &Path) -> io::Result<Option<i64>> {
     let file = File::open(path)?;
     let mut walk = Walk::new(&file, 0, file.metadata()?.len(), Wait::MayBlock);
     let mut next = None;
-    // A swap file was synced before it got its name, so a fault here is damage, which the scan will report.
+    // A fault here is damage, which the scan will report.
     while let Ok(Some(step)) = walk.next() {
         next = Some(step.header.next_offset());
     }

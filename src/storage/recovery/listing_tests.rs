@@ -107,3 +107,52 @@ fn a_swap_whose_set_is_unfinished_goes_instead() {
     Listing::read(dir.path()).unwrap();
     assert_ne!(fs::read(dir.path().join(name(B, ".log"))).unwrap(), b"old");
 }
+
+#[test]
+fn a_swap_that_is_not_sound_replaces_nothing_that_is_there_and_is_kept() {
+    let mut sound = Vec::new();
+    for offset in [10, 15] {
+        let mut batch = plain(offset, 5, 20).to_vec();
+        stamp(&mut batch, offset, 0);
+        sound.extend(batch);
+    }
+    let half = sound.len() / 2;
+    let mut rotten = sound.clone();
+    rotten[half + 90] ^= 1;
+    let mut strange = sound.clone();
+    stamp(&mut strange, 3, 0);
+    let garbage = vec![0xa5; sound.len()];
+    let cases: [(&str, &[u8]); 6] = [
+        ("garbage", &garbage),
+        ("empty", &[]),
+        ("cut", &sound[..half + 20]),
+        ("cut between two batches", &sound[..half]),
+        ("rotten", &rotten),
+        ("offsets of another segment", &strange),
+    ];
+    let dir_of = |swap: &[u8]| {
+        let dir = dir_with(&[&name(A, ".log"), &name(C, ".log")]);
+        fs::write(dir.path().join(name(B, ".log")), &sound).unwrap();
+        fs::write(dir.path().join(name(B, ".log.swap")), swap).unwrap();
+        fs::write(dir.path().join(name(B, ".index.swap")), b"new").unwrap();
+        dir
+    };
+    for (what, swap) in cases {
+        let dir = dir_of(swap);
+        let listing = Listing::read(dir.path()).unwrap();
+        assert!(listing.changed && listing.swapped.is_empty(), "{what}");
+        assert_eq!(listing.logs.keys().copied().collect::<Vec<_>>(), [0, 10, 20], "{what}");
+        assert!(fs::read(dir.path().join(name(B, ".log"))).unwrap() == sound, "{what}");
+        assert!(fs::read(dir.path().join(name(B, ".log.swap.aside"))).unwrap() == swap, "{what}");
+        assert_eq!(names_in(dir.path()).len(), 4, "{what}");
+        assert!(!Listing::read(dir.path()).unwrap().changed, "{what}: once is enough");
+        // Where the segment is gone it is all there is, and recovery tells what of it is damaged.
+        let dir = dir_of(swap);
+        fs::remove_file(dir.path().join(name(B, ".log"))).unwrap();
+        assert_eq!(Listing::read(dir.path()).unwrap().swapped.len(), 2, "{what}");
+    }
+    // Negative control: a sound one does replace it.
+    let dir = dir_of(&sound);
+    assert_eq!(Listing::read(dir.path()).unwrap().swapped.len(), 2);
+    assert_eq!(names_in(dir.path()).len(), 4);
+}

@@ -495,6 +495,8 @@ fn keep_end(path: &Path, from: u64) -> io::Result<PathBuf> {
     let mut kept = File::create_new(&to)?;
     io::copy(&mut file, &mut kept)
         .and_then(|_| kept.sync_all())
+        // Its name as well, before anything is cut.
+        .and_then(|()| path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all()))
         .inspect_err(|_| drop(fs::remove_file(&to)))?;
     Ok(to)
 }

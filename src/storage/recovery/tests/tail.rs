@@ -19,7 +19,7 @@ fn a_tail_cut_at_any_byte_ends_at_the_last_whole_batch() {
             assert_eq!(opened.reader.end(), 2 * kept as i64);
             assert_eq!(opened.report.truncated_bytes, len - ends[kept]);
             assert_eq!(image.log_bytes(0).len() as u64, ends[kept]);
-            assert!(opened.report.damage.is_empty());
+            assert!(opened.report.damage.is_empty() && opened.report.set_aside.is_empty(), "cut at {len}");
             if len % 37 == 0 {
                 goes_on(&image, opened);
             }
@@ -70,14 +70,20 @@ fn a_flipped_bit_past_the_checkpoint_ends_the_log_there_and_later_segments_do_no
     let all_bases = bases(&opened);
     assert!(all_bases.len() >= 4);
     let ends = ends_in(&rig, 0);
-    // A bit of the third batch: length, CRC, attributes, a record.
-    for at in [10, 20, 22, 90] {
+    // A bit of the third batch: CRC, attributes, a record.
+    for at in [20, 22, 90] {
         let image = rig.image();
         image.flip(0, ends[2] + at);
+        let before = image.log_bytes(0);
         let opened = image.open();
         assert_eq!(read_all(&opened.reader), whole[..2], "byte {at}");
-        assert_eq!(opened.report.set_aside.len(), all_bases.len() - 1);
+        assert_eq!(opened.report.set_aside.len(), all_bases.len());
         assert!(opened.report.set_aside.iter().all(|path| path.exists()), "kept for people");
+        // The whole batches behind it, in its own segment too.
+        let name = format!("{}.{}.cut", image.path(0, FileKind::Log).display(), ends[2]);
+        assert!(fs::read(name).unwrap() == before[size(ends[2])..], "byte {at}");
+        let told = format!("offset 6 at byte {} is whole", ends[3]);
+        assert!(opened.report.cut.as_ref().unwrap().contains(&told), "{:?}", opened.report.cut);
         assert_eq!(opened.report.damage, []);
         goes_on(&image, opened);
     }
@@ -126,4 +132,31 @@ fn a_forged_length_reserves_no_memory_and_ends_the_log() {
     let file = fs::OpenOptions::new().write(true).open(rig.path(0, FileKind::Log)).unwrap();
     file.set_len(3 << 30).unwrap();
     assert_eq!(rig.open().reader.end(), 6);
+}
+
+#[test]
+fn two_fronts_in_a_row_are_put_right_where_the_checksums_show_what_they_were() {
+    let (rig, opened) = log_of(20, Some(2));
+    let whole = read_all(&opened.reader);
+    let ends = ends_in(&rig, 0);
+    for bytes in [[16, 16], [16, 9], [9, 16], [9, 9]] {
+        let image = rig.image();
+        image.flip(0, ends[2] + bytes[0]);
+        image.flip(0, ends[3] + bytes[1]);
+        assert_eq!(read_all(&image.open().reader), whole, "bytes {bytes:?}");
+        assert_eq!(image.log_bytes(0), rig.log_bytes(0), "bytes {bytes:?}");
+    }
+}
+
+#[test]
+fn a_front_is_not_made_up_for_records_that_are_damaged_too() {
+    let (rig, opened) = log_of(20, Some(2));
+    let whole = read_all(&opened.reader);
+    let ends = ends_in(&rig, 0);
+    for at in [9, 16] {
+        let image = rig.image();
+        image.flip(0, ends[2] + at);
+        image.flip(0, ends[2] + 90);
+        assert_eq!(read_all(&image.open().reader), whole[..2], "byte {at}");
+    }
 }

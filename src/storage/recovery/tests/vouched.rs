@@ -23,6 +23,7 @@ fn a_flipped_bit_below_the_checkpoint_is_never_cut() {
     // Negative control: the same damage past the checkpoint does cut.
     let (rig, _opened) = log_of(20, Some(2));
     rig.flip(0, ends[2] + 11);
+    rig.flip(0, ends[2] + 90);
     assert_eq!(rig.open().reader.end(), 4);
 }
 
