@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 
 use kafka_protocol::protocol::Encodable;
@@ -11,11 +11,11 @@ use kafka_protocol::protocol::Encodable;
 use super::data::fetch_session::FetchSessions;
 use super::data::places::Places;
 use super::data::produce_transaction::Turn;
-use super::notices::Notices;
 use super::{Outcome, Slice};
 use crate::broker::{Broker, off_worker};
 use crate::catalog::TopicImage;
 use crate::partition::{OpenFault, Partition};
+use crate::telemetry::notices::Notices;
 use crate::types::TopicPartition;
 use crate::wire::encode::{self, EncodeError, RESPONSE_BYTES_MAX};
 use crate::wire::header::ApiSpec;
@@ -40,10 +40,13 @@ pub struct Api {
     /// Incremental fetch sessions (KIP-227), over all connections.
     pub(crate) fetch_sessions: FetchSessions,
     /// Who was told of because of batches that are not fit to append.
-    refused_batches: Notices,
+    refused_batches: Notices<Client>,
     /// Who was told of because of topics that a Metadata request could not make.
-    not_created: Notices,
+    not_created: Notices<Client>,
 }
+
+/// A client, for people: where it is, and what it calls itself.
+type Client = (IpAddr, StrBytes);
 
 impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,16 +66,22 @@ impl Api {
         })
     }
 
+    /// Whether a line about this client is due: one that tries again and again is worth one now and then.
+    fn is_due(&self, notices: &Notices<Client>, session: &Session) -> bool {
+        let client = (session.peer.address.ip(), session.client_id.clone());
+        notices.is_due(client, self.broker.clock().monotonic())
+    }
+
     /// Says in the log, now and then, which batches of this client are refused.
     pub(crate) fn warn_of_refused_batches(&self, session: &Session, what: &str) {
-        if self.refused_batches.is_due(self.broker.clock(), session.peer.address.ip(), &session.client_id) {
+        if self.is_due(&self.refused_batches, session) {
             tracing::warn!("produce of client {} refused: {what}", session.describe());
         }
     }
 
     /// Says in the log, now and then, that this client asks for more new topics than one request may make.
     pub(crate) fn warn_of_uncreated(&self, session: &Session, topics: usize) {
-        if self.not_created.is_due(self.broker.clock(), session.peer.address.ip(), &session.client_id) {
+        if self.is_due(&self.not_created, session) {
             tracing::warn!(
                 "client {} asks for {topics} topics that do not exist: with their partitions more than one request \
                  may make. None was made",

@@ -7,7 +7,6 @@
 mod context;
 mod dispatch;
 pub mod errors;
-mod notices;
 pub(crate) mod operations;
 pub mod table;
 

@@ -14,7 +14,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::group_shards::CONSUMER_OFFSETS;
-use super::said::Said;
 use super::txn_shards::TRANSACTION_STATE;
 use super::{Broker, housekeeping, random};
 use crate::catalog::{CatalogImage, TopicImage};
@@ -25,6 +24,7 @@ use crate::storage::compaction::{CleanFault, CleanPoints, Cleaned, Cleaning, Map
 use crate::storage::manifest::PartitionRow;
 use crate::storage::retention::ClockGuard;
 use crate::storage::room::{Pressure, Room};
+use crate::telemetry::notices::Notices;
 use crate::types::{Clock, Timestamp, TopicId, TopicPartition};
 
 /// The cleaner's threads and what they share.
@@ -46,7 +46,7 @@ pub(super) struct Cleaner {
     hopes: AtomicBool,
     /// Threads that are cleaning.
     at_work: AtomicUsize,
-    said: Said,
+    said: Notices<(TopicPartition, String)>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -74,7 +74,7 @@ impl Cleaner {
             guard: Mutex::new(ClockGuard::new(clock)),
             hopes: AtomicBool::new(false),
             at_work: AtomicUsize::new(0),
-            said: Said::default(),
+            said: Notices::default(),
             threads: Mutex::default(),
         }
     }
@@ -214,7 +214,7 @@ impl Cleaner {
         let plan = self.plan(&partition, now);
         if plan.roll
             && let Err(error) = partition.roll_segment()
-            && self.said.may_say(id, &error, broker.clock.monotonic())
+            && self.said.is_due((id, error.to_string()), broker.clock.monotonic())
         {
             tracing::warn!(topic = %topic.name, partition = id.partition, %error, "cannot close a segment for compaction");
         }
@@ -267,7 +267,7 @@ impl Cleaner {
             Ok(partition) => Some(partition),
             Err(OpenFault::Unknown | OpenFault::Stopping) => None,
             Err(error) => {
-                if self.said.may_say(id, &error, broker.clock.monotonic()) {
+                if self.said.is_due((id, error.to_string()), broker.clock.monotonic()) {
                     tracing::error!(topic = %topic.name, partition = id.partition, %error, "cannot open a log to compact it");
                 }
                 None
@@ -402,7 +402,7 @@ impl Cleaner {
                 self.resting.lock().insert(id, now + REST_FOR_ROOM);
                 // Once may be bad luck: what others have just taken they may give back.
                 let again = !self.cramped.lock().insert(id);
-                if again && self.said.may_say(id, &"no room", now) {
+                if again && self.said.is_due((id, "no room".to_owned()), now) {
                     let needed = units::show_rounded(*bytes);
                     tracing::error!(%topic, partition = number, needed, "no room to compact in: what is compacted stands beside the old segment until it is whole. Free some space, or raise disk.limit if that is what is reached");
                 }
@@ -410,7 +410,7 @@ impl Cleaner {
             }
             CleanFault::Io { .. } => {
                 self.resting.lock().insert(id, now + REST);
-                if self.said.may_say(id, fault, now) {
+                if self.said.is_due((id, fault.to_string()), now) {
                     tracing::error!(%topic, partition = number, error = %fault, retry_after = ?REST, "compaction failed; it is tried again");
                 }
                 true
@@ -449,9 +449,9 @@ fn tell(partition: &Partition, work: &Work, cleaned: &Cleaned, clean_to: i64, to
     );
 }
 
-/// How far the cleaner's threads stand back for others: as far as it goes. With both cores of two busy, 5 lets a cleaning
+/// How far the threads of the cleaner and the scrub stand back for others: as far as it goes. With both cores of two busy, 5 lets a cleaning
 /// more than double the p99 of those who produce, and is hardly faster.
-const NICENESS: i32 = 19;
+pub(super) const NICENESS: i32 = 19;
 /// How long a log rests whose cleaning failed.
 const REST: Duration = Duration::from_secs(30);
 /// The same when all that was wanting was room.

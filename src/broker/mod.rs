@@ -19,7 +19,6 @@ mod published;
 pub mod random;
 mod removal;
 mod retention;
-mod said;
 mod scrub;
 mod start;
 mod stop;

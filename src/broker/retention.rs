@@ -11,7 +11,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::said::Said;
 use super::{Broker, housekeeping};
 use crate::config::TopicSettings;
 use crate::partition::schedule::Schedule;
@@ -19,6 +18,7 @@ use crate::partition::{OpenFault, Partition, Trimmed};
 use crate::storage::manifest::PartitionRow;
 use crate::storage::retention::{self, ClockGuard, Reason, RetentionPlan};
 use crate::storage::room::Pressure;
+use crate::telemetry::notices::Notices;
 use crate::types::{Clock, Timestamp, TopicId, TopicPartition};
 
 /// Partitions whose rows are made durable by one sync of the manifest.
@@ -38,7 +38,7 @@ pub(super) struct Keeper {
     checked_at: Duration,
     /// The disk is short: what may go goes now.
     pressed: bool,
-    said: Said,
+    said: Notices<(TopicPartition, String)>,
 }
 
 /// Whether a log is to be looked at closely.
@@ -63,7 +63,7 @@ impl Keeper {
             still: false,
             checked_at: clock.monotonic(),
             pressed: false,
-            said: Said::default(),
+            said: Notices::default(),
         }
     }
 
@@ -136,7 +136,7 @@ impl Keeper {
             let topic = image
                 .topic_by_id(id.topic)
                 .map_or_else(|| id.topic.to_string(), |topic| topic.name.to_string());
-            if self.said.may_say(id, error, broker.clock.monotonic()) {
+            if self.said.is_due((id, error.to_string()), broker.clock.monotonic()) {
                 tracing::error!(topic, partition = id.partition, %error, "retention failed; it is tried again");
             }
             look_again(id, Some(now + AFTER_ERROR_MS));

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::cleaner::NICENESS;
 use super::start::CLUSTER_METADATA;
 use super::{Broker, random};
 use crate::catalog::TopicImage;
@@ -85,7 +86,7 @@ impl Scrub {
     }
 
     fn run(&self, broker: &Weak<Broker>) -> Result<(), Stopping> {
-        // As the cleaners: clients go first.
+        // As the cleaners' threads: clients go first.
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
         self.tell_known(broker)?;
         if self.rules.bytes_per_second == 0 {
@@ -291,8 +292,6 @@ impl Broker {
 
 /// Stretches of a partition that a line names.
 const SHOWN_MAX: usize = 8;
-/// As the cleaners' threads.
-const NICENESS: i32 = 5;
 /// How long a round of an unclean start waits for recovery at most.
 const RECOVERY_WAIT: Duration = Duration::from_secs(600);
 /// How often a long round says how far it is.

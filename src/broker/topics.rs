@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::group_shards::CONSUMER_OFFSETS;
 use super::start::OWN_LOG_KEPT_BYTES;
@@ -129,18 +128,10 @@ impl Broker {
         if let Some(open) = self.partitions.get(TopicPartition { topic: topic.id, partition }) {
             return Ok(open);
         }
-        let began = tokio::time::Instant::now();
-        loop {
-            let (broker, topic) = (Arc::clone(self), Arc::clone(topic));
-            let opening = tokio::task::spawn_blocking(move || broker.partition_blocking(&topic, partition));
-            // Joining fails only when the runtime goes down.
-            match opening.await.unwrap_or(Err(OpenFault::Unknown)) {
-                Err(OpenFault::Storage(fault)) if fault.is_shortage() && began.elapsed() < SHORTAGE_MAX => {
-                    tokio::time::sleep(SHORTAGE_PAUSE).await;
-                }
-                opened => return opened,
-            }
-        }
+        let (broker, topic) = (Arc::clone(self), Arc::clone(topic));
+        let opening = tokio::task::spawn_blocking(move || broker.partition_blocking(&topic, partition));
+        // Joining fails only when the runtime goes down.
+        opening.await.unwrap_or(Err(OpenFault::Unknown))
     }
 
     /// What the catalog knows of this id.
@@ -258,10 +249,6 @@ impl Broker {
         }
     }
 }
-
-/// How long an opening waits for descriptors while there are none, and how often it tries.
-const SHORTAGE_MAX: Duration = Duration::from_secs(5);
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {

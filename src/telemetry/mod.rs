@@ -1,4 +1,7 @@
-//! Log setup: one line an event on standard error, as text for people or as JSON for machines.
+//! Log setup: one line an event on standard error, as text for people or as JSON for machines; and which lines are not
+//! to come again and again.
+
+pub mod notices;
 
 use std::io;
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{Api, Call, Started, done};
-use crate::broker::Broker;
+use crate::broker::{Broker, off_worker};
 use crate::catalog::TopicImage;
 use crate::types::{ErrorCode, TopicPartition};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes, Writer};
@@ -122,7 +122,8 @@ impl Response {
 /// Tells of the data directory.
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let request = Request::decode(&mut call.body, call.version)?;
-    let response = describe(call.api, &request);
+    // What is known to be damaged may have to be read from a partition's directory.
+    let response = off_worker(|| describe(call.api, &request));
     let partitions: usize = response.topics.values().map(Vec::len).sum();
     let version = call.version;
     Ok(done(call.responder.reply_with(128 + 32 * partitions, |w| response.write(w, version))))

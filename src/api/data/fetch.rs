@@ -40,7 +40,7 @@ const LEADER_TOLD: i16 = 16;
 
 /// The tagged field that holds the replica's id and epoch from v15.
 const REPLICA_STATE: u32 = 1;
-/// How long the first partition of an answer waits for a descriptor, and how often it looks.
+/// How long an answer without records waits for a descriptor, over all its partitions, and how often it looks.
 const SHORTAGE_MAX: Duration = Duration::from_secs(5);
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(5);
 
@@ -310,6 +310,7 @@ impl Fetch {
         let mut left = self.bytes_max.saturating_sub(others);
         let mut nothing_yet = others == 0;
         let gone = self.gone();
+        let give_up = tokio::time::Instant::now() + SHORTAGE_MAX;
         for &slot in slots {
             let isolation = self.isolation;
             let Some(item) = self.items.get_mut(slot) else { continue };
@@ -323,7 +324,7 @@ impl Fetch {
                 isolation,
             };
             item.cut = false;
-            match read_patiently(partition, request).await {
+            match read_patiently(partition, request, give_up).await {
                 Ok(read) => {
                     let end = match isolation {
                         Isolation::ReadUncommitted => read.high_watermark,
@@ -494,16 +495,16 @@ fn aborted(read: &PartitionRead) -> Vec<AbortedTransaction> {
     read.aborted.iter().map(wire).collect()
 }
 
-/// Reads; the first of an answer waits for a descriptor if there is none: those that have them give them back when their
-/// answers are sent.
+/// Reads; as long as an answer has no records it waits for a descriptor if there is none: those that have them give them
+/// back when their answers are sent.
 async fn read_patiently(
     partition: &Arc<OpenPartition>,
     request: ReadRequest,
+    give_up: tokio::time::Instant,
 ) -> Result<PartitionRead, Unread> {
-    let began = tokio::time::Instant::now();
     loop {
         match read_partition(partition, request).await {
-            Err(Unread::Short) if request.at_least_one && began.elapsed() < SHORTAGE_MAX => {
+            Err(Unread::Short) if request.at_least_one && tokio::time::Instant::now() < give_up => {
                 tokio::time::sleep(SHORTAGE_PAUSE).await;
             }
             read => return read,

@@ -18,7 +18,7 @@ use crate::config::topic::TopicSettings;
 use crate::record::batch::{Attributes, BatchError, BatchHeader, BatchView, HEADER_LEN};
 use crate::record::empty;
 use crate::storage::layout::FileKind;
-use crate::storage::log::{Log, Replacement, SwapFault};
+use crate::storage::log::{Log, ReadError, Replacement, SwapFault};
 use crate::storage::manifest::Manifest;
 use crate::storage::pread::Wait;
 use crate::storage::room::{Pressure, is_no_space};
@@ -384,7 +384,7 @@ impl Run<'_> {
                     if let BatchFault::Bad(position, why) = bad {
                         // Readers are refused it from now on, and `repair` knows of it.
                         let met = self.cleaning.log.meet_damage(segment, file.log(), position, why);
-                        if met.is_mended() {
+                        if matches!(met, ReadError::Mended { .. }) {
                             // What was read of it may not be what it is now: from the start again.
                             break Err(CleanFault::Overtaken);
                         }

@@ -6,7 +6,6 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -17,6 +16,7 @@ use crate::storage::pread::Wait;
 use crate::storage::quarantine::{self, Bad, Quarantine, Span, locate};
 use crate::storage::segment::{Facts, Segment};
 use crate::storage::walk::Walk;
+use crate::telemetry::notices::Notices;
 use crate::types::offset::saturate_u32;
 use crate::types::time::NO_TIMESTAMP;
 use crate::types::{Clock, TopicPartition};
@@ -27,29 +27,20 @@ pub(in crate::storage) struct Watch {
     clock: Clock,
     /// Held while damage is looked into: many readers may meet it at once.
     turn: Mutex<()>,
-    /// Stretches that were spoken of, by segment and begin, and when. At most [`TOLD_MAX`].
-    told: Mutex<Vec<((i64, u64), Duration)>>,
+    /// Stretches that were spoken of, by segment and begin.
+    told: Notices<(i64, u64)>,
     /// Batches whose front was put right.
     pub(super) mended: AtomicU64,
 }
 
 impl Watch {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, turn: Mutex::new(()), told: Mutex::default(), mended: AtomicU64::new(0) }
+        Self { clock, turn: Mutex::new(()), told: Notices::default(), mended: AtomicU64::new(0) }
     }
-}
 
-impl Watch {
     /// A stretch is spoken of. Whether it was not lately.
     fn tell(&self, segment: i64, from: u64) -> bool {
-        let now = self.clock.monotonic();
-        let mut told = self.told.lock();
-        told.retain(|(_, at)| now.saturating_sub(*at) < TELL_EVERY);
-        let is_news = told.iter().all(|(known, _)| *known != (segment, from));
-        if is_news && told.len() < TOLD_MAX {
-            told.push(((segment, from), now));
-        }
-        is_news
+        self.told.is_due((segment, from), self.clock.monotonic())
     }
 }
 
@@ -122,7 +113,9 @@ impl Log {
             return self.damage_error(segment, &bad);
         }
         match self.locate(segment, file, position, why) {
-            Ok(Some(bad)) if self.mend(segment, file, &bad) => ReadError::mended(segment),
+            Ok(Some(bad)) if self.mend(segment, file, &bad) => {
+                ReadError::Mended { file: segment.path(FileKind::Log) }
+            }
             Ok(Some(bad)) => {
                 tracing::error!(
                     topic = %self.topic, partition = self.id.partition, first_offset = bad.first, next_offset = bad.next,
@@ -268,9 +261,5 @@ impl Segment {
     }
 }
 
-/// Damaged stretches of a log of which it is remembered that they were spoken of.
-const TOLD_MAX: usize = 64;
-/// How often it is said that readers ask for the same damaged stretch.
-const TELL_EVERY: Duration = Duration::from_secs(60);
 /// Bytes between entries of an index that is made again (Kafka's default of `index.interval.bytes`).
 const INDEX_INTERVAL_BYTES: u64 = 4096;

@@ -94,6 +94,12 @@ pub enum ReadError {
         /// Where and how far.
         damage: Damage,
     },
+    /// What was in the way outside a batch's checksum was put right: the same read goes well now.
+    #[error("the front of a batch in {} was put right; read again", file.display())]
+    Mended {
+        /// The file.
+        file: PathBuf,
+    },
     /// The partition's topic is deleted. Its files are gone, or are another topic's.
     #[error("the topic is deleted")]
     Gone,

@@ -64,10 +64,11 @@ impl Log {
                 // Retention or compaction was faster.
                 return Ok(damaged);
             }
-            if !matches!(met, ReadError::Damaged { .. }) && !met.is_mended() {
-                return Err(met);
+            match met {
+                ReadError::Damaged { .. } => damaged += 1,
+                ReadError::Mended { .. } => {}
+                other => return Err(other),
             }
-            damaged += usize::from(!met.is_mended());
         }
         Ok(damaged)
     }

@@ -152,15 +152,3 @@ fn is_whole(file: &File, segment: &Segment, bad: &Bad) -> io::Result<bool> {
     let is_open_ended = bad.to == u64::MAX;
     Ok(bad.from < to && scanned.end == to && (!is_open_ended || scanned.next == bad.next))
 }
-
-impl ReadError {
-    /// What was in the way was put right: the same read goes well now.
-    pub(super) fn mended(segment: &Segment) -> Self {
-        let error = io::Error::new(io::ErrorKind::Interrupted, "the front of a batch was put right");
-        Self::Io { file: segment.path(FileKind::Log), error }
-    }
-
-    pub(in crate::storage) fn is_mended(&self) -> bool {
-        matches!(self, Self::Io { error, .. } if error.kind() == io::ErrorKind::Interrupted)
-    }
-}

@@ -109,7 +109,7 @@ pub(super) fn read(log: &Log, request: Request) -> Result<ReadBatches, ReadError
                 return Err(log.miss_file(&stretch.segment, stretch.next));
             }
             // It was in the way and is not any more.
-            Err(error) if error.is_mended() && met < DAMAGES_MET => {
+            Err(ReadError::Mended { .. }) if met < DAMAGES_MET => {
                 met += 1;
                 continue;
             }

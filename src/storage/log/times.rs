@@ -219,8 +219,7 @@ fn past_damage<T>(search: impl Fn() -> Result<T, ReadError>) -> Result<T, ReadEr
     let mut outcome = search();
     for _ in 0..DAMAGES_MET {
         match outcome {
-            Err(ReadError::Damaged { .. }) => outcome = search(),
-            Err(error) if error.is_mended() => outcome = search(),
+            Err(ReadError::Damaged { .. } | ReadError::Mended { .. }) => outcome = search(),
             Err(ReadError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => outcome = search(),
             other => return other,
         }

@@ -235,8 +235,8 @@ impl Recovery<'_> {
     }
 
     /// What bytes are that are no batch: the end of the log, unless all that is wrong is the front of a batch, as
-    /// another that follows on it or its checksum shows. Without the manifest nobody knows what was durable, and bad bytes that a valid segment
-    /// follows are damage.
+    /// another that follows on it or its checksum shows. Without the manifest nobody knows what was durable, and bad
+    /// bytes that a valid segment follows are damage.
     fn judge(
         &mut self,
         segment: &Segment,
