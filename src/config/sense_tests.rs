@@ -35,6 +35,8 @@ fn values_out_of_sense_are_refused_with_what_to_write_instead() {
         ("log.roll.ms", &["0", "-1"], "at least 1."),
         ("log.roll.jitter.ms", &["-1"], "at least 0."),
         ("group.max.session.timeout.ms", &["0"], "at least 1."),
+        ("offsets.topic.num.partitions", &["0", "-1", "10001", "2147483647"], "between 1 and 10000."),
+        ("transaction.state.log.num.partitions", &["0", "-1", "10001", "2147483647"], "between 1 and 10000."),
         ("offset.metadata.max.bytes", &["-1"], "at least 0."),
         ("connections.max.idle.ms", &["0", "100"], "(100), or -1 for ever."),
         (
@@ -68,6 +70,8 @@ fn what_has_a_meaning_at_the_edge_is_taken() {
         ("log.retention.bytes", "-1"),
         ("connections.max.idle.ms", "-1"),
         ("socket.send.buffer.bytes", "-1"),
+        ("offsets.topic.num.partitions", "10000"),
+        ("transaction.state.log.num.partitions", "10000"),
     ] {
         assert_eq!(said(name, text), "taken", "{name}");
     }

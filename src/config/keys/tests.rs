@@ -132,3 +132,14 @@ fn a_number_that_does_something_has_bounds() {
     unbounded.sort_unstable();
     assert_eq!(unbounded, by_rule);
 }
+
+#[test]
+fn no_setting_makes_a_topic_with_more_partitions_than_a_topic_may_have() {
+    let makes_a_topic = |key: &&Key| key.name.ends_with("num.partitions") && key.status == Status::Effective;
+    let bounds: Vec<_> = broker().filter(makes_a_topic).map(|key| (key.name, key.valid)).collect();
+    let all = ["num.partitions", "offsets.topic.num.partitions", "transaction.state.log.num.partitions"];
+    let mut names: Vec<_> = bounds.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    assert_eq!(names, all);
+    assert!(bounds.iter().all(|(_, valid)| *valid == Valid::Between(1, 10_000)), "{bounds:?}");
+}

@@ -21,7 +21,7 @@ rows! { pub(super) TRANSACTIONS: Broker;
         "Whether a partition checks with the coordinator that its transaction is open."
     "transaction.two.phase.commit.enable": Boolean = "false", in Any, ReadOnly, Refused;
         "Whether producers may keep a transaction open without a time-out. They may not in this version."
-    "transaction.state.log.num.partitions": Int = "50", in AtLeast(1), ReadOnly, Effective;
+    "transaction.state.log.num.partitions": Int = "50", in Between(1, 10_000), ReadOnly, Effective;
         "Partitions of the transaction topic. Used once, when the topic is made."
     "transaction.state.log.replication.factor": Short = "3", in AtLeast(1), ReadOnly, Reported;
         "Replicas of the transaction topic. Capped at the one broker there is."
