@@ -181,3 +181,7 @@ async fn end_in_groups(broker: &Arc<Broker>, marker: TransactionMarker, index: i
         Ok(error) | Err(error) => Err(error.to_string()),
     }
 }
+
+#[cfg(test)]
+#[path = "markers_tests.rs"]
+mod tests;

@@ -23,6 +23,8 @@ mod scrub;
 mod start;
 mod stop;
 mod sweep;
+#[cfg(test)]
+mod testing;
 mod topics;
 mod transactions;
 mod txn_shards;

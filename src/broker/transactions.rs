@@ -203,3 +203,7 @@ impl Broker {
         self.internal_topic(InternalTopic::TransactionState, TRANSACTION_STATE, "for transactions").await
     }
 }
+
+#[cfg(test)]
+#[path = "transactions_tests.rs"]
+mod tests;
