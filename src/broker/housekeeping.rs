@@ -22,6 +22,8 @@ const TICK: Duration = Duration::from_secs(1);
 const HELD_BACK_LOOK: Duration = Duration::from_secs(10);
 /// A transaction that is open for this long is told of.
 const HELD_BACK_TOLD: Duration = Duration::from_secs(60);
+/// How long its coordinator has to tell of it first: after a machine's sleep both find at once that the time is over.
+const COORDINATORS_FIRST: Duration = Duration::from_secs(5);
 /// The least time between two rounds.
 const WAIT_MIN: Duration = Duration::from_millis(20);
 /// The time between two looks at a tight disk while retention makes room on it.
@@ -32,6 +34,9 @@ const PRESSED_PAUSE: Duration = Duration::from_millis(10);
 /// Files that left their logs, and when they may be unlinked (on the steady clock).
 #[derive(Debug, Default)]
 pub(super) struct Unlinks(Vec<(Duration, PathBuf)>);
+
+/// Open transactions that hold partitions back, by producer id.
+type HeldBacks = BTreeMap<i64, Vec<(Arc<Partition>, HeldBack)>>;
 
 /// Runs until the broker is gone.
 pub(super) async fn run(broker: Weak<Broker>) {
@@ -124,24 +129,39 @@ impl Broker {
         }
     }
 
-    /// Says once of each transaction that it keeps those waiting who read what is committed, where no coordinator has.
-    fn tell_of_held_back(&self) {
-        let mut held: BTreeMap<i64, Vec<(Arc<Partition>, HeldBack)>> = BTreeMap::new();
+    /// Says once of each transaction that it keeps those waiting who read what is committed, where no coordinator does.
+    fn tell_of_held_back(self: &Arc<Self>) {
+        let mut held: HeldBacks = BTreeMap::new();
         for partition in self.partitions.all() {
-            if let Some(one) = partition.held_back(HELD_BACK_TOLD)
-                && !self.transactions.has_told_of(one.producer_id)
-            {
+            if let Some(one) = partition.held_back(HELD_BACK_TOLD) {
                 held.entry(one.producer_id).or_default().push((partition, one));
             }
         }
-        for (producer_id, places) in held {
+        if !held.is_empty() {
+            let broker = Arc::downgrade(self);
+            tokio::spawn(async move {
+                tokio::time::sleep(COORDINATORS_FIRST).await;
+                if let Some(broker) = broker.upgrade() {
+                    broker.tell_of_unknown(held);
+                }
+            });
+        }
+    }
+
+    fn tell_of_unknown(&self, held: HeldBacks) {
+        for (producer_id, mut places) in held {
+            places.retain(|(partition, one)| partition.last_stable_offset() <= one.first_offset);
             let Some((partition, first)) = places.first() else { continue };
+            if self.transactions.has_told_of(producer_id) {
+                continue;
+            }
             let (topic, number) = (partition.topic(), partition.id().partition);
             tracing::warn!(
                 producer_id, %topic, partition = number, first_offset = first.first_offset,
                 open_for = ?first.for_at_least, partitions = places.len(),
                 "an open transaction that no coordinator tells of keeps read_committed consumers from all that follows. \
-                 `streamd txn list --topic` says whose it is, `streamd txn abort --topic` ends one that nobody else would"
+                 streamd txn list --topic {topic} says whose it is; one that nobody else would end is ended by: \
+                 streamd txn abort --topic {topic} --partition {number} --producer {producer_id}"
             );
         }
     }

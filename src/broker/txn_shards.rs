@@ -14,7 +14,7 @@ use crate::coord::Release;
 use crate::coord::task::{LoadWhen, ShardHandle, ShardSpec, spawn};
 use crate::partition::Partition;
 use crate::storage::manifest::Manifest;
-use crate::txn::{Command, Effect, Producer, Transaction, Transactions, TxnSettings, World};
+use crate::txn::{Command, Effect, Producer, Status, Transaction, Transactions, TxnSettings, World};
 use crate::types::Clock;
 
 /// The name of the topic that holds transactions.
@@ -187,7 +187,8 @@ impl Coordinator {
             open_ms = for_ms,
             timeout_ms = transaction.timeout_ms,
             partitions = %shown(transaction),
-            "a transaction holds read_committed consumers back. See streamd txn describe, and end it with streamd txn abort"
+            "a transaction holds read_committed consumers back. {}",
+            advice(transactional_id, transaction.status)
         );
     }
 }
@@ -202,6 +203,24 @@ async fn find_producer_id(coordinator: Coordinator, transactional_id: Arc<str>, 
     }
 }
 
+/// What to do about a transaction that holds readers back.
+fn advice(transactional_id: &str, status: Status) -> String {
+    if status.prepared().is_some() {
+        return "Its end is decided; an earlier line says why its partitions do not take it".to_owned();
+    }
+    format!("If its producer does not come back, end it: streamd txn abort {}", in_shell(transactional_id))
+}
+
+/// A word as a shell takes it.
+fn in_shell(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@%+=,".contains(c);
+    if !word.is_empty() && !word.starts_with('-') && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("-- '{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// A transaction's partitions for a log line: `orders-0, orders-1 and 7 more`.
 fn shown(transaction: &Transaction) -> String {
     let all = transaction.partitions.iter();
@@ -212,5 +231,41 @@ fn shown(transaction: &Transaction) -> String {
     match all.count() {
         0 => first,
         more => format!("{first} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::txn::Outcome;
+
+    #[test]
+    fn who_reads_of_a_transaction_that_hangs_is_told_the_command_that_ends_it() {
+        let told = |id: &str| advice(id, Status::Ongoing);
+        assert!(told("payments-1").ends_with("end it: streamd txn abort payments-1"));
+        assert!(told("it's mine").ends_with(r"streamd txn abort -- 'it'\''s mine'"));
+        assert!(told("-q").ends_with("streamd txn abort -- '-q'"));
+        for outcome in [Outcome::Commit, Outcome::Abort] {
+            assert!(!advice("payments-1", Status::Prepare(outcome)).contains("abort"), "it ends already");
+        }
+    }
+
+    #[test]
+    fn a_log_line_names_the_first_of_many_partitions() {
+        let mut transaction = Transaction {
+            producer: Producer::fresh(1),
+            previous_id: -1,
+            next_id: -1,
+            last_epoch: -1,
+            timeout_ms: 1,
+            status: Status::Ongoing,
+            partitions: [("a".into(), [0, 2].into()), ("b".into(), [1].into())].into(),
+            updated_at: 0,
+            started_at: 0,
+            version: 0,
+        };
+        assert_eq!(shown(&transaction), "a-0, a-2, b-1");
+        transaction.partitions.insert("c".into(), (0..9).collect());
+        assert_eq!(shown(&transaction), "a-0, a-2, b-1, c-0, c-1 and 7 more");
     }
 }

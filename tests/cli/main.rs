@@ -10,6 +10,7 @@
     reason = "a test fails by panicking and has the system's clock"
 )]
 
+mod clock;
 mod consume;
 mod damage;
 mod dump;
@@ -17,6 +18,7 @@ mod exactly_once;
 mod extremes;
 mod failures;
 mod groups;
+mod held_back;
 mod import;
 mod kafka_data;
 mod old_versions;

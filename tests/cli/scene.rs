@@ -50,7 +50,8 @@ impl Scene {
         Self::of(Broker::with(config))
     }
 
-    fn of(broker: Broker) -> Self {
+    /// A broker that runs already.
+    pub(crate) fn of(broker: Broker) -> Self {
         let address = broker.address().to_owned();
         Self { broker: Some(broker), address, suffix: String::new() }
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::scene::{Scene, cells, lines};
 
 /// A producer with a transaction that it leaves open: some records in each of these partitions.
-fn hanging(scene: &Scene, id: &str, topic: &str, partitions: &[i32]) -> BaseProducer {
+pub(crate) fn hanging(scene: &Scene, id: &str, topic: &str, partitions: &[i32]) -> BaseProducer {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", scene.address())
         .set("transactional.id", id)
@@ -31,12 +31,12 @@ fn hanging(scene: &Scene, id: &str, topic: &str, partitions: &[i32]) -> BaseProd
     producer
 }
 
-fn json(scene: &Scene, args: &[&str]) -> Value {
+pub(crate) fn json(scene: &Scene, args: &[&str]) -> Value {
     serde_json::from_str(&scene.ok(&[args, &["-o", "json"]].concat())).expect("JSON")
 }
 
 /// What a reader of committed records sees.
-fn committed(scene: &Scene, topic: &str) -> Vec<String> {
+pub(crate) fn committed(scene: &Scene, topic: &str) -> Vec<String> {
     let text = scene.ok(&["consume", topic, "-e", "-q", "--read-committed"]);
     lines(&text).into_iter().map(ToOwned::to_owned).collect()
 }
