@@ -7,7 +7,7 @@ pub(crate) enum Profile {
     Plain,
     /// Small limits, switches turned off and other defaults for topics.
     Strict,
-    /// Transactions and their ids that end soon.
+    /// Transactions, their ids and producers' states that end soon.
     Hasty,
 }
 
@@ -49,6 +49,7 @@ impl Profile {
                 ("compression.type", "gzip"),
                 ("max.request.partition.size.limit", "3"),
                 ("socket.request.max.bytes", "1000000"),
+                ("transaction.partition.verification.enable", "false"),
             ],
             Self::Hasty => &[
                 ("node.id", "1"),
@@ -58,6 +59,8 @@ impl Profile {
                 ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "200"),
                 ("transaction.remove.expired.transaction.cleanup.interval.ms", "200"),
                 ("transactional.id.expiration.ms", "2500"),
+                ("producer.id.expiration.ms", "4000"),
+                ("producer.id.expiration.check.interval.ms", "200"),
             ],
         }
     }

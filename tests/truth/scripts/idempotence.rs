@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use super::ask;
+use super::txn::{self, Txn};
 use crate::batch::{Batch, Codec};
-use crate::run::{Script, plain};
+use crate::run::{Script, hasty, plain};
 use crate::session::Session;
+use crate::tree::Tree;
 
 pub(super) const SCRIPTS: &[Script] = &[
     plain("idempotence/ids", ids),
@@ -17,6 +19,7 @@ pub(super) const SCRIPTS: &[Script] = &[
     plain("idempotence/wrap", wrap),
     plain("idempotence/partitions", partitions),
     plain("idempotence/stamped", stamped),
+    hasty("idempotence/expired", s49_expired),
 ];
 
 /// S50: a fresh id each time, epoch 0.
@@ -186,4 +189,40 @@ fn stamped(s: &Session) {
         c.call(&format!("{codec:?}"), "Produce", 9, ask::produce(&topic, &batch));
     }
     c.call("what came in", "Fetch", 12, ask::fetch(&topic, 0));
+}
+
+/// S49: a producer that is silent for long is forgotten, unless it has a transaction open.
+fn s49_expired(s: &Session) {
+    let (topic, id) = (txn::topic(s, "a", 1), producer(s));
+    let c = s.connect();
+    let batch = |sequence: i32| {
+        let batch = Batch::of("x").at(s.now()).producer(id, 0, sequence);
+        ask::produce(&topic, &batch)
+    };
+    let active = json!({"topics": [{"name": topic.name, "partition_indexes": [0]}]});
+    let count = || match c
+        .quiet("DescribeProducers", 0, active.clone())
+        .tree
+        .at("topics[0].partitions[0].active_producers")
+    {
+        Some(Tree::List(all)) => all.len(),
+        other => panic!("{other:?}"),
+    };
+    let open = Txn::open(s, "open");
+    open.writes(s, &topic, 0, 1, 0);
+    c.call("the first", "Produce", 9, batch(0));
+    c.call("the next", "Produce", 9, batch(1));
+    c.call("the next again", "Produce", 9, batch(1));
+    c.call("a gap", "Produce", 9, batch(5));
+    c.call("both are known", "DescribeProducers", 0, active.clone());
+    s.until("one of them is forgotten", || count() == 1);
+    c.call("the other is in a transaction", "DescribeProducers", 0, active.clone());
+    c.call("the same batch is another", "Produce", 9, batch(1));
+    c.call("and again", "Produce", 9, batch(1));
+    c.call("a gap behind it", "Produce", 9, batch(5));
+    open.ends(s, true);
+    s.until("all are forgotten", || count() == 0);
+    c.call("from anywhere", "Produce", 9, batch(9));
+    let end = ask::list_offset(&topic, -1);
+    c.call("the end", "ListOffsets", 7, end);
 }

@@ -22,6 +22,7 @@ mod static_members;
 mod topics;
 mod txn;
 mod txn_admin;
+mod txn_epochs;
 mod txn_flow;
 mod txn_ids;
 mod txn_offsets;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Script> {
         alter_configs::SCRIPTS,
         delete_records::SCRIPTS,
         txn_ids::SCRIPTS,
+        txn_epochs::SCRIPTS,
         txn_flow::SCRIPTS,
         txn_produce::SCRIPTS,
         txn_read::SCRIPTS,

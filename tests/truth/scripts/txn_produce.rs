@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::ask;
 use super::txn::{Txn, fetch_committed, init, topic};
 use crate::batch::{Batch, Codec};
-use crate::run::{Script, plain};
+use crate::run::{Script, plain, strict};
 use crate::session::{Connection, Session, Topic};
 
 pub(super) const SCRIPTS: &[Script] = &[
@@ -29,6 +29,7 @@ pub(super) const SCRIPTS: &[Script] = &[
     plain("txn_produce/codecs", codecs),
     plain("txn_produce/partitions", partitions),
     plain("txn_produce/deleted_topic", deleted_topic),
+    strict("txn_produce/verification_off", s54_verification_off),
 ];
 
 fn described(txn: &Txn, label: &str) {
@@ -460,4 +461,39 @@ fn deleted_topic(s: &Session) {
     txn.settled(s);
     described(&txn, "its state");
     shown(&txn.c, "the topic that is left", &b);
+}
+
+/// S54 with `transaction.partition.verification.enable` off: batches open transactions of which no coordinator knows.
+fn s54_verification_off(s: &Session) {
+    let topic = topic(s, "a", 2);
+    let mut txn = Txn::open(s, "t");
+    let producers = |label: &str| {
+        let topics = json!([{"name": topic.name, "partition_indexes": [0, 1]}]);
+        s.connect().call(label, "DescribeProducers", 0, json!({"topics": topics}));
+    };
+    for (version, sequence) in (3..=11).zip(0..) {
+        let batch = txn.batch(1, sequence);
+        txn.c.call("nothing is open", "Produce", version, txn.produce(&topic, &batch));
+    }
+    txn.c.call("a gap", "Produce", 9, txn.produce(&topic, &txn.batch(1, 20)));
+    let mut strangers = txn.produce_to(&topic, 1, &Batch::of("x").producer(7_000_320, 3, 0).attributes(16));
+    strangers["transactional_id"] = s.name("missing").into();
+    txn.c.call("a producer that nobody knows", "Produce", 9, strangers);
+    producers("open");
+    described(&txn, "the coordinator does not know");
+    txn.c.call("its end", "EndTxn", 4, txn.end(true));
+    producers("still open");
+    for (index, id, epoch) in [(0, txn.producer_id, txn.epoch), (1, 7_000_320, 3)] {
+        let marker = json!({
+            "producer_id": id, "producer_epoch": epoch, "transaction_result": false, "coordinator_epoch": -1,
+            "topics": [{"name": topic.name, "partition_indexes": [index]}],
+        });
+        txn.c.call("an operator's abort", "WriteTxnMarkers", 1, json!({"markers": [marker]}));
+    }
+    producers("aborted");
+    shown(&txn.c, "aborted", &topic);
+    txn.init(s);
+    txn.c.call("a newer client", "Produce", 12, txn.produce(&topic, &txn.batch(1, 0)));
+    described(&txn, "what the coordinator knows of a newer client");
+    producers("a newer client");
 }
