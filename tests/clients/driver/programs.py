@@ -82,6 +82,7 @@ PROGRAMS = [
     Program("kafkajs-transactions", ("node",), ("node", "npm"), node("transactions.js")),
     Program("java-transactions", ("java",), ("java", "javac", "mvn"), java("Transactions")),
     Program("kafka-streams", ("java",), ("java", "javac", "mvn"), java("StreamsKilled")),
+    Program("kafka-connect", ("java",), ("java", "javac", "mvn"), java("ConnectKilled")),
     Program("franz-go-transactions", ("go",), ("go",), built_go("franztxn")),
     Program("clickstream", ("python",), ("venv",), in_venv("clickstream.py"), alone=True),
 ]
