@@ -129,6 +129,11 @@ impl Partition {
         }
     }
 
+    /// Whether a later epoch of this producer was here: it is fenced. Waits for the writer's lock.
+    pub fn is_fenced(&self, producer_id: i64, epoch: i16) -> bool {
+        self.with_writer(|writer| writer.producers.get(producer_id).is_some_and(|entry| epoch < entry.epoch))
+    }
+
     /// Who writes here, by producer id (DescribeProducers). Waits for the writer's lock.
     pub fn describe_producers(&self) -> Vec<ProducerDescription> {
         self.with_writer(|writer| {

@@ -48,6 +48,19 @@ impl Ready {
     fn enqueue(self, said: CoordinatorWord) {
         self.target.enqueue_said(self.batch, self.ack, said);
     }
+
+    /// What to say after the coordinator's refusal. A zombie is told that it is one, though its transactional id may be
+    /// gone or at another producer id: that code lets it begin anew (S49).
+    fn refused(&self, code: ErrorCode, ticket: TransactionTicket, version: i16) -> ErrorCode {
+        let header = &self.batch.header;
+        if errors::is_final_for_transaction(code) {
+            self.target.give_ticket_up(header.producer_id, ticket);
+        }
+        if self.target.is_fenced(header.producer_id, header.producer_epoch) {
+            return ErrorCode::InvalidProducerEpoch;
+        }
+        errors::not_joined(code, version)
+    }
 }
 
 /// What a partition asks for before it takes a batch: nothing, or a ticket to be given back with it.
@@ -121,12 +134,7 @@ async fn join_and_queue(
             Ok(None) => Ok(CoordinatorWord::NotAsked),
             Ok(Some(ticket)) => match words.next().unwrap_or(Err(ErrorCode::CoordinatorNotAvailable)) {
                 Ok(()) => Ok(CoordinatorWord::Given(ticket)),
-                Err(code) => {
-                    if errors::is_final_for_transaction(code) {
-                        ready.target.give_ticket_up(ready.batch.header.producer_id, ticket);
-                    }
-                    Err(errors::not_joined(code, version))
-                }
+                Err(code) => Err(ready.refused(code, ticket, version)),
             },
             Err(code) => Err(code),
         };

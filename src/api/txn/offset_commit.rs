@@ -14,8 +14,8 @@ use kafka_protocol::messages::{TopicName, TxnOffsetCommitResponse};
 use super::{shared, text};
 use crate::api::group::{ask, shared_if_any};
 use crate::api::{Api, Call, Started, waits};
-
 use crate::broker::{Broker, JoinTransaction, partition_of};
+use crate::catalog::{CatalogImage, TopicImage};
 use crate::groups::{
     Command, CommitPartition, CommitTopic, CommittedTopic, TopicKey, TxnCommitReply, TxnOffsetCommit,
 };
@@ -127,7 +127,8 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         let topics = match committed.unwrap_or(Err(ErrorCode::CoordinatorNotAvailable)) {
             Ok(topics) => topics.into_iter().map(|topic| outcome(topic, version)).collect(),
             Err(error) => {
-                request.topics.into_iter().map(|topic| topic.refused(told(error, version))).collect()
+                let (image, error) = (api.broker.image(), told(error, version));
+                request.topics.into_iter().map(|topic| topic.refused(&image, error)).collect()
             }
         };
         responder.reply(&TxnOffsetCommitResponse::default().with_topics(topics))
@@ -162,7 +163,25 @@ async fn join(broker: &Arc<Broker>, request: &Request, version: i16) -> Result<(
         add: version >= JOINS,
     };
     let joined = broker.join_transaction(join).await;
-    joined.into_iter().next().unwrap_or(Err(ErrorCode::UnknownServerError))
+    let joined = joined.into_iter().next().unwrap_or(Err(ErrorCode::UnknownServerError));
+    match joined {
+        // A zombie is told that it is one, though its transactional id may be gone or at another producer id.
+        Err(_) if is_fenced(broker, request, &offsets, partition).await => {
+            Err(ErrorCode::InvalidProducerEpoch)
+        }
+        joined => joined,
+    }
+}
+
+/// Whether the partition of the group's offsets has seen a later epoch of the producer.
+async fn is_fenced(
+    broker: &Arc<Broker>,
+    request: &Request,
+    offsets: &Arc<TopicImage>,
+    partition: i32,
+) -> bool {
+    let partition = broker.partition(offsets, partition).await;
+    partition.is_ok_and(|partition| partition.is_fenced(request.producer_id, request.producer_epoch))
 }
 
 impl Request {
@@ -191,8 +210,14 @@ impl Request {
 }
 
 impl Topic {
-    fn refused(self, error: ErrorCode) -> TxnOffsetCommitResponseTopic {
-        let partitions = self.partitions.iter().map(|partition| answer(partition.index, error)).collect();
+    /// The refusal of all that exists; what does not is told so, whatever becomes of the rest.
+    fn refused(self, image: &CatalogImage, error: ErrorCode) -> TxnOffsetCommitResponseTopic {
+        let count = image.topic(&self.name).map_or(0, |topic| topic.partitions);
+        let partitions = self.partitions.iter().map(|partition| {
+            let exists = (0..count).contains(&partition.index);
+            answer(partition.index, if exists { error } else { ErrorCode::UnknownTopicOrPartition })
+        });
+        let partitions = partitions.collect();
         TxnOffsetCommitResponseTopic::default().with_name(TopicName(self.name)).with_partitions(partitions)
     }
 }

@@ -157,6 +157,11 @@ fn unknown(s: &Session) {
     txn.c.every("a topic", "TxnOffsetCommit", |_| one(&missing, &[(0, 1)]));
     txn.c.every("a partition", "TxnOffsetCommit", |_| one(&topic, &[(1, 1)]));
     txn.c.every("good and bad", "TxnOffsetCommit", |_| one(&topic, &[(0, 4), (1, 1), (-1, 1)]));
+    let mut refused = one(&topic, &[]);
+    let topics = [&topic, &missing].map(|topic| one(topic, &[(0, 4), (1, 1)])["topics"][0].clone());
+    refused["topics"] = topics.to_vec().into();
+    refused["producer_id"] = 7_000_420.into();
+    txn.c.every("good and bad of another producer", "TxnOffsetCommit", |_| refused.clone());
     txn.ends(s, true);
     look(&txn.c, "what came of it", &group, &topic, &[0, 1]);
 }
@@ -396,7 +401,10 @@ fn late(s: &Session) {
         txn.settled(s);
         txn.c.each("late", "TxnOffsetCommit", 0..=4, |_| late.clone());
         if version == 5 {
-            txn.c.call("late, a newer client", "TxnOffsetCommit", 5, late);
+            txn.c.call("late, a newer client", "TxnOffsetCommit", 5, late.clone());
+            let mut renamed = late;
+            renamed["transactional_id"] = s.name("missing").into();
+            txn.c.every("late, of an id that is gone", "TxnOffsetCommit", |_| renamed.clone());
             txn.learn(&ended);
         }
         look(&txn.c, "ended", &group, &topic, &[0]);

@@ -340,10 +340,14 @@ fn after_the_end(s: &Session) {
             txn.writes(s, &topic, 0, 2, 0);
             let ended = txn.c.call("the end", "EndTxn", version, txn.end(commit));
             txn.settled(s);
-            txn.c.call("a late one", "Produce", 9, txn.produce(&topic, &txn.batch(1, 2)));
+            let late = txn.batch(1, 2);
+            txn.c.call("a late one", "Produce", 9, txn.produce(&topic, &late));
             txn.c.call("one sent again", "Produce", 9, txn.produce(&topic, &txn.batch(2, 0)));
             if version == 5 {
                 txn.learn(&ended);
+                let mut late = txn.produce(&topic, &late);
+                late["transactional_id"] = s.name("missing").into();
+                txn.c.each("a late one of an id that is gone", "Produce", 3..=13, |_| late.clone());
                 txn.c.call("one of the new epoch", "Produce", 9, txn.produce(&topic, &txn.batch(1, 0)));
             }
             txn.adds(&topic, &[0]);
