@@ -339,6 +339,9 @@ impl Partition {
         self.with_writer(|writer| {
             writer.producers.check_marker(&marker)?;
             let appended = self.append_staged(writer, &[batch], now);
+            if appended.is_ok() && !marker.v2 {
+                self.void_tickets(marker.producer_id);
+            }
             appended.map_err(|error| {
                 self.report(&error, "marker refused", 1);
                 self.not_appended(&error)

@@ -112,6 +112,11 @@ impl Partition {
         self.transactions.lock().give_ticket_up(producer_id, ticket);
     }
 
+    /// A marker of the first version was appended: what its transaction asked for is void, though the epoch stays.
+    pub(super) fn void_tickets(&self, producer_id: i64) {
+        self.transactions.lock().void(producer_id);
+    }
+
     /// The open transaction that has held the last stable offset back for this long, the first time that this is asked.
     pub fn held_back(&self, for_at_least: Duration) -> Option<HeldBack> {
         if self.first_unstable.load(Ordering::Acquire) == i64::MAX {

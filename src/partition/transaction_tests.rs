@@ -211,6 +211,18 @@ fn s54_in_v2_a_marker_does_not_void_the_word_for_the_transaction_after_it() {
 }
 
 #[test]
+fn s54_a_marker_of_v1_voids_the_word_for_a_batch_of_v2() {
+    let rig = never();
+    let partition = rig.open("t", id(1));
+    // One that adds as a client of V2 does and ends as one of V1: the epoch stays.
+    let early = partition.transactional_ticket(&first(0, 0, true)).unwrap().unwrap();
+    partition.append_marker(marker(true)).unwrap();
+    let late = answer(&send(&partition, in_transaction(PID, 0, 0), CoordinatorWord::Given(early)));
+    assert_eq!(refused(late), ErrorCode::InvalidTxnState, "it would begin a transaction that nobody ends");
+    assert_eq!(partition.last_stable_offset(), partition.high_watermark());
+}
+
+#[test]
 fn s54_the_lowest_sequence_that_waits_goes_first() {
     let rig = never();
     let partition = rig.open("t", id(1));

@@ -130,7 +130,8 @@ impl Transactions {
                 }
                 Change::Ended { producer_id, epoch, marker_offset, first_offset, .. } => {
                     self.open.remove(&producer_id);
-                    // In V2 the next transaction has the marker's epoch: who waits under it waits for the next one.
+                    // In V2 the next transaction has the marker's epoch: who waits under it waits for the next one. After
+                    // a marker of V1, which a client of both may have asked for, nobody does: see `void`.
                     let is_for_next = |waiting: &Waiting| waiting.is_v2 && waiting.epoch == epoch;
                     if !self.waiting.get(&producer_id).is_some_and(is_for_next) {
                         self.waiting.remove(&producer_id);
@@ -206,6 +207,11 @@ impl Transactions {
         if let Some(waiting) = waiting.filter(|waiting| waiting.ticket == ticket) {
             waiting.is_refused = true;
         }
+    }
+
+    /// The producer's transaction has ended under the epoch that it had: the ticket was for it.
+    pub(super) fn void(&mut self, producer_id: i64) {
+        self.waiting.remove(&producer_id);
     }
 
     /// What there is to go by for a transactional batch.
