@@ -299,6 +299,10 @@ impl Replaying {
     /// Feeds producers. A snapshot that does not read back is refused, and an older one is tried.
     fn replay(&mut self, event: Replay<'_>) -> Replayed {
         match event {
+            Replay::Afresh => {
+                self.producers = Producers::default();
+                Replayed::Sound
+            }
             Replay::Snapshot { bytes, offset, .. } => match Producers::from_snapshot(bytes) {
                 Ok(state) => {
                     self.producers = state;

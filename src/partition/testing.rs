@@ -42,6 +42,11 @@ impl Rig {
     }
 
     pub(super) fn with(settings: TopicSettings, files: Arc<FileCache>, fsync: Fsync) -> Self {
+        Self::after(false, settings, files, fsync)
+    }
+
+    /// One whose partitions open as after a clean stop, or as after any other.
+    pub(super) fn after(clean: bool, settings: TopicSettings, files: Arc<FileCache>, fsync: Fsync) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let root = temp.path().to_path_buf();
         let (clock, health) = (Clock::manual(NOW), DirHealth::new());
@@ -72,7 +77,7 @@ impl Rig {
             health,
             manifest,
             schedule: Arc::default(),
-            clean: false,
+            clean,
             settled: std::sync::atomic::AtomicBool::new(false),
             found: HashSet::new(),
             recovered: Recovered::default(),

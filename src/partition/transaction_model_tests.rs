@@ -18,7 +18,7 @@ use crate::record::check::CheckedBatch;
 use crate::storage::files::FileCache;
 use crate::storage::flush::CheckpointTarget as _;
 use crate::storage::layout::{FileKind, segment_file};
-use crate::storage::manifest::PartitionRow;
+use crate::storage::manifest::{PartitionRow, SegmentRow};
 use crate::types::TopicId;
 
 const TOPIC: TopicId = id(1);
@@ -43,7 +43,7 @@ enum Step {
 }
 
 /// What a crash leaves.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Crash {
     /// Batches behind the checkpoint that are gone.
     lost: usize,
@@ -52,6 +52,59 @@ struct Crash {
     /// Entries of unsynced `.txnindex` files that are gone, and what stands in their place.
     entries_lost: usize,
     garbage: usize,
+    /// What has happened to a `.txnindex`, synced or not.
+    rot: Option<Rot>,
+    /// Whether the broker had stopped in order.
+    clean: bool,
+}
+
+/// What a disk, or somebody, does to one of the `.txnindex` files, counted from the oldest.
+#[derive(Debug, Clone)]
+struct Rot {
+    file: prop::sample::Index,
+    what: What,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    Gone,
+    Short(prop::sample::Index),
+    Flipped(prop::sample::Index),
+    /// It is what another segment's was.
+    Others(prop::sample::Index),
+}
+
+impl Rot {
+    /// Befalls one of these segments.
+    fn befall(&self, bases: &[i64], files: &mut BTreeMap<String, Vec<u8>>) {
+        let names: Vec<String> = bases.iter().map(|base| segment_file(*base, FileKind::TxnIndex)).collect();
+        if names.is_empty() {
+            return;
+        }
+        let name = self.file.get(&names);
+        let len = files[name].len();
+        match &self.what {
+            What::Gone => drop(files.remove(name)),
+            What::Short(to) => files.get_mut(name).unwrap().truncate(to.index(len + 1)),
+            What::Flipped(at) if len > 0 => files.get_mut(name).unwrap()[at.index(len)] ^= 0x10,
+            What::Flipped(_) => {}
+            What::Others(of) => {
+                let other = files[of.get(&names)].clone();
+                files.insert(name.clone(), other);
+            }
+        }
+    }
+}
+
+fn rot() -> impl Strategy<Value = Option<Rot>> {
+    let index = any::<prop::sample::Index>;
+    let what = prop_oneof![
+        Just(What::Gone),
+        index().prop_map(What::Short),
+        index().prop_map(What::Flipped),
+        index().prop_map(What::Others),
+    ];
+    prop::option::of((index(), what).prop_map(|(file, what)| Rot { file, what }))
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -63,8 +116,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::Plain),
         1 => Just(Step::Roll),
         1 => Just(Step::Checkpoint),
-        1 => (0_usize..4, proptest::bool::weighted(0.3), 0_usize..3, 0_usize..60).prop_map(
-            |(lost, manifest_lost, entries_lost, garbage)| Step::Crash(Crash { lost, manifest_lost, entries_lost, garbage })
+        1 => (0_usize..4, proptest::bool::weighted(0.3), 0_usize..3, 0_usize..60, rot(), any::<bool>()).prop_map(
+            |(lost, manifest_lost, entries_lost, garbage, rot, clean)| {
+                Step::Crash(Crash { lost, manifest_lost, entries_lost, garbage, rot, clean })
+            }
         ),
     ];
     proptest::collection::vec(step, 1..60)
@@ -124,7 +179,12 @@ struct World {
 
 /// Checkpoints are made when the test says so, by nobody else.
 fn rig() -> Rig {
-    let rig = Rig::with(TopicSettings::default(), FileCache::new(64, 8), Fsync::Never);
+    rig_after(false)
+}
+
+/// A rig, after a stop in order or any other.
+fn rig_after(clean: bool) -> Rig {
+    let rig = Rig::after(clean, TopicSettings::default(), FileCache::new(64, 8), Fsync::Never);
     rig.table.environment().checkpointer.stop();
     rig
 }
@@ -224,11 +284,25 @@ impl World {
             bytes.extend(vec![0xa5; crash.garbage]);
         }
         let row = self.row.take().filter(|_| !crash.manifest_lost);
-        self.open(&files, row, crash.manifest_lost);
+        if let Some(rot) = &crash.rot {
+            let segments = self.partition.reader().segments().into_iter().map(|segment| segment.base);
+            let is_known = |base: &i64| match &row {
+                // Files that only a crash can leave are not looked for among those that a row vouches for.
+                Some(row) if *base <= row.checkpoint.segment => {
+                    row.segments.iter().any(|listed| listed.base == *base && listed.aborted.is_some())
+                }
+                _ => true,
+            };
+            let has_file = |base: &i64| files.contains_key(&segment_file(*base, FileKind::TxnIndex));
+            let bases: Vec<i64> = segments.filter(|base| has_file(base) && is_known(base)).collect();
+            rot.befall(&bases, &mut files);
+        }
+        self.open(&files, row, crash);
     }
 
-    fn open(&mut self, files: &BTreeMap<String, Vec<u8>>, row: Option<Arc<PartitionRow>>, lost: bool) {
-        self.rig = rig();
+    fn open(&mut self, files: &BTreeMap<String, Vec<u8>>, row: Option<Arc<PartitionRow>>, crash: &Crash) {
+        let Crash { manifest_lost: lost, clean, .. } = *crash;
+        self.rig = rig_after(clean);
         fs::create_dir(self.rig.dir("t")).unwrap();
         files.iter().for_each(|(name, bytes)| fs::write(self.rig.dir("t").join(name), bytes).unwrap());
         self.row.clone_from(&row);
@@ -321,28 +395,88 @@ proptest! {
             prop_assert_eq!(world.seen(), told(&world.log), "{:?}", step);
         }
         world.check_reads();
-        world.crash(&Crash { lost: 0, manifest_lost: false, entries_lost: 1, garbage: 7 });
+        world.crash(&Crash { entries_lost: 1, garbage: 7, ..Crash::default() });
         prop_assert_eq!(world.seen(), told(&world.log));
         world.check_reads();
     }
 }
 
-/// Negative control: without the rule that the file is cut and grown again from the checkpoint on, and without the
-/// entries below it, aborted records would be shown.
-#[test]
-fn a_txnindex_that_lost_what_a_checkpoint_vouched_for_is_noticed_by_this_test() {
+/// A log with an aborted transaction in each of its three segments, checkpointed at its end; and its files.
+fn thrice_aborted() -> (World, BTreeMap<String, Vec<u8>>) {
     let mut world = World::new();
-    world.append(1, 1);
-    world.finish(1, false, false);
+    for producer in 1..4 {
+        world.append(producer, 1);
+        world.append(producer + 3, 1);
+        world.finish(producer, false, false);
+        world.finish(producer + 3, true, false);
+        if producer < 3 {
+            world.step(&Step::Roll);
+        }
+    }
     world.checkpoint();
-    let mut files = files_of(&world.rig.dir("t"));
-    let index = segment_file(0, FileKind::TxnIndex);
-    assert_eq!(files[&index].len(), 34);
-    files.remove(&index);
-    let row = world.row.take();
-    world.open(&files, row.clone(), false);
-    assert_ne!(world.seen(), told(&world.log), "the checkpoint says that the file is right");
+    let files = files_of(&world.rig.dir("t"));
+    (world, files)
+}
+
+/// An aborted record that is shown, or a committed one that is not: nothing else in the files tells.
+#[test]
+fn a_txnindex_that_is_not_what_was_written_is_made_again() {
+    for clean in [false, true] {
+        let (mut world, files) = thrice_aborted();
+        let row = world.row.clone();
+        let crash = Crash { clean, ..Crash::default() };
+        let bases: Vec<i64> =
+            world.partition.reader().segments().iter().map(|segment| segment.base).collect();
+        assert_eq!(bases, [0, 4, 8]);
+        for (base, n) in bases.into_iter().zip(1..) {
+            let name = segment_file(base, FileKind::TxnIndex);
+            assert_eq!(files[&name].len(), 34);
+            // The producer's id, in its last byte: of a sound entry of another producer.
+            for spoilt in [None, Some(vec![]), Some(vec![0; 34]), Some(files[&name][..20].to_vec()), {
+                let mut other = files[&name].clone();
+                other[9] = n + 3;
+                Some(other)
+            }] {
+                let mut spoilt_files = files.clone();
+                match spoilt.clone() {
+                    Some(bytes) => drop(spoilt_files.insert(name.clone(), bytes)),
+                    None => drop(spoilt_files.remove(&name)),
+                }
+                world.open(&spoilt_files, row.clone(), &crash);
+                assert_eq!(world.seen(), told(&world.log), "{name} {spoilt:?} {clean}");
+                world.check_reads();
+                assert_eq!(files_of(&world.rig.dir("t"))[&name], files[&name], "written again");
+            }
+        }
+    }
+}
+
+/// What was not vouched for is not doubted, and what a checkpoint finds in RAM alone counts as well.
+#[test]
+fn the_sum_of_a_txnindex_goes_on_over_restarts() {
+    let (mut world, _) = thrice_aborted();
+    for round in 0..3 {
+        world.crash(&Crash { clean: round == 1, ..Crash::default() });
+        world.append(1, 1);
+        world.finish(1, false, false);
+        world.checkpoint();
+        let row = world.row.clone().unwrap();
+        let sums: Vec<u64> = row.segments.iter().map(|segment| segment.aborted.unwrap().entries).collect();
+        assert_eq!(sums, [1, 1, 2 + round]);
+    }
+}
+
+/// Negative control: what stands in no row is believed, as it is of a partition that an earlier release checkpointed.
+#[test]
+fn a_txnindex_of_which_no_row_speaks_is_taken_as_it_is() {
+    let (mut world, mut files) = thrice_aborted();
+    files.remove(&segment_file(4, FileKind::TxnIndex));
+    let row = world.row.clone().unwrap();
+    let segments = row.segments.iter().map(|segment| SegmentRow { aborted: None, ..*segment }).collect();
+    let silent = Arc::new(PartitionRow { segments, ..PartitionRow::clone(&row) });
+    world.open(&files, Some(silent), &Crash::default());
+    assert_ne!(world.seen(), told(&world.log));
     // Nothing is vouched for: the log tells.
-    world.open(&files, None, true);
+    world.open(&files, None, &Crash { manifest_lost: true, ..Crash::default() });
     assert_eq!(world.seen(), told(&world.log));
 }

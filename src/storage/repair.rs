@@ -114,6 +114,7 @@ pub fn begin_anew(dir: &Path, row: &PartitionRow, manifest: &Manifest) -> io::Re
             bytes: 0,
             max_timestamp: NO_TIMESTAMP,
             appended_at: NO_TIMESTAMP,
+            aborted: None,
         }],
         producers: false,
         ..row.clone()

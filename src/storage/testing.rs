@@ -122,6 +122,7 @@ impl Rig {
     pub(in crate::storage) fn open_replaying(&self, sound: impl Fn(i64) -> bool) -> (Opened, SeenReplay) {
         let mut replayed = SeenReplay::default();
         let opened = open(self.spec(), &mut |replay| match replay {
+            Replay::Afresh => Taken::Sound,
             Replay::Snapshot { offset, kafka, .. } => {
                 replayed.snapshots.push((offset, kafka));
                 if sound(offset) { Taken::Sound } else { Taken::Damaged }

@@ -3,7 +3,8 @@
 //! An entry stands in the segment of the marker that aborted the transaction, however far back that began. Entries rise
 //! by their markers. What was aborted since the file was last written stands in RAM, where readers find it, so a disk
 //! that refuses the file costs no reader anything: only checkpoints stay behind, and recovery makes the entries again.
-//! The file is made with the first entry; most segments never have one.
+//! The file is made with the first entry; most segments never have one. Kafka's bytes have no checksum, so the manifest
+//! keeps a sum of them ([`AbortedSum`]), by which a start sees whether a file is what it was.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -65,6 +66,27 @@ impl AbortedTransaction {
     }
 }
 
+/// What a checkpoint says of a segment's entries, so that a file that has lost some, or has others, is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AbortedSum {
+    /// How many there are.
+    pub entries: u64,
+    /// CRC-32C of their bytes.
+    pub crc: u32,
+}
+
+impl AbortedSum {
+    /// Of whole entries.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self { entries: (bytes.len() / ENTRY_BYTES) as u64, crc: crc32c::crc32c(bytes) }
+    }
+
+    fn add(&mut self, entry: &AbortedTransaction) {
+        self.entries += 1;
+        self.crc = crc32c::crc32c_append(self.crc, &entry.encode());
+    }
+}
+
 /// The entries of a file, as far as they are sound and rise; and whether that is all of it.
 pub(super) fn decode_all(bytes: &[u8]) -> (Vec<AbortedTransaction>, bool) {
     let (chunks, rest) = bytes.as_chunks::<ENTRY_BYTES>();
@@ -104,6 +126,8 @@ struct Tail {
     written: Option<u64>,
     /// Entries that are not in the file yet.
     pending: Vec<AbortedTransaction>,
+    /// Of all entries, written or not; `None` before anybody has read those that were found.
+    sum: Option<AbortedSum>,
     sync: Synced,
 }
 
@@ -123,17 +147,33 @@ impl TxnIndex {
         Self { tail: Mutex::default(), some: AtomicU8::new(UNKNOWN) }
     }
 
-    /// Of a segment whose file has this many entries.
-    pub(super) fn knows(&self, entries: u64) {
+    /// Of a segment whose file has these entries.
+    pub(super) fn knows(&self, sum: AbortedSum) {
         let mut tail = self.tail.lock();
-        tail.written = Some(entries);
+        tail.written = Some(sum.entries);
+        tail.sum = Some(sum);
         self.set_some(&tail);
     }
 
-    /// Of a segment whose file was cut to this many entries, which is yet to be synced.
-    pub(super) fn was_cut(&self, entries: u64) {
-        self.knows(entries);
+    /// Of a segment whose file was cut to these entries, which is yet to be synced.
+    pub(super) fn was_cut(&self, sum: AbortedSum) {
+        self.knows(sum);
         self.tail.lock().sync = Synced::No;
+    }
+
+    /// Of a segment whose file is gone and whose entries were made again, to be written with [`TxnIndex::flush`].
+    pub(super) fn was_remade(&self, entries: Vec<AbortedTransaction>) {
+        let mut tail = self.tail.lock();
+        tail.written = Some(0);
+        tail.sum = Some(AbortedSum::of(&encode_all(&entries)));
+        tail.pending = entries;
+        tail.sync = Synced::No;
+        self.set_some(&tail);
+    }
+
+    /// What a checkpoint may say of the entries; `None` if there are none, or nobody has read them.
+    pub(super) fn sum(&self) -> Option<AbortedSum> {
+        self.tail.lock().sum.filter(|sum| sum.entries > 0)
     }
 
     fn set_some(&self, tail: &Tail) {
@@ -154,6 +194,9 @@ impl TxnIndex {
     /// Takes an entry; its marker is behind those of all before. To be written with [`TxnIndex::flush`].
     pub(super) fn push(&self, entry: AbortedTransaction) {
         let mut tail = self.tail.lock();
+        if let Some(sum) = &mut tail.sum {
+            sum.add(&entry);
+        }
         tail.pending.push(entry);
         self.some.store(SOME, Ordering::Release);
     }
@@ -164,9 +207,18 @@ impl TxnIndex {
             return Ok(());
         }
         let written = self.written(path, Wait::MayBlock)?;
-        let bytes = encode_all(&self.tail.lock().pending);
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let at = written * ENTRY_BYTES as u64;
+        let is_unread = self.tail.lock().sum.is_none();
+        if is_unread {
+            let mut found = vec![0; usize::try_from(at).unwrap_or(usize::MAX)];
+            file.read_exact_at(&mut found, 0)?;
+            let mut tail = self.tail.lock();
+            let mut sum = AbortedSum::of(&found);
+            tail.pending.iter().for_each(|entry| sum.add(entry));
+            tail.sum = Some(sum);
+        }
+        let bytes = encode_all(&self.tail.lock().pending);
         file.write_all_at(&bytes, at)?;
         let count = bytes.len() / ENTRY_BYTES;
         // What stood behind the last whole entry was cut short by a crash.
@@ -297,11 +349,19 @@ fn read_entries(file: &File, from: u64, count: u64, wait: Wait) -> io::Result<Ve
     Ok(entries)
 }
 
-/// Cuts the file at `path` to the entries whose markers lie below `offset`, after a crash. How many are left.
-pub(super) fn cut(path: &Path, offset: i64) -> io::Result<u64> {
+/// Whether the file at `path` has these entries in front; what stands behind them is nobody's.
+pub(super) fn has(path: &Path, sum: AbortedSum) -> bool {
+    let len = usize::try_from(sum.entries).ok().and_then(|entries| entries.checked_mul(ENTRY_BYTES));
+    let bytes = std::fs::read(path).ok();
+    let front = bytes.as_deref().zip(len).and_then(|(bytes, len)| bytes.get(..len));
+    front.is_some_and(|front| AbortedSum::of(front) == sum)
+}
+
+/// Cuts the file at `path` to the entries whose markers lie below `offset`, after a crash. What is left.
+pub(super) fn cut(path: &Path, offset: i64) -> io::Result<AbortedSum> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(AbortedSum::default()),
         Err(error) => return Err(error),
     };
     let (entries, _) = decode_all(&bytes);
@@ -311,7 +371,7 @@ pub(super) fn cut(path: &Path, offset: i64) -> io::Result<u64> {
     } else if left * ENTRY_BYTES < bytes.len() {
         OpenOptions::new().write(true).open(path)?.set_len((left * ENTRY_BYTES) as u64)?;
     }
-    Ok(left as u64)
+    Ok(AbortedSum::of(bytes.get(..left * ENTRY_BYTES).unwrap_or_default()))
 }
 
 #[cfg(test)]

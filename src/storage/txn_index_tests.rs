@@ -34,7 +34,7 @@ fn what_cannot_be_written_is_found_all_the_same_and_written_later() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("missing").join("0.txnindex");
     let index = TxnIndex::found();
-    index.knows(0);
+    index.knows(AbortedSum::default());
     assert!(index.is_known_empty());
     index.push(entry(1, 0, 5, 6));
     assert!(index.flush(&path).is_err());
@@ -62,13 +62,13 @@ fn a_crash_leaves_what_lies_below_the_checkpoint() {
     let mut bytes = encode_all(&all);
     bytes.truncate(bytes.len() - 7);
     std::fs::write(&path, &bytes).unwrap();
-    assert_eq!(cut(&path, 100).unwrap(), 2, "the last one is torn");
+    assert_eq!(cut(&path, 100).unwrap().entries, 2, "the last one is torn");
     std::fs::write(&path, encode_all(&all)).unwrap();
-    assert_eq!(cut(&path, 12).unwrap(), 2);
+    assert_eq!(cut(&path, 12).unwrap().entries, 2);
     assert_eq!(std::fs::read(&path).unwrap(), encode_all(&all[..2]));
-    assert_eq!(cut(&path, 5).unwrap(), 0);
+    assert_eq!(cut(&path, 5).unwrap().entries, 0);
     assert!(!path.exists());
-    assert_eq!(cut(&path, 5).unwrap(), 0);
+    assert_eq!(cut(&path, 5).unwrap().entries, 0);
 }
 
 #[test]
@@ -124,4 +124,47 @@ proptest! {
             .collect();
         prop_assert_eq!(found, wanted);
     }
+}
+
+#[test]
+fn a_sum_tells_whether_a_file_is_what_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("0.txnindex");
+    let index = TxnIndex::found();
+    index.knows(AbortedSum::default());
+    assert_eq!(index.sum(), None, "nothing was aborted");
+    for nth in 1..4 {
+        index.push(entry(nth, 5 * nth, 5 * nth + 3, 5 * nth + 4));
+    }
+    let known = index.sum().unwrap();
+    index.flush(&path).unwrap();
+    assert_eq!(index.sum(), Some(known));
+    assert!(has(&path, known));
+    let whole = std::fs::read(&path).unwrap();
+
+    // Whoever finds the file knows nothing of it until it grows; then all of it counts.
+    let found = TxnIndex::found();
+    assert_eq!(found.sum(), None);
+    found.push(entry(4, 20, 23, 24));
+    found.flush(&path).unwrap();
+    index.push(entry(4, 20, 23, 24));
+    assert_eq!(found.sum(), index.sum());
+    assert!(has(&path, known), "more may stand behind");
+
+    for nth in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[nth] ^= 1;
+        std::fs::write(&path, &flipped).unwrap();
+        assert!(!has(&path, known), "byte {nth}");
+        std::fs::write(&path, &whole[..nth]).unwrap();
+        assert!(!has(&path, known), "{nth} bytes");
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert!(!has(&path, known));
+
+    let remade = TxnIndex::found();
+    remade.was_remade((1..4).map(|nth| entry(nth, 5 * nth, 5 * nth + 3, 5 * nth + 4)).collect());
+    assert_eq!(remade.sum(), Some(known));
+    remade.flush(&path).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), whole);
 }

@@ -13,7 +13,7 @@ use crate::storage::index::{IndexTail, OffsetEntry};
 use crate::storage::layout::{FileKind, FileState, SegmentFileName, parse_file};
 use crate::storage::log::Log;
 use crate::storage::segment::Facts;
-use crate::storage::txn_index::{AbortedTransaction, encode_all};
+use crate::storage::txn_index::{AbortedSum, AbortedTransaction, encode_all};
 use crate::types::Timestamp;
 use crate::types::offset::saturate_u32;
 
@@ -54,6 +54,8 @@ pub(in crate::storage) struct Finished {
     pub(in crate::storage) facts: Facts,
     /// Whether there is a `.txnindex`.
     pub(in crate::storage) has_aborted: bool,
+    /// What it holds.
+    pub(in crate::storage) aborted: AbortedSum,
 }
 
 impl Output {
@@ -184,7 +186,7 @@ impl Output {
         let max = self.facts.max_entry();
         self.facts.index.note_time(max);
         self.write_index()?;
-        self.write_aborted()?;
+        let aborted = self.write_aborted()?;
         // Before the names change: what they speak for is on disk.
         for file in [&self.log, &self.index, &self.times] {
             file.sync_all()?;
@@ -196,18 +198,20 @@ impl Output {
         self.facts.appended_at = appended_at;
         self.keep = true;
         let facts = std::mem::replace(&mut self.facts, Facts::new(IndexTail::unloaded(), appended_at));
-        Ok(Finished { base: self.base, bytes: self.position, facts, has_aborted: self.aborted.is_some() })
+        let has_aborted = self.aborted.is_some();
+        Ok(Finished { base: self.base, bytes: self.position, facts, has_aborted, aborted })
     }
 
-    fn write_aborted(&self) -> io::Result<()> {
-        let Some(aborted) = &self.aborted else { return Ok(()) };
+    fn write_aborted(&self) -> io::Result<AbortedSum> {
+        let Some(aborted) = &self.aborted else { return Ok(AbortedSum::default()) };
+        let bytes = encode_all(aborted);
         let path = path(&self.owner.dir, self.base, FileKind::TxnIndex, FileState::Cleaned);
         let written = self.owner.by_path(|| -> io::Result<()> {
             let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
-            file.write_all_at(&encode_all(aborted), 0)?;
+            file.write_all_at(&bytes, 0)?;
             file.sync_all()
         });
-        written.unwrap_or(Ok(()))
+        written.unwrap_or(Ok(())).map(|()| AbortedSum::of(&bytes))
     }
 }
 

@@ -289,6 +289,9 @@ impl Run<'_> {
     /// the old one beside the new segment.
     fn has_aborted(&self, group: &[Sealed]) -> Result<bool, CleanFault> {
         for (segment, _) in group {
+            if segment.aborted().sum().is_some() {
+                return Ok(true);
+            }
             match segment.path(FileKind::TxnIndex).try_exists() {
                 Ok(false) => {}
                 Ok(true) => return Ok(true),

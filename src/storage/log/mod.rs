@@ -42,7 +42,7 @@ use super::layout::FileKind;
 use super::manifest::PartitionRow;
 use super::recovery::{Recovered, recover};
 use super::segment::Segment;
-use super::txn_index::AbortedTransaction;
+use super::txn_index::{AbortedSum, AbortedTransaction};
 use crate::config::topic::TopicSettings;
 use crate::record::batch::BatchHeader;
 use crate::types::offset::non_negative;
@@ -101,6 +101,8 @@ pub struct Opened {
 /// What recovery hands to whoever rebuilds producer state from the log.
 #[derive(Debug)]
 pub enum Replay<'a> {
+    /// Nobody is known: what was shown before was only to make a `.txnindex` again, or will be.
+    Afresh,
     /// The newest producer file at or below the checkpoint. Answer [`Replayed::Damaged`] if its bytes are not sound: an
     /// older one follows, or none, and the batches then begin where that one ends.
     Snapshot {
@@ -291,6 +293,8 @@ pub struct LogMark {
     place: Place,
     max_timestamp: Timestamp,
     appended_at: Timestamp,
+    /// The aborted transactions of the segment it lies in.
+    aborted: Option<AbortedSum>,
 }
 
 impl LogMark {

@@ -220,7 +220,7 @@ fn an_index_that_lies_costs_a_walk_and_no_wrong_answer() {
 fn mark_of(log: &Log) -> LogMark {
     let state = log.state.lock();
     let max_timestamp = state.segments.last().unwrap().facts().max_timestamp;
-    LogMark { place: state.end, max_timestamp, appended_at: NOW }
+    LogMark { place: state.end, max_timestamp, appended_at: NOW, aborted: None }
 }
 
 #[test]

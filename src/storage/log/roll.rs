@@ -15,6 +15,7 @@ use crate::storage::layout::{
 use crate::storage::pread::Wait;
 use crate::storage::put::put;
 use crate::storage::segment::{Facts, Segment};
+use crate::storage::txn_index::AbortedSum;
 use crate::types::Timestamp;
 use crate::types::offset::non_negative;
 
@@ -147,7 +148,7 @@ impl LogWriter {
         let serial = self.log.state.lock().take_serial();
         let segment =
             Segment::new(self.end, serial, self.log.dir.clone(), 0, Facts::new(IndexTail::new(), now));
-        segment.aborted().knows(0);
+        segment.aborted().knows(AbortedSum::default());
         segment.begin_with(file, &self.log.files);
         let place = Place { offset: self.end, segment: self.end, position: 0, serial };
         let mut state = self.log.state.lock();

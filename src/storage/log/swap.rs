@@ -135,6 +135,7 @@ impl Log {
             bytes: finished.bytes,
             max_timestamp: finished.facts.max_timestamp,
             appended_at: finished.facts.appended_at,
+            aborted: Some(finished.aborted).filter(|sum| sum.entries > 0),
         };
         {
             let mut state = self.state.lock();
@@ -142,6 +143,7 @@ impl Log {
             let Some(at) = state.position_of(&inputs) else { return Err(SwapFault::Overtaken) };
             let serial = state.take_serial();
             let segment = Segment::new(base, serial, self.dir.clone(), finished.bytes, finished.facts);
+            segment.aborted().knows(finished.aborted);
             state.segments.splice(at..at + inputs.len(), [segment]);
         }
         pinned.replaced();

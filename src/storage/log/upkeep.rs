@@ -134,6 +134,7 @@ impl Log {
                     bytes: if is_last { place.position } else { segment.len() },
                     max_timestamp: if is_last { mark.max_timestamp } else { facts.max_timestamp },
                     appended_at: if is_last { mark.appended_at } else { facts.appended_at },
+                    aborted: if is_last { mark.aborted } else { segment.aborted().sum() },
                 }
             })
             .collect();
@@ -261,7 +262,13 @@ impl Log {
                 topic: self.topic.clone(),
                 log_start: state.start,
                 checkpoint: Checkpoint { offset: base, segment: base, position: 0, max_timestamp: -1 },
-                segments: vec![SegmentRow { base, bytes: 0, max_timestamp: -1, appended_at: -1 }],
+                segments: vec![SegmentRow {
+                    base,
+                    bytes: 0,
+                    max_timestamp: -1,
+                    appended_at: -1,
+                    aborted: None,
+                }],
                 producers: base > 0,
             },
         };

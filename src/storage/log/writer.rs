@@ -255,12 +255,13 @@ impl LogWriter {
     /// The present end as a place for a checkpoint: taken together with the producer state that belongs to it.
     pub fn mark(&self) -> LogMark {
         let state = self.log.state.lock();
-        let (max_timestamp, appended_at) =
-            state.segments.last().map_or((NO_TIMESTAMP, NO_TIMESTAMP), |segment| {
-                let facts = segment.facts();
-                (facts.max_timestamp, facts.appended_at)
-            });
-        LogMark { place: state.end, max_timestamp, appended_at }
+        let last = state.segments.last();
+        let (max_timestamp, appended_at) = last.map_or((NO_TIMESTAMP, NO_TIMESTAMP), |segment| {
+            let facts = segment.facts();
+            (facts.max_timestamp, facts.appended_at)
+        });
+        let aborted = last.and_then(|segment| segment.aborted().sum());
+        LogMark { place: state.end, max_timestamp, appended_at, aborted }
     }
 
     /// Ends writing: frees reserved space and completes the index files. Appends are refused from here on; a last sync

@@ -8,6 +8,7 @@
 //!   2 row     partition, log start, checkpoint, flags, segments (varints; see `put_row`)
 //!   3 remove  id 16 bytes, partition
 //!   4 started time        5 stopped time
+//!   6 row of a partition in whose segments transactions were aborted: as 2, and which ones, how many, crc32c
 //! ```
 //! The first `snapshot_bytes` of frames were written at once, before the file got its name; the rest is appended.
 //! `synced` is the length of the file that was known to be on disk when the frame was written: a bad frame below the
@@ -16,6 +17,7 @@
 use std::sync::Arc;
 
 use super::{Checkpoint, PartitionRow, SegmentRow};
+use crate::storage::txn_index::AbortedSum;
 use crate::types::{Timestamp, TopicId, TopicPartition};
 
 /// One thing the manifest is told.
@@ -104,8 +106,12 @@ impl Encoder {
             Record::Row(row) => {
                 debug_assert!(is_sound(row), "a row that no reader would take: {row:?}");
                 self.topic(row.id.topic, &row.topic);
-                self.bytes.push(KIND_ROW);
+                let has_aborted = row.segments.iter().any(|segment| segment.aborted.is_some());
+                self.bytes.push(if has_aborted { KIND_ROW_ABORTED } else { KIND_ROW });
                 put_row(&mut self.bytes, row);
+                if has_aborted {
+                    put_aborted(&mut self.bytes, row);
+                }
             }
             Record::Remove(id) => {
                 self.begin();
@@ -233,9 +239,13 @@ pub(super) fn records(
     while let Some(kind) = input.u8() {
         match kind {
             KIND_TOPIC => topic = Some(take_topic(&mut input, &mut intern).ok_or("a topic is cut short")?),
-            KIND_ROW => {
+            KIND_ROW | KIND_ROW_ABORTED => {
                 let (id, name) = topic.as_ref().ok_or("a row has no topic")?;
-                let row = take_row(&mut input, *id, name).ok_or("a row is not well formed")?;
+                let mut row = take_row(&mut input, *id, name).ok_or("a row is not well formed")?;
+                if kind == KIND_ROW_ABORTED {
+                    take_aborted(&mut input, &mut row)
+                        .ok_or("a row's aborted transactions are not well formed")?;
+                }
                 each(Record::Row(Arc::new(row)));
             }
             KIND_REMOVE => {
@@ -309,7 +319,7 @@ fn take_row(input: &mut Input<'_>, topic: TopicId, name: &Arc<str>) -> Option<Pa
         let bytes = input.varint()?;
         time = time.wrapping_add(input.i64()?);
         let appended_at = time.wrapping_add(input.i64()?);
-        segments.push(SegmentRow { base, bytes, max_timestamp: time, appended_at });
+        segments.push(SegmentRow { base, bytes, max_timestamp: time, appended_at, aborted: None });
     }
     let checkpoint = Checkpoint { offset, segment, position, max_timestamp };
     let row = PartitionRow {
@@ -321,6 +331,30 @@ fn take_row(input: &mut Input<'_>, topic: TopicId, name: &Arc<str>) -> Option<Pa
         producers,
     };
     is_sound(&row).then_some(row)
+}
+
+/// How many segments have a sum; then for each how many without one stand before it, its entries and its checksum.
+fn put_aborted(bytes: &mut Vec<u8>, row: &PartitionRow) {
+    let sums = row.segments.iter().enumerate().filter_map(|(nth, segment)| Some((nth, segment.aborted?)));
+    put_u64(bytes, sums.clone().count() as u64);
+    let mut at = 0;
+    for (nth, sum) in sums {
+        put_u64(bytes, (nth - at) as u64);
+        put_u64(bytes, sum.entries);
+        bytes.extend_from_slice(&sum.crc.to_le_bytes());
+        at = nth + 1;
+    }
+}
+
+fn take_aborted(input: &mut Input<'_>, row: &mut PartitionRow) -> Option<()> {
+    let count = input.varint()?;
+    let mut segments = row.segments.iter_mut();
+    for _ in 0..count {
+        let before = usize::try_from(input.varint()?).ok()?;
+        let sum = AbortedSum { entries: input.varint()?, crc: input.u32()? };
+        segments.nth(before)?.aborted = Some(sum);
+    }
+    Some(())
 }
 
 /// What every row that we write keeps.
@@ -414,6 +448,7 @@ const KIND_ROW: u8 = 2;
 const KIND_REMOVE: u8 = 3;
 const KIND_STARTED: u8 = 4;
 const KIND_STOPPED: u8 = 5;
+const KIND_ROW_ABORTED: u8 = 6;
 
 #[cfg(test)]
 #[path = "codec_tests.rs"]

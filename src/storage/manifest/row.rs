@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::storage::txn_index::AbortedSum;
 use crate::types::{Timestamp, TopicPartition};
 
 /// One partition's row. Rows are absolute: a later one replaces an earlier one, and losing the latest is only older news.
@@ -63,4 +64,7 @@ pub struct SegmentRow {
     pub max_timestamp: Timestamp,
     /// The broker's clock at the last append; -1 if unknown. Retention by time takes the smaller of the two.
     pub appended_at: Timestamp,
+    /// What its `.txnindex` holds; of the active segment, of the part below the checkpoint. `None` if nothing was aborted
+    /// in it, or nothing is known of that.
+    pub aborted: Option<AbortedSum>,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{Checkpoint, PartitionRow, SegmentRow};
+use crate::storage::txn_index::AbortedSum;
 use crate::types::{TopicId, TopicPartition};
 
 pub(super) fn id(topic: u8, partition: i32) -> TopicPartition {
@@ -13,7 +14,7 @@ pub(super) fn id(topic: u8, partition: i32) -> TopicPartition {
 
 /// A row of topic number `topic` with nothing remarkable in it.
 pub(super) fn plain_row(topic: u8, partition: i32, offset: i64) -> Arc<PartitionRow> {
-    let segment = SegmentRow { base: 0, bytes: 77, max_timestamp: 1_000, appended_at: 1_001 };
+    let segment = SegmentRow { base: 0, bytes: 77, max_timestamp: 1_000, appended_at: 1_001, aborted: None };
     Arc::new(PartitionRow {
         id: id(topic, partition),
         topic: format!("topic-{topic}").into(),
@@ -29,10 +30,13 @@ prop_compose! {
     pub(super) fn any_row()(
         topic in 0..4_u8, partition in prop_oneof![0..6_i32, Just(i32::MAX)],
         log_start in offset(), segment in offset(), above in offset(), position: u64, times: [i64; 3],
-        bases in prop::collection::btree_set(offset(), 0..5), bytes: u64, producers: bool,
+        bases in prop::collection::btree_map(offset(), prop::option::of((1..=u64::MAX, any::<u32>())), 0..5), bytes: u64, producers: bool,
     ) -> Arc<PartitionRow> {
         let checkpoint = Checkpoint { offset: segment.saturating_add(above), segment, position, max_timestamp: times[0] };
-        let segments = bases.into_iter().map(|base| SegmentRow { base, bytes, max_timestamp: times[1], appended_at: times[2] });
+        let segments = bases.into_iter().map(|(base, aborted)| SegmentRow {
+            base, bytes, max_timestamp: times[1], appended_at: times[2],
+            aborted: aborted.map(|(entries, crc)| AbortedSum { entries, crc }),
+        });
         let topic_name = format!("topic-{topic}").into();
         Arc::new(PartitionRow {
             id: id(topic, partition), topic: topic_name, log_start, checkpoint, segments: segments.collect(), producers,

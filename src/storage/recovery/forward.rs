@@ -186,7 +186,14 @@ impl Recovery<'_> {
         }
         let serial = self.next_serial();
         let segment = Segment::new(base, serial, self.spec.dir.clone(), log.len, facts);
-        segment.aborted().was_cut(txn_index::cut(&segment.path(FileKind::TxnIndex), self.end)?);
+        match self.remade_aborted.remove(&base) {
+            Some(entries) => segment.aborted().was_remade(entries),
+            None => {
+                // Of one that is read from its front, all is made again.
+                let sound_to = if position == 0 { i64::MIN } else { self.end };
+                segment.aborted().was_cut(txn_index::cut(&segment.path(FileKind::TxnIndex), sound_to)?);
+            }
+        }
         // Only what the checkpoint vouches for is not read now.
         segment.doubt().begin(position);
         self.add_known_damage(&segment);

@@ -5,11 +5,13 @@
 //! cut the log where the first byte is wrong, and sync before anything of it is shown. It runs before any reader or map
 //! of the log exists, and is the one place that shortens a file below what it held.
 
+mod aborted;
 mod forward;
 mod listing;
 mod producers;
 mod trusted;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -31,6 +33,7 @@ use super::room::is_no_space;
 use super::segment::{Facts, Segment};
 use super::segment_file::SegmentFile;
 use super::text_file::TextFault;
+use super::txn_index::AbortedTransaction;
 use super::walk::{Step, Walk, WalkFault};
 use crate::types::time::NO_TIMESTAMP;
 use listing::Listing;
@@ -76,6 +79,7 @@ pub(super) fn recover(
         recovery.written_damage = recovery.known_damage.clone();
         if spec.clean && recovery.take_row()? {
             recovery.report.clean = true;
+            recovery.check_aborted(replay).map_err(|error| recovery.fault(error))?;
             recovery.load_producers(replay)?;
         } else {
             recovery.long_way(replay)?;
@@ -115,6 +119,8 @@ struct Recovery<'a> {
     epochs_on_disk: Epochs,
     /// Where their file says that the log begins, if the batches below bear that out and the manifest is lost.
     proven_start: i64,
+    /// Lists of aborted transactions that were made again for a segment that is yet to be read forward, by its base.
+    remade_aborted: BTreeMap<i64, Vec<AbortedTransaction>>,
     /// From here on batches are replayed to the producers.
     replay_from: i64,
     /// Segments that were scanned, to be synced.
@@ -142,6 +148,7 @@ impl<'a> Recovery<'a> {
             sieve: Sieve::default(),
             epochs_on_disk: Epochs::default(),
             proven_start: 0,
+            remade_aborted: BTreeMap::new(),
             replay_from: 0,
             scanned: Vec::new(),
             buffer: Vec::new(),
@@ -181,6 +188,7 @@ impl<'a> Recovery<'a> {
         }
         self.take_below_checkpoint().map_err(|error| self.fault(error))?;
         self.load_epochs().map_err(|error| self.fault(error))?;
+        self.check_aborted(replay).map_err(|error| self.fault(error))?;
         self.load_producers(replay)?;
         self.read_forward(replay).map_err(|error| self.fault(error))
     }

@@ -67,14 +67,15 @@ impl Recovery<'_> {
         self.walk_below_checkpoint(from, &mut |file, step| {
             if step.header.last_offset() >= from {
                 let control = control_batch(file, step);
-                // What was aborted below the checkpoint is in the segments' files.
+                // What was aborted below the checkpoint is in the segments' files, which were checked.
                 let _ = replay(Replay::Batch { header: &step.header, control: control.as_deref() });
             }
         })
     }
 }
 
-fn control_batch(file: &SegmentFile, step: &Step) -> Option<Vec<u8>> {
+/// The whole batch, if it is a control batch.
+pub(super) fn control_batch(file: &SegmentFile, step: &Step) -> Option<Vec<u8>> {
     let header: &BatchHeader = &step.header;
     if !header.attributes.is_control() || header.total_len() > CONTROL_BYTES_MAX {
         return None;
