@@ -2,6 +2,7 @@
 //! All are appended before any is waited for, so one sync serves them all; what cannot be written now is tried again
 //! until it can, for the outcome stands.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,15 +91,13 @@ async fn round(
         is_own: true,
     };
     let mut left = Vec::new();
-    let mut ends = JoinSet::new();
+    let (mut ends, mut ending) = (JoinSet::new(), HashMap::new());
     let mut appended = Vec::new();
     for place in places {
         if *place.0 == *CONSUMER_OFFSETS {
-            let broker = Arc::clone(broker);
-            ends.spawn(async move {
-                let ended = end_in_groups(&broker, marker, place.1).await;
-                ended.map_err(|why| (place, why))
-            });
+            let (broker, index) = (Arc::clone(broker), place.1);
+            let task = ends.spawn(async move { end_in_groups(&broker, marker, index).await });
+            ending.insert(task.id(), place);
             continue;
         }
         match append(broker, marker, &place).await {
@@ -108,13 +107,14 @@ async fn round(
         }
     }
     left.extend(wait_visible(appended).await);
-    while let Some(ended) = ends.join_next().await {
-        // A task that did not end well ran into a bug or the runtime's end; the partition is lost to this round only.
-        match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(not_yet)) => left.push(not_yet),
-            Err(error) => tracing::error!(%error, "ending a transaction in a group failed"),
-        }
+    while let Some(ended) = ends.join_next_with_id().await {
+        let (task, why) = match ended {
+            Ok((_, Ok(()))) => continue,
+            Ok((task, Err(not_yet))) => (task, not_yet),
+            // It ran into a bug or the runtime's end. What is not known to have ended has not.
+            Err(error) => (error.id(), error.to_string()),
+        };
+        left.extend(ending.remove(&task).map(|place| (place, why)));
     }
     left
 }

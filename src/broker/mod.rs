@@ -12,6 +12,7 @@ mod group_shards;
 mod housekeeping;
 mod leftovers;
 mod marker_requests;
+mod marker_writers;
 mod markers;
 mod off_worker;
 mod producer_ids;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::coord_log::PartitionLog;
+use super::marker_writers::MarkerWriters;
 use super::{Broker, markers};
 use crate::config::{Config, Fsync};
 use crate::coord::Release;
@@ -35,6 +36,7 @@ pub(super) struct TxnShards {
     shards: Mutex<HashMap<i32, ShardHandle<Transactions>>>,
     /// Producers whose open transaction the log has told of.
     told: Mutex<HashSet<i64>>,
+    marker_writers: Arc<MarkerWriters>,
     stopping: AtomicBool,
 }
 
@@ -47,6 +49,7 @@ impl TxnShards {
             manifest,
             shards: Mutex::default(),
             told: Mutex::default(),
+            marker_writers: Arc::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -149,7 +152,10 @@ impl Coordinator {
     fn carry_out(&self, effect: Effect) {
         match effect {
             Effect::WriteMarkers(wanted) => {
-                tokio::spawn(markers::write(self.clone(), wanted));
+                let Some(broker) = self.broker.upgrade() else { return };
+                let (id, attempt) = (Arc::clone(&wanted.transactional_id), wanted.attempt);
+                let writers = &broker.transactions.marker_writers;
+                writers.begin(&id, attempt, markers::write(self.clone(), wanted));
             }
             Effect::WantProducerId { transactional_id, producer } => {
                 tokio::spawn(find_producer_id(self.clone(), transactional_id, producer));

@@ -76,6 +76,14 @@ pub struct Markers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Attempt(pub(super) u64);
 
+#[cfg(test)]
+impl Attempt {
+    /// One of a test that has no coordinator.
+    pub fn of_test(nth: u64) -> Self {
+        Self(nth)
+    }
+}
+
 impl Markers {
     /// The markers of a transaction that is prepared.
     pub(super) fn of(
