@@ -10,11 +10,14 @@
 )]
 
 mod checkpoints;
+mod crowd;
 mod frames;
 mod limits;
 mod markers;
 mod memory;
 mod order;
+#[path = "../crash/random.rs"]
+mod random;
 mod records;
 mod recreate;
 mod refusals;
