@@ -90,23 +90,33 @@ async fn round(
         v2: markers.raises_epoch,
         is_own: true,
     };
+    let (groups, data): (Vec<Place>, Vec<Place>) =
+        places.into_iter().partition(|place| *place.0 == *CONSUMER_OFFSETS);
     let mut left = Vec::new();
-    let (mut ends, mut ending) = (JoinSet::new(), HashMap::new());
     let mut appended = Vec::new();
-    for place in places {
-        if *place.0 == *CONSUMER_OFFSETS {
-            let (broker, index) = (Arc::clone(broker), place.1);
-            let task = ends.spawn(async move { end_in_groups(&broker, marker, index).await });
-            ending.insert(task.id(), place);
-            continue;
-        }
+    for place in data {
         match append(broker, marker, &place).await {
             Ok(Some(at)) => appended.push((place, at)),
             Ok(None) => {}
             Err(why) => left.push((place, why)),
         }
     }
+    // The sync that a group's marker asks for takes those along that are written, so the groups come behind them and are
+    // waited for first.
+    left.extend(end_groups(broker, marker, groups).await);
     left.extend(wait_visible(appended).await);
+    left
+}
+
+/// Ends the transaction in the groups of these partitions of `__consumer_offsets`; returns those where it could not be.
+async fn end_groups(broker: &Arc<Broker>, marker: TransactionMarker, places: Vec<Place>) -> Vec<Left> {
+    let (mut ends, mut ending) = (JoinSet::new(), HashMap::new());
+    for place in places {
+        let (broker, index) = (Arc::clone(broker), place.1);
+        let task = ends.spawn(async move { end_in_groups(&broker, marker, index).await });
+        ending.insert(task.id(), place);
+    }
+    let mut left = Vec::new();
     while let Some(ended) = ends.join_next_with_id().await {
         let (task, why) = match ended {
             Ok((_, Ok(()))) => continue,

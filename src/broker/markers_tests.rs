@@ -213,6 +213,40 @@ async fn s58_s60_records_and_the_offsets_of_groups_end_together() {
     rig.broker.stop().await.unwrap();
 }
 
+/// The syncs that a commit of offsets and an end of so many partitions wait for.
+async fn syncs(rig: &Rig, id: &str, many: i32) -> (u64, u64) {
+    let places: Vec<(&str, i32)> = (0..many).map(|index| ("t", index)).collect();
+    let producer = rig.open(id, &places).await;
+    commit_offset(rig, id, producer, "g", 1).await;
+    // What nobody waits for is synced within ten milliseconds.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let rounds = || rig.broker.committer().rounds();
+    let before = rounds();
+    commit_offset(rig, id, producer, "g", 2).await;
+    let between = rounds();
+    rig.broker.end_transaction(end(id, producer, Outcome::Commit)).await.unwrap();
+    assert_eq!(offset_of(rig, "g").await, (2, true));
+    (between - before, rounds() - between)
+}
+
+#[tokio::test]
+async fn an_end_costs_two_group_syncs_and_offsets_one_whatever_their_number() {
+    let rig = Rig::start().await;
+    rig.topic("t", 40).await;
+    for many in [1, 8, 40] {
+        // On a slow machine the first markers may be synced before the last one is written.
+        let mut last = (0, 0);
+        for _ in 0..20 {
+            last = syncs(&rig, "a", many).await;
+            if last == (1, 2) {
+                break;
+            }
+        }
+        assert_eq!(last, (1, 2), "{many} partitions");
+    }
+    rig.broker.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn an_operators_marker_ends_offsets_too_and_is_refused_where_there_is_no_partition() {
     let rig = Rig::start().await;

@@ -125,6 +125,12 @@ impl Committer {
         self.shared.syncer.stop();
     }
 
+    /// How many rounds that somebody waited for have ended.
+    #[cfg(test)]
+    pub(crate) fn rounds(&self) -> u64 {
+        self.shared.state.lock().ended
+    }
+
     pub(super) fn syncer(&self) -> &Syncer {
         &self.shared.syncer
     }
