@@ -96,14 +96,15 @@ fn in_transaction(producer_id: i64, sequence: i32) -> Bytes {
 }
 
 /// What producers before Kafka 3.6 left behind: without verification a batch opens a transaction of which nobody knows.
-fn open_unknown(scene: &Scene, topic: &str, producer_id: i64) {
+pub(crate) fn open_unknown(scene: &Scene, topic: &str, producer_id: i64) {
     let mut connection = Connection::to(scene.address());
     let id = TransactionalId(StrBytes::from_static_str("nobody"));
     let request = raw::produce(topic, 0, -1, in_transaction(producer_id, 0)).with_transactional_id(Some(id));
     assert_eq!(raw::produced(&connection.call(9, &request)).0, 0);
 }
 
-const UNVERIFIED: &str = "[kafka]\n\"transaction.partition.verification.enable\" = false\n";
+/// Settings with which a partition asks no coordinator.
+pub(crate) const UNVERIFIED: &str = "[kafka]\n\"transaction.partition.verification.enable\" = false\n";
 
 #[test]
 fn the_log_says_where_a_transaction_hangs_that_no_coordinator_knows_and_what_ends_it() {

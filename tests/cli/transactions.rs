@@ -73,6 +73,39 @@ fn a_hanging_transaction_is_seen_and_ended() {
 }
 
 #[test]
+fn lists_and_descriptions_come_as_columns_as_more_columns_as_names_and_as_json() {
+    let scene = Scene::with("");
+    let topic = scene.topic("t", 2);
+    let _first = hanging(&scene, "first", &topic, &[0, 1]);
+    let _second = hanging(&scene, "second", &topic, &[1]);
+    let list = scene.ok(&["txn", "ls"]);
+    let rows = cells(&list);
+    assert_eq!(rows[0], ["TRANSACTIONAL ID", "STATE", "OPEN FOR", "PARTITIONS"]);
+    assert_eq!((rows[1][0], rows[1][1], rows[1][3]), ("first", "Ongoing", "2"));
+    assert_eq!((rows[2][0], rows[2][1], rows[2][3]), ("second", "Ongoing", "1"));
+    let wide = scene.ok(&["txn", "list", "-o", "wide"]);
+    let rows = cells(&wide);
+    assert_eq!(rows[0][4..], ["STARTED", "TIMEOUT", "PRODUCER", "EPOCH", "COORDINATOR"]);
+    assert_eq!((rows[1][5], rows[1][7], rows[1][8]), ("10m", "0", "1"), "{wide}");
+    assert_eq!(scene.ok(&["txn", "list", "-q"]), "first\nsecond\n");
+    std::thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(scene.ok(&["txn", "list", "--older-than", "1s", "-q"]), "first\nsecond\n");
+    let listed = json(&scene, &["txn", "list"]);
+    assert_eq!((&listed[0]["under_way"], &listed[1]["transactional_id"]), (&true.into(), &"second".into()));
+    assert_eq!(listed[0]["partitions"].as_array().map(Vec::len), Some(2));
+
+    let described = scene.ok(&["txn", "desc", "first", "second"]);
+    let held: Vec<_> = cells(&described).into_iter().filter(|row| row.first() == Some(&"t")).collect();
+    let held: Vec<_> = held.iter().map(|row| (row[1], row[2], row[4], row[5])).collect();
+    // What the first has in partition 1 begins before the second there.
+    assert_eq!(held, [("0", "first", "0", "3"), ("1", "first", "0", "6"), ("1", "second", "3", "-")]);
+    let done = scene.ok(&["txn", "abort", "first", "second"]);
+    assert_eq!(done.lines().count(), 2, "{done}");
+    assert_eq!(scene.ok(&["txn", "list", "--open", "-q"]), "");
+    assert_eq!(scene.ok(&["txn", "list", "-q"]), "first\nsecond\n", "their ids stay");
+}
+
+#[test]
 fn the_fenced_producer_hears_of_it() {
     let scene = Scene::new();
     let (topic, id) = (scene.topic("t", 1), scene.name("payments"));
