@@ -71,6 +71,7 @@ PROGRAMS = [
     Program("aiokafka", ("python",), ("venv",), in_venv("aio.py")),
     Program("kafka-clients", ("java",), ("java", "javac", "mvn"), java("KafkaClients")),
     Program("kafka-tools", ("java",), ("java", "javac", "mvn"), plain_python("kafka_tools.py")),
+    Program("kafka-transactions", ("java",), ("java", "javac", "mvn"), plain_python("kafka_transactions.py")),
     Program("kafka-dump-log", ("python", "java"), ("venv", "java", "javac", "mvn"), dump_log, starts_brokers=True),
     Program("kafka-dump-compacted", ("python", "java"), ("venv", "java", "javac", "mvn"), dump_compacted, starts_brokers=True),
     Program("kafka-import", ("python", "java"), ("venv", "java", "javac", "mvn"), import_kafka, starts_brokers=True),
