@@ -46,7 +46,13 @@ fn what_the_pages_tell_people_to_type_is_a_command() {
     command.build();
     let mut faults = Vec::new();
     let mut seen = 0;
-    for page in ["README.md", "docs/COMMANDS.md", "docs/durability.md", "docs/compatibility.md"] {
+    for page in [
+        "README.md",
+        "docs/COMMANDS.md",
+        "docs/durability.md",
+        "docs/compatibility.md",
+        "docs/exactly-once.md",
+    ] {
         let text = fs::read_to_string(root().join(page)).expect("the page is there");
         let told = text.split(BEGIN).next().unwrap_or_default();
         for line in typed(told) {
@@ -162,8 +168,8 @@ fn section(text: &mut String, name: &str, verb: &Command, shared: &[BTreeSet<Str
     let aliases: Vec<_> = verb.get_visible_aliases().map(|alias| format!("`{alias}`")).collect();
     let also = if aliases.is_empty() { String::new() } else { format!(" Also {}.", aliases.join(", ")) };
     let about = verb.get_long_about().map_or_else(|| about(&verb), ToString::to_string).replace('<', "\\<");
-    write!(text, "\n### streamd {name}\n\n{}{also}\n\n`{usage}`\n\n", sentence(&about))
-        .expect("strings take all");
+    let about = about.split("\n\n").map(sentence).collect::<Vec<_>>().join(" ");
+    write!(text, "\n### streamd {name}\n\n{about}{also}\n\n`{usage}`\n\n").expect("strings take all");
     let own = verb.get_arguments().filter(|arg| {
         let id = arg.get_id().as_str();
         !arg.is_hide_set()
