@@ -123,6 +123,7 @@ impl Broker {
             background: Mutex::default(),
             lost: Notify::new(),
         });
+        broker.note_transactions();
         broker.measure_disk_at_start();
         broker.make_declared_topics().await?;
         broker.schedule_all();

@@ -159,22 +159,26 @@ impl Broker {
     ) -> Result<Vec<ShardHandle<Transactions>>, ErrorCode> {
         let mut shards = Vec::new();
         let Some(topic) = self.image().topic(TRANSACTION_STATE).cloned() else { return Ok(shards) };
-        for partition in 0..topic.partitions {
-            let known = self.transactions.get(partition);
-            if known.is_some() || self.partitions.may_hold_files(topic.id, &topic.name, partition) {
-                shards.push(self.transaction_shard_over(&topic, partition, LoadWhen::AtFirstUse).await?);
-            }
+        for partition in self.transactions.in_use() {
+            shards.push(self.transaction_shard_over(&topic, partition, LoadWhen::AtFirstUse).await?);
         }
         Ok(shards)
+    }
+
+    /// Notes which coordinators have something to load. To be called before anybody opens a partition: of one that is
+    /// open it cannot be told any more.
+    pub(super) fn note_transactions(&self) {
+        let image = self.image();
+        let Some(topic) = image.topic(TRANSACTION_STATE) else { return };
+        let holds = |at: &i32| self.partitions.may_hold_files(topic.id, &topic.name, *at);
+        self.transactions.note_held((0..topic.partitions).filter(holds).collect());
     }
 
     /// Starts the coordinators that have something to load.
     pub(super) async fn load_transactions(self: &Arc<Self>) {
         let Some(topic) = self.image().topic(TRANSACTION_STATE).cloned() else { return };
-        for partition in 0..topic.partitions {
-            if self.partitions.may_hold_files(topic.id, &topic.name, partition)
-                && let Err(error) = self.transaction_shard_over(&topic, partition, LoadWhen::AtStart).await
-            {
+        for partition in self.transactions.held() {
+            if let Err(error) = self.transaction_shard_over(&topic, partition, LoadWhen::AtStart).await {
                 tracing::error!(partition, %error, "a transaction coordinator cannot start");
             }
         }

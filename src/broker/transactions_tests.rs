@@ -129,6 +129,8 @@ async fn those_coordinators_are_asked_for_everything_that_hold_anything() {
         ids.sort();
         assert_eq!(ids, ["a", "b"]);
         rig = rig.restart().await;
+        // Who reads such a partition, before its coordinator starts, does not keep it from being asked.
+        rig.partition(TRANSACTION_STATE, partition_of("a", partitions)).await;
     }
     rig.broker.stop().await.unwrap();
 }

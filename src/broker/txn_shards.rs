@@ -1,9 +1,9 @@
 //! The transaction coordinators: one shard per partition of `__transaction_state`. Those that hold anything start with
 //! the broker, for open transactions hold readers back and have time-outs; the others when they are needed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
@@ -34,6 +34,8 @@ pub(super) struct TxnShards {
     clock: Clock,
     manifest: Arc<Manifest>,
     shards: Mutex<HashMap<i32, ShardHandle<Transactions>>>,
+    /// The partitions that held records when the broker started.
+    held: OnceLock<BTreeSet<i32>>,
     /// Producers whose open transaction the log has told of.
     told: Mutex<HashSet<i64>>,
     marker_writers: Arc<MarkerWriters>,
@@ -48,6 +50,7 @@ impl TxnShards {
             clock,
             manifest,
             shards: Mutex::default(),
+            held: OnceLock::new(),
             told: Mutex::default(),
             marker_writers: Arc::default(),
             stopping: AtomicBool::new(false),
@@ -57,6 +60,23 @@ impl TxnShards {
     /// The shard of this partition, if it was started.
     pub(super) fn get(&self, partition: i32) -> Option<ShardHandle<Transactions>> {
         self.shards.lock().get(&partition).cloned()
+    }
+
+    /// Notes which partitions hold records. Only the first call counts.
+    pub(super) fn note_held(&self, held: BTreeSet<i32>) {
+        if self.held.set(held).is_err() {
+            tracing::debug!("what transactions were there was told twice");
+        }
+    }
+
+    /// The partitions that held records when the broker started.
+    pub(super) fn held(&self) -> impl Iterator<Item = i32> {
+        self.held.get().into_iter().flatten().copied()
+    }
+
+    /// The partitions whose shard knows transactional ids, or has them to load.
+    pub(super) fn in_use(&self) -> BTreeSet<i32> {
+        self.held().chain(self.shards.lock().keys().copied()).collect()
     }
 
     /// The shard over this partition, started if it was not.
