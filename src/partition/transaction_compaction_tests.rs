@@ -33,8 +33,20 @@ enum Step {
     Clean,
     /// Time passes, in hours.
     Wait(i64),
-    /// A kill, or one that takes the manifest along.
-    Crash(bool),
+    Crash(Lost),
+}
+
+/// What a crash, or a disk that rots, takes along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    Nothing,
+    Manifest,
+    /// Our producer files: Kafka's are older.
+    Producers,
+    /// All of both kinds.
+    AllProducers,
+    /// The lists of aborted transactions.
+    Aborted,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -44,7 +56,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (1_i64..4, any::<bool>()).prop_map(|(p, commit)| Step::End(p, commit)),
         3 => Just(Step::Clean),
         1 => (1_i64..40).prop_map(Step::Wait),
-        1 => any::<bool>().prop_map(Step::Crash),
+        1 => proptest::sample::select(&[
+            Lost::Nothing, Lost::Manifest, Lost::Producers, Lost::AllProducers, Lost::Aborted,
+        ][..]).prop_map(Step::Crash),
     ];
     proptest::collection::vec(step, 1..50)
 }
@@ -174,11 +188,19 @@ impl World {
         Some(cleaned)
     }
 
-    fn crash(&mut self, manifest_lost: bool) {
+    fn crash(&mut self, what: Lost) {
         if !self.rig.dir("t").is_dir() {
             return;
         }
-        let files = files_of(&self.rig.dir("t"));
+        let manifest_lost = what == Lost::Manifest;
+        let mut files = files_of(&self.rig.dir("t"));
+        let endings: &[&str] = match what {
+            Lost::Nothing | Lost::Manifest => &[],
+            Lost::Producers => &[".producers"],
+            Lost::AllProducers => &[".producers", ".snapshot"],
+            Lost::Aborted => &[".txnindex"],
+        };
+        files.retain(|name, _| !endings.iter().any(|ending| name.ends_with(ending)));
         self.rig = rig();
         fs::create_dir(self.rig.dir("t")).unwrap();
         files.iter().for_each(|(name, bytes)| fs::write(self.rig.dir("t").join(name), bytes).unwrap());
@@ -197,8 +219,18 @@ impl World {
             Step::End(producer, commit) => self.end(*producer, *commit),
             Step::Clean => drop(self.clean()),
             Step::Wait(hours) => self.now += hours * 3_600_000,
-            Step::Crash(manifest_lost) => self.crash(*manifest_lost),
+            Step::Crash(lost) => self.crash(*lost),
         }
+    }
+
+    /// Where what is decided ends.
+    fn stable(&self) -> i64 {
+        let is_open = |record: &&Written| {
+            let ended = |producer| self.ends.iter().any(|(id, at, _)| *id == producer && *at > record.offset);
+            record.producer.is_some_and(|producer| !ended(producer))
+        };
+        let first = self.written.iter().find(is_open).map(|record| record.offset);
+        first.unwrap_or_else(|| self.partition.reader().end())
     }
 
     /// The last committed value of each key below the stable offset; deleted ones are left out.
@@ -289,6 +321,7 @@ proptest! {
         for step in &steps {
             world.step(step);
             prop_assert_eq!(world.consumed(), world.committed(), "{:?}", step);
+            prop_assert_eq!(world.partition.last_stable_offset(), world.stable(), "{:?}", step);
         }
         for producer in 1..4 {
             world.end(producer, false);
@@ -299,7 +332,7 @@ proptest! {
             world.write(None, &[(9, true)]);
             prop_assert_eq!(world.consumed(), world.committed());
         }
-        world.crash(false);
+        world.crash(Lost::Nothing);
         prop_assert_eq!(world.consumed(), world.committed());
     }
 }

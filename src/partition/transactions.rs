@@ -47,6 +47,9 @@ pub struct FirstBatch {
 pub(super) struct Transactions {
     /// By first offset: transactions that are open, and those whose marker is not visible yet.
     unstable: BTreeMap<i64, Unstable>,
+    /// Those of them that have a marker, by its offset: their first offsets. What becomes visible is at the front, so a
+    /// watermark that moves costs nothing for those that are open, however many.
+    ended: BTreeMap<i64, i64>,
     /// The epochs of open ones, by producer.
     open: HashMap<i64, i16>,
     waiting: HashMap<i64, Waiting>,
@@ -136,8 +139,11 @@ impl Transactions {
                     if !self.waiting.get(&producer_id).is_some_and(is_for_next) {
                         self.waiting.remove(&producer_id);
                     }
-                    if let Some(ended) = first_offset.and_then(|first| self.unstable.get_mut(&first)) {
+                    if let Some(first) = first_offset
+                        && let Some(ended) = self.unstable.get_mut(&first)
+                    {
                         ended.marker = Some(marker_offset);
+                        self.ended.insert(marker_offset, first);
                     }
                 }
             }
@@ -147,7 +153,11 @@ impl Transactions {
 
     /// All below `high_watermark` is visible.
     pub(super) fn show(&mut self, high_watermark: i64) {
-        self.unstable.retain(|_, one| one.marker.is_none_or(|marker| marker >= high_watermark));
+        while let Some(oldest) = self.ended.first_entry()
+            && *oldest.key() < high_watermark
+        {
+            self.unstable.remove(&oldest.remove());
+        }
     }
 
     /// The transaction that has held the stable offset back for this long, if nobody was told of it yet.
