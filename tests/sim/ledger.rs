@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Sleep(i64),
     /// Adds when so much time has passed.
     AddLater { key: u8, after: i64 },
+    /// Is a fault of the machine's.
+    Panic,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +152,7 @@ impl StateMachine for Ledger {
     ) -> Decision<Self> {
         let sum = |key| hard.by_key.get(&key).copied().unwrap_or(0);
         match command {
+            Command::Panic => panic!("planted"),
             Command::Add { key, amount, records, release } => {
                 let mut decision = add(hard, soft, key, amount, records, release);
                 let relies_on = hard.count + u64::from(records);

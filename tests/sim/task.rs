@@ -82,10 +82,18 @@ async fn commands_are_answered_and_effects_come_before_their_replies() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn commands_that_come_together_are_appended_together() {
+async fn a_command_that_waits_for_nothing_is_answered_on_the_spot() {
     let service = Service::start();
     service.sum(1).await;
-    let appends = service.log.appends();
+    let call = service.shard.call(add(1, Release::Appended));
+    tokio::pin!(call);
+    assert!(matches!(poll_once(&mut call).await, Some(Reply::Sum { sum: 2, .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_that_come_together_are_appended_together() {
+    let service = Service::start();
+    settle().await;
     let calls: Vec<_> = (0..10)
         .map(|_| {
             let shard = service.shard.clone();
@@ -95,7 +103,52 @@ async fn commands_that_come_together_are_appended_together() {
     for call in calls {
         assert!(matches!(call.await.expect("no panic"), Reply::Sum { .. }));
     }
-    assert_eq!(service.log.appends(), appends + 1);
+    assert_eq!(service.log.appends(), 1, "all came before it was loaded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn callers_on_many_threads_are_each_answered_once_and_none_is_left_waiting() {
+    let service = Service::start();
+    let calls: Vec<_> = (0..8)
+        .map(|_| {
+            let shard = service.shard.clone();
+            tokio::spawn(async move {
+                let mut sums = Vec::new();
+                for _ in 0..2_000 {
+                    match shard.call(add(1, Release::Appended)).await {
+                        Reply::Sum { sum, .. } => sums.push(sum),
+                        other => panic!("{other:?}"),
+                    }
+                }
+                sums
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for call in calls {
+        let sums = call.await.expect("no panic");
+        assert!(sums.is_sorted(), "a caller sees its own commands in order");
+        all.extend(sums);
+    }
+    all.sort_unstable();
+    assert_eq!(all, (1..=16_000).collect::<Vec<i64>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_callers_panic_costs_that_caller_only() {
+    let service = Service::start();
+    service.log.sync();
+    assert_eq!(service.sum(1).await, 1);
+    let shard = service.shard.clone();
+    let waits = tokio::spawn({
+        let shard = shard.clone();
+        async move { shard.call(Command::Await(9)).await }
+    });
+    sleep(Duration::from_millis(20)).await;
+    let panicked = tokio::spawn(async move { shard.call(Command::Panic).await }).await;
+    assert!(panicked.is_err(), "its connection's task ends");
+    assert_eq!(service.sum(1).await, 2, "loaded again, from what is in the log");
+    assert_eq!(waits.await.expect("no panic"), refused(ErrorCode::NotCoordinator));
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,12 +192,8 @@ async fn a_jump_of_the_wall_clock_fires_nothing_early() {
 async fn internal_commands_go_before_those_of_clients() {
     let service = Service::start();
     service.sum(1).await;
-    let call = service.shard.call(add(1, Release::Appended));
-    tokio::pin!(call);
-    // Both lanes are filled before the task runs.
-    assert!(poll_once(&mut call).await.is_none());
     service.shard.post_internal(add(1, Release::Appended)).expect("it serves");
-    assert!(matches!(call.await, Reply::Sum { sum: 3, .. }));
+    assert_eq!(service.sum(1).await, 3);
 }
 
 /// The future's result if it has one already.
