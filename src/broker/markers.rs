@@ -69,7 +69,7 @@ pub(super) async fn write(coordinator: Coordinator, markers: Arc<Markers>) {
     if report_at > REPORT_AFTER {
         tracing::info!(transactional_id = %markers.transactional_id, "the end of the transaction is written everywhere");
     }
-    coordinator.post(Command::MarkersWritten {
+    coordinator.tell(Command::MarkersWritten {
         transactional_id: Arc::clone(&markers.transactional_id),
         attempt: markers.attempt,
     });

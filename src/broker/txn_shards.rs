@@ -160,15 +160,15 @@ pub(super) struct Coordinator {
 }
 
 impl Coordinator {
-    /// Posts to the shard. One that has stopped needs nothing, and one that loads anew asks again.
-    pub(super) fn post(&self, command: Command) {
+    /// Tells the shard. One that has stopped needs nothing, and one that loads anew asks again.
+    pub(super) fn tell(&self, command: Command) {
         let shard = self.broker.upgrade().and_then(|broker| broker.transactions.get(self.partition));
-        if shard.is_none_or(|shard| shard.post_internal(command).is_err()) {
+        if shard.is_none_or(|shard| shard.tell(command).is_err()) {
             tracing::debug!(partition = self.partition, "a stopped transaction shard was told nothing");
         }
     }
 
-    /// Begins what an effect asks for, or says what it tells. Runs on the shard's task and returns at once.
+    /// Begins what an effect asks for, or says what it tells. Called while the shard is stepped; returns at once.
     fn carry_out(&self, effect: Effect) {
         match effect {
             Effect::WriteMarkers(wanted) => {
@@ -223,7 +223,7 @@ impl Coordinator {
 async fn find_producer_id(coordinator: Coordinator, transactional_id: Arc<str>, producer: Producer) {
     let Some(broker) = coordinator.broker.upgrade() else { return };
     match broker.next_producer_id().await {
-        Ok(fresh_id) => coordinator.post(Command::ProducerIdFound { transactional_id, producer, fresh_id }),
+        Ok(fresh_id) => coordinator.tell(Command::ProducerIdFound { transactional_id, producer, fresh_id }),
         // It asks again.
         Err(error) => tracing::warn!(%transactional_id, %error, "no producer id for a transaction to end"),
     }

@@ -196,6 +196,18 @@ async fn internal_commands_go_before_those_of_clients() {
     assert_eq!(service.sum(1).await, 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_task_tells_is_taken_on_the_spot() {
+    let service = Service::start();
+    service.sum(1).await;
+    let before = service.log.appends();
+    service.shard.tell(add(1, Release::Appended)).expect("it serves");
+    assert_eq!(service.log.appends(), before + 1);
+    service.log.sync();
+    service.shard.stop().await;
+    assert!(service.shard.tell(add(1, Release::Appended)).is_err());
+}
+
 /// The future's result if it has one already.
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     std::future::poll_fn(|context| {

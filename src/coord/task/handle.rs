@@ -52,14 +52,27 @@ impl<M: StateMachine> ShardHandle<M> {
         answer.await.unwrap_or_else(|_| M::refuse(ErrorCode::NotCoordinator))
     }
 
-    /// Posts a command nobody waits for: the outcome of an effect, a change of topics. It goes before clients'
-    /// commands. Never waits, and never steps the shard, so that one shard's effects may post to another.
+    /// Posts a command nobody waits for: a change of topics, or what another shard's effect asks. It goes before clients'
+    /// commands. Never waits and never steps the shard: its task does.
     ///
     /// # Errors
     /// The command comes back when the shard has stopped or the lane is full; what depends on it is done again after
     /// the next load.
     pub fn post_internal(&self, command: M::Command) -> Result<(), M::Command> {
-        self.mailbox.post_internal(command)
+        self.mailbox.post_internal(command)?;
+        self.mailbox.wake.notify_one();
+        Ok(())
+    }
+
+    /// Posts the outcome of an effect as [`ShardHandle::post_internal`] does, and steps the shard at once unless somebody
+    /// does already: for tasks, which have nothing else to do.
+    ///
+    /// # Errors
+    /// As [`ShardHandle::post_internal`].
+    pub fn tell(&self, command: M::Command) -> Result<(), M::Command> {
+        self.mailbox.post_internal(command)?;
+        self.mailbox.step_now();
+        Ok(())
     }
 
     /// Replaces the surroundings that the next decisions look at.

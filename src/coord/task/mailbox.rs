@@ -79,14 +79,13 @@ impl<M: StateMachine> Mailbox<M> {
         true
     }
 
+    /// Leaves a command in the internal lane. The caller sees to it that a step follows.
     pub(super) fn post_internal(&self, command: M::Command) -> Result<(), M::Command> {
         let mut lanes = self.lanes.lock();
         if lanes.stop || lanes.internal.len() >= INTERNAL_LANE_MAX_COMMANDS {
             return Err(command);
         }
         lanes.internal.push_back(command);
-        drop(lanes);
-        self.wake.notify_one();
         Ok(())
     }
 
