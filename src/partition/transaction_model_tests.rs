@@ -54,7 +54,7 @@ struct Crash {
     garbage: usize,
     /// What has happened to a `.txnindex`, synced or not.
     rot: Option<Rot>,
-    /// Whether the broker had stopped in order.
+    /// Whether the broker had stopped in order: then nothing is lost behind the checkpoint.
     clean: bool,
 }
 
@@ -259,12 +259,19 @@ impl World {
         }
     }
 
-    /// The files as a crash leaves them.
+    /// The files as a crash leaves them, or a stop in order: that has synced and checkpointed everything before it says
+    /// so, and nothing is lost but to rot.
     fn crash(&mut self, crash: &Crash) {
         if self.log.is_empty() {
             // No file was made.
             return;
         }
+        let mut crash = crash.clone();
+        if crash.clean {
+            self.checkpoint();
+            crash = Crash { lost: 0, entries_lost: 0, garbage: 0, ..crash };
+        }
+        let crash = &crash;
         let mut files = files_of(&self.rig.dir("t"));
         let synced = self.row.as_ref().map_or(0, |row| row.checkpoint.offset);
         // Only what lies behind the checkpoint, in the last segment, is cut.
