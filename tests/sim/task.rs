@@ -208,6 +208,22 @@ async fn what_a_task_tells_is_taken_on_the_spot() {
     assert!(service.shard.tell(add(1, Release::Appended)).is_err());
 }
 
+/// On a paused clock time goes on only when no task has anything to do.
+#[tokio::test(start_paused = true)]
+async fn a_log_without_room_leaves_the_shard_asleep_until_it_tries_again() {
+    let service = Service::start();
+    service.sum(1).await;
+    service.log.limit_room(Some(0));
+    service.shard.post_internal(add(1, Release::Appended)).expect("it serves");
+    settle().await;
+    service.shard.post_internal(add(1, Release::Appended)).expect("it serves");
+    sleep(Duration::from_millis(500)).await;
+    service.log.limit_room(None);
+    assert_eq!(service.sum(1).await, 2, "internal commands wait for their time");
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(service.sum(1).await, 5);
+}
+
 /// The future's result if it has one already.
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     std::future::poll_fn(|context| {

@@ -86,6 +86,11 @@ impl<M: StateMachine> Desk<M> {
         deadline
     }
 
+    /// Whether internal commands wait for room in the log.
+    pub(super) fn is_blocked(&self) -> bool {
+        !self.internal.is_empty()
+    }
+
     pub(super) fn has_failed(&self) -> bool {
         self.fault.is_some()
     }

@@ -49,6 +49,12 @@ impl<M: StateMachine> Lanes<M> {
     pub(super) fn is_empty(&self) -> bool {
         self.client.is_empty() && self.internal.is_empty()
     }
+
+    /// Whether a step would take anything out. Internal commands stay here while the shard has some that its log has no
+    /// room for: those come first, when their deadline says so.
+    pub(super) fn has_work(&self, is_blocked: bool) -> bool {
+        !self.client.is_empty() || !is_blocked && !self.internal.is_empty()
+    }
 }
 
 /// A client's command and where its answer goes.
@@ -100,13 +106,13 @@ impl<M: StateMachine> Mailbox<M> {
                 *place = Some(desk);
                 break;
             }
-            let needs_task = desk.step(self);
+            let (needs_task, is_blocked) = (desk.step(self), desk.is_blocked());
             *place = Some(desk);
             drop(place);
             if needs_task {
                 break;
             }
-            if self.lanes.lock().is_empty() {
+            if !self.lanes.lock().has_work(is_blocked) {
                 return;
             }
         }

@@ -202,7 +202,7 @@ impl<M: StateMachine> ShardTask<M> {
                 Ok(wait) => wait,
                 Err(ended) => return ended,
             };
-            if wait.is_zero() || !self.mailbox.lanes.lock().is_empty() {
+            if wait.is_zero() {
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -235,10 +235,10 @@ impl<M: StateMachine> ShardTask<M> {
             *place = Some(desk);
             return Err(Ended::Stop);
         }
-        let (more, deadline) = (desk.more, desk.next_look());
+        let (more, is_blocked, deadline) = (desk.more, desk.is_blocked(), desk.next_look());
         *place = Some(desk);
         drop(place);
-        if more {
+        if more || self.mailbox.lanes.lock().has_work(is_blocked) {
             return Ok(Duration::ZERO);
         }
         let Some(at) = deadline else { return Ok(SLEEP_MAX) };
