@@ -69,10 +69,8 @@ pub(super) async fn write(coordinator: Coordinator, markers: Arc<Markers>) {
     if report_at > REPORT_AFTER {
         tracing::info!(transactional_id = %markers.transactional_id, "the end of the transaction is written everywhere");
     }
-    coordinator.tell(Command::MarkersWritten {
-        transactional_id: Arc::clone(&markers.transactional_id),
-        attempt: markers.attempt,
-    });
+    let transactional_id = Arc::clone(&markers.transactional_id);
+    coordinator.tell(Command::MarkersWritten { transactional_id, attempt: markers.attempt }).await;
 }
 
 /// One try at all of these partitions; returns those that are to be tried again.

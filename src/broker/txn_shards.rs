@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -12,7 +13,7 @@ use super::marker_writers::MarkerWriters;
 use super::{Broker, markers};
 use crate::config::{Config, Fsync};
 use crate::coord::Release;
-use crate::coord::task::{LoadWhen, ShardHandle, ShardSpec, spawn};
+use crate::coord::task::{LoadWhen, ShardHandle, ShardSpec, ShardStatus, spawn};
 use crate::partition::Partition;
 use crate::storage::manifest::Manifest;
 use crate::txn::{Command, Effect, Producer, Status, Transaction, Transactions, TxnSettings, World};
@@ -22,6 +23,8 @@ use crate::types::Clock;
 pub(super) const TRANSACTION_STATE: &str = crate::catalog::names::TRANSACTION_STATE;
 /// Commands of clients that may stand in one shard's mailbox.
 const CLIENT_LANE_MAX_COMMANDS: usize = 10_000;
+/// How long an outcome waits for room in the lane of a shard that has too much to do.
+const LANE_FULL_PAUSE: Duration = Duration::from_millis(20);
 /// Producers that are remembered as told of.
 const TOLD_MAX: usize = 10_000;
 /// Partitions that a log line names.
@@ -160,12 +163,20 @@ pub(super) struct Coordinator {
 }
 
 impl Coordinator {
-    /// Tells the shard. One that has stopped needs nothing, and one that loads anew asks again.
-    pub(super) fn tell(&self, command: Command) {
-        let shard = self.broker.upgrade().and_then(|broker| broker.transactions.get(self.partition));
-        if shard.is_none_or(|shard| shard.tell(command).is_err()) {
-            tracing::debug!(partition = self.partition, "a stopped transaction shard was told nothing");
+    /// Tells the shard, again and again while its lane is full. One that has stopped needs nothing, and one that loads
+    /// anew asks again.
+    pub(super) async fn tell(&self, mut command: Command) {
+        loop {
+            let shard = self.broker.upgrade().and_then(|broker| broker.transactions.get(self.partition));
+            let Some(shard) = shard else { return };
+            match shard.tell(command) {
+                Ok(()) => return,
+                Err(_) if shard.status() == ShardStatus::Stopped => break,
+                Err(back) => command = back,
+            }
+            tokio::time::sleep(LANE_FULL_PAUSE).await;
         }
+        tracing::debug!(partition = self.partition, "a stopped transaction shard was told nothing");
     }
 
     /// Begins what an effect asks for, or says what it tells. Called while the shard is stepped; returns at once.
@@ -222,8 +233,13 @@ impl Coordinator {
 /// Draws a producer id for a shard.
 async fn find_producer_id(coordinator: Coordinator, transactional_id: Arc<str>, producer: Producer) {
     let Some(broker) = coordinator.broker.upgrade() else { return };
-    match broker.next_producer_id().await {
-        Ok(fresh_id) => coordinator.tell(Command::ProducerIdFound { transactional_id, producer, fresh_id }),
+    let found = broker.next_producer_id().await;
+    // What waits for room does not keep the broker.
+    drop(broker);
+    match found {
+        Ok(fresh_id) => {
+            coordinator.tell(Command::ProducerIdFound { transactional_id, producer, fresh_id }).await;
+        }
         // It asks again.
         Err(error) => tracing::warn!(%transactional_id, %error, "no producer id for a transaction to end"),
     }
