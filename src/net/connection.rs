@@ -174,6 +174,14 @@ impl<T: Transport> Connection<T> {
             self.start_frames(service, session, turn_began + TURN_MAX);
             self.collect_finished();
             self.cancel_long_poll();
+            // One write carries the answers to all frames that came together.
+            if self.waiting.is_empty()
+                && self.out.bytes_in_memory() < ANSWERS_BYTES_MAX
+                && turn_began.elapsed() < TURN_MAX
+                && self.can_start(service)
+            {
+                continue;
+            }
             if !self.out.is_empty() {
                 self.write_answers(&mut drain).await?;
             }
