@@ -17,6 +17,8 @@ pub(super) const ANSWER_WAIT_MS: i64 = 5_000;
 pub(super) const HELD_BACK_MS: i64 = 60_000;
 /// And again each time that this has passed.
 pub(super) const HELD_BACK_AGAIN_MS: i64 = 300_000;
+/// How long its end may take, once it is decided, before that is anything to report, in milliseconds.
+const ENDING_MS: i64 = 10_000;
 
 /// The soft state of one shard.
 #[derive(Debug, Default)]
@@ -76,10 +78,18 @@ impl Soft {
             }
         }
         match transaction.status {
-            Status::Ongoing | Status::Prepare(_) => {
+            Status::Ongoing => {
                 if self.timers.get(&held_back).is_none() {
-                    self.timers.set(held_back, after(HELD_BACK_MS));
+                    // One that its time-out ends before or at that moment is no trouble of anybody's.
+                    let timeout_ms = i64::from(transaction.timeout_ms);
+                    let ends_itself = timeout_ms <= HELD_BACK_MS;
+                    let due = if ends_itself { timeout_ms + ENDING_MS } else { HELD_BACK_MS };
+                    self.timers.set(held_back, after(due));
                 }
+            }
+            Status::Prepare(_) => {
+                let due = self.timers.get(&held_back).unwrap_or_else(|| after(HELD_BACK_MS));
+                self.timers.set(held_back, due.max(context.now.saturating_add(ENDING_MS)));
             }
             Status::Empty | Status::Complete(_) => {
                 self.timers.cancel(&held_back);

@@ -115,6 +115,23 @@ fn a_transaction_that_holds_readers_back_is_reported_until_it_ends() {
 }
 
 #[test]
+fn a_transaction_that_its_time_out_ends_within_the_minute_is_reported_only_if_that_end_takes_long() {
+    let mut shard = Shard::new();
+    let request =
+        InitProducer { transactional_id: ID.into(), timeout_ms: 60_000, held: None, fresh_id: Some(1) };
+    shard.ask(Command::Init(request));
+    shard.add(Producer::fresh(1), &[0], 2).unwrap();
+    let is_reported =
+        |shard: &Shard| shard.effects.iter().any(|effect| matches!(effect, Effect::HeldBack { .. }));
+    shard.advance(60_000);
+    assert!(shard.effects.iter().any(|effect| matches!(effect, Effect::TimedOut { .. })));
+    shard.advance(9_999);
+    assert!(!is_reported(&shard));
+    shard.advance(1);
+    assert!(is_reported(&shard));
+}
+
+#[test]
 fn what_is_open_is_described_and_listed_by_filter() {
     let mut shard = Shard::new();
     assert_eq!(shard.ask(Command::Describe { transactional_id: ID.into() }), Reply::Describe(None));
