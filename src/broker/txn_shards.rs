@@ -18,6 +18,7 @@ use crate::partition::Partition;
 use crate::storage::manifest::Manifest;
 use crate::txn::{Command, Effect, Producer, Status, Transaction, Transactions, TxnSettings, World};
 use crate::types::Clock;
+use crate::types::shell::in_shell;
 
 /// The name of the topic that holds transactions.
 pub(super) const TRANSACTION_STATE: &str = crate::catalog::names::TRANSACTION_STATE;
@@ -251,16 +252,6 @@ fn advice(transactional_id: &str, status: Status) -> String {
         return "Its end is decided; an earlier line says why its partitions do not take it".to_owned();
     }
     format!("If its producer does not come back, end it: streamd txn abort {}", in_shell(transactional_id))
-}
-
-/// A word as a shell takes it.
-fn in_shell(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@%+=,".contains(c);
-    if !word.is_empty() && !word.starts_with('-') && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("-- '{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 /// A transaction's partitions for a log line: `orders-0, orders-1 and 7 more`.

@@ -12,9 +12,10 @@ use super::*;
 use crate::client::batching::Batch;
 use crate::client::coordinator::{self, Committer, Coordinated};
 use crate::client::offsets::{self, Isolation};
+use crate::client::open_transactions::{self, OpenIn};
 use crate::client::producer::{self, Acks};
 use crate::client::topics::{self, NewTopic};
-use crate::client::transactions::{self, OpenIn};
+use crate::client::transactions;
 use crate::client::versions::KAFKA_2_1;
 use crate::client::{Wanted, consumer, groups, heartbeat, membership, metadata};
 use crate::types::TopicId;
@@ -81,9 +82,9 @@ fn every_request_can_be_written_in_every_version_since_kafka_2_1() {
     }
     writable(|_| transactions::list_request(&[1]));
     writable(|_| transactions::describe_request(&["x"]));
-    writable(|_| transactions::producers_request("t", &[0, 1]));
-    writable(|_| transactions::fence_request("x"));
-    writable(|_| transactions::marker_request(&open));
+    writable(|_| open_transactions::producers_request(&[("t", vec![0, 1])]));
+    writable(|_| transactions::fence_request("x", 60_000));
+    writable(|_| open_transactions::marker_request(&open));
     writable(|version| coordinator::committed_request(version, "g", true));
     writable(|version| coordinator::commit_request(version, "g", &me, &offsets));
     writable(|version| membership::join_request(version, "g", &me.member_id, &names));

@@ -2,7 +2,8 @@
 //!
 //! [`Client`] keeps one connection per broker and purpose and agrees with each broker on the version of every API. On
 //! it stand the [`producer`], the [`consumer`] with its optional [`membership`] of a group, and the questions of
-//! administration ([`topics`], [`alter`], [`groups`], [`offsets`], [`sizes`], [`transactions`]). What brokers answer is
+//! administration ([`topics`], [`alter`], [`groups`], [`offsets`], [`sizes`],
+//! [`transactions`], [`open_transactions`]). What brokers answer is
 //! decoded by the protocol crate: they are brokers that the user chose. Frames are bounded all the same, and memory
 //! follows the bytes received.
 
@@ -22,6 +23,7 @@ mod link;
 pub mod membership;
 mod metadata;
 pub mod offsets;
+pub mod open_transactions;
 mod partitioner;
 pub mod producer;
 mod retry;

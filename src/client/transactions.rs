@@ -1,30 +1,27 @@
-//! Questions of administration about transactions: which there are, what they hold, and how to end one.
+//! Questions of administration about transactions to their coordinators: which there are, and how to end one.
 //!
 //! A transaction is known in two places. Its coordinator knows state, start and partitions by transactional id
-//! (ListTransactions, DescribeTransactions); each partition knows the producers that write to it and where an open
-//! transaction begins (DescribeProducers). One that only a partition knows hangs: nobody will end it.
+//! (ListTransactions, DescribeTransactions); each partition knows where a transaction is open
+//! ([`super::open_transactions`]). One that only a partition knows hangs: nobody will end it.
 
 use std::collections::BTreeMap;
 
-use kafka_protocol::messages::describe_producers_request::TopicRequest;
 use kafka_protocol::messages::describe_transactions_response::{TopicData, TransactionState};
-use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use kafka_protocol::messages::{
-    DescribeProducersRequest, DescribeTransactionsRequest, InitProducerIdRequest, ListTransactionsRequest,
-    ProducerId, TransactionalId, WriteTxnMarkersRequest,
+    DescribeTransactionsRequest, InitProducerIdRequest, ListTransactionsRequest, ProducerId, TransactionalId,
 };
 
 use super::cluster::{At, Lane};
 use super::coordinator::{self, Coordinated};
-use super::metadata::{text, topic_name};
-use super::offsets::by_leader;
+use super::metadata::text;
 use super::retry::retry;
 use super::{Client, Error, Wanted};
 use crate::types::offset::NO_PRODUCER_ID;
 use crate::types::{ErrorCode, Timestamp};
 
-/// The time limit that an InitProducerId asks for whose producer will never begin a transaction, in milliseconds.
-const FENCING_TIMEOUT_MS: i32 = 60_000;
+/// The time limit that an InitProducerId asks for whose producer will never begin a transaction, in milliseconds, where
+/// the broker does not take the one that is on record: as short as every broker takes.
+const FENCING_TIMEOUT_MS: i32 = 1;
 /// Ids that one DescribeTransactions asks for.
 const DESCRIBED_MAX: usize = 1_000;
 
@@ -67,6 +64,11 @@ impl Described {
     pub fn is_under_way(&self) -> bool {
         is_under_way(&self.state)
     }
+
+    /// Whether it is open, and its outcome not decided.
+    pub fn is_open(&self) -> bool {
+        self.state == "Ongoing"
+    }
 }
 
 impl Listed {
@@ -78,25 +80,6 @@ impl Listed {
 
 fn is_under_way(state: &str) -> bool {
     matches!(state, "Ongoing" | "PrepareCommit" | "PrepareAbort" | "PrepareEpochFence")
-}
-
-/// A transaction that is open in a partition, as the partition knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenIn {
-    /// The topic.
-    pub topic: String,
-    /// The partition.
-    pub partition: i32,
-    /// Whose transaction it is.
-    pub producer_id: i64,
-    /// The producer's epoch.
-    pub producer_epoch: i32,
-    /// The epoch of the coordinator that ended the producer's last transaction there, -1 if there was none.
-    pub coordinator_epoch: i32,
-    /// The transaction's first offset there: readers of committed records wait at the first of these.
-    pub first_offset: i64,
-    /// When the producer wrote last.
-    pub last_written: Timestamp,
 }
 
 /// All transactional ids, or those with these producer ids, sorted. Every broker is asked, for each knows those that it
@@ -208,96 +191,39 @@ fn not_told(id: &str) -> Error {
     Error::refused(format!("describe transactional id {id}"), code, Some("the answer lacks it"))
 }
 
-/// The transactions that are open in these partitions of a topic, by partition and first offset.
-///
-/// # Errors
-/// The topic or one of the partitions does not exist, another refusal, or no answer.
-pub async fn open_in(client: &Client, topic: &str, partitions: &[i32]) -> Result<Vec<OpenIn>, Error> {
-    retry(client, async || {
-        let mut open = Vec::new();
-        for (leader, partitions) in by_leader(client, topic, partitions).await? {
-            let make = |_| producers_request(topic, &partitions);
-            let answer = client.call(At::Broker(leader), Lane::Questions, make).await?;
-            for row in answer.topics.iter().flat_map(|topic| &topic.partitions) {
-                let index = row.partition_index;
-                let doing = format!("describe the producers of {topic}-{index}");
-                Error::check(doing, row.error_code, row.error_message.as_deref())?;
-                let of_open = row.active_producers.iter().filter(|row| row.current_txn_start_offset >= 0);
-                open.extend(of_open.map(|row| OpenIn {
-                    topic: topic.to_owned(),
-                    partition: index,
-                    producer_id: *row.producer_id,
-                    producer_epoch: row.producer_epoch,
-                    coordinator_epoch: row.coordinator_epoch,
-                    first_offset: row.current_txn_start_offset,
-                    last_written: row.last_timestamp,
-                }));
-            }
-        }
-        open.sort_unstable_by_key(|one: &OpenIn| (one.partition, one.first_offset));
-        Ok(open)
-    })
-    .await
-}
-
-pub(super) fn producers_request(topic: &str, partitions: &[i32]) -> DescribeProducersRequest {
-    let topic =
-        TopicRequest::default().with_name(topic_name(topic)).with_partition_indexes(partitions.to_vec());
-    DescribeProducersRequest::default().with_topics(vec![topic])
-}
-
 /// Ends the transaction of a transactional id that is under way: its producer is fenced, and what it wrote is aborted.
 /// Returns when that is done.
 ///
+/// The protocol knows no request for it but the one of a new producer, and that sets the time limit anew: it is given as
+/// it was, so that who looks later sees what the producer had asked for.
+///
 /// # Errors
 /// A refusal, or no answer.
-pub async fn fence(client: &Client, id: &str) -> Result<(), Error> {
+pub async fn fence(client: &Client, described: &Described) -> Result<(), Error> {
+    match fence_within(client, &described.id, described.timeout_ms).await {
+        // The broker's limit is lower than it was, or there was no limit at all (KIP-939).
+        Err(error) if error.code() == Some(ErrorCode::InvalidTransactionTimeout) => {
+            fence_within(client, &described.id, FENCING_TIMEOUT_MS).await
+        }
+        done => done,
+    }
+}
+
+async fn fence_within(client: &Client, id: &str, timeout_ms: i32) -> Result<(), Error> {
     retry(client, async || {
         let coordinator = coordinator::find(client, Coordinated::Transactions, id).await?;
-        let answer = client.call(At::Broker(coordinator), Lane::Questions, |_| fence_request(id)).await?;
+        let make = |_| fence_request(id, timeout_ms);
+        let answer = client.call(At::Broker(coordinator), Lane::Questions, make).await?;
         // While the transaction is being aborted this is refused, and asked again.
         Error::check(format!("fence transactional id {id}"), answer.error_code, None)
     })
     .await
 }
 
-pub(super) fn fence_request(id: &str) -> InitProducerIdRequest {
+pub(super) fn fence_request(id: &str, timeout_ms: i32) -> InitProducerIdRequest {
     InitProducerIdRequest::default()
         .with_transactional_id(Some(TransactionalId(text(id))))
-        .with_transaction_timeout_ms(FENCING_TIMEOUT_MS)
+        .with_transaction_timeout_ms(timeout_ms)
         .with_producer_id(ProducerId(NO_PRODUCER_ID))
         .with_producer_epoch(-1)
-}
-
-/// Aborts a transaction in one partition, past its coordinator: for one that no coordinator knows.
-///
-/// # Errors
-/// A refusal, or no answer.
-pub async fn abort_in(client: &Client, open: &OpenIn) -> Result<(), Error> {
-    retry(client, async || {
-        for leader in by_leader(client, &open.topic, &[open.partition]).await?.into_keys() {
-            let answer = client.call(At::Broker(leader), Lane::Questions, |_| marker_request(open)).await?;
-            let topics = answer.markers.iter().flat_map(|marker| &marker.topics);
-            for row in topics.flat_map(|topic| &topic.partitions) {
-                let doing = format!("end the transaction in {}-{}", open.topic, open.partition);
-                Error::check(doing, row.error_code, None)?;
-            }
-        }
-        Ok(())
-    })
-    .await
-}
-
-pub(super) fn marker_request(open: &OpenIn) -> WriteTxnMarkersRequest {
-    let topic = WritableTxnMarkerTopic::default()
-        .with_name(topic_name(&open.topic))
-        .with_partition_indexes(vec![open.partition]);
-    let marker = WritableTxnMarker::default()
-        .with_producer_id(ProducerId(open.producer_id))
-        .with_producer_epoch(i16::try_from(open.producer_epoch).unwrap_or(i16::MAX))
-        .with_transaction_result(false)
-        .with_topics(vec![topic])
-        // A producer whose first transaction hangs has met no coordinator there yet.
-        .with_coordinator_epoch(open.coordinator_epoch.max(0));
-    WriteTxnMarkersRequest::default().with_markers(vec![marker])
 }

@@ -7,6 +7,7 @@ pub mod deadlines;
 pub mod error_code;
 pub mod ids;
 pub mod offset;
+pub mod shell;
 pub mod time;
 pub mod topic_name;
 

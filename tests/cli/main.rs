@@ -19,6 +19,7 @@ mod extremes;
 mod failures;
 mod groups;
 mod held_back;
+mod hung;
 mod import;
 mod kafka_data;
 mod old_versions;

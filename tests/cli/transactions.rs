@@ -59,8 +59,13 @@ fn a_hanging_transaction_is_seen_and_ended() {
     let partition = &view["partitions"][0];
     assert_eq!((partition["topic"].as_str(), partition["partition"].as_i64()), (Some(&*topic), Some(0)));
     assert_eq!((partition["first_offset"].as_i64(), partition["holds_back"].as_i64()), (Some(0), Some(4)));
-    let by_topic = json(&scene, &["txn", "list", "--topic", &topic]);
+    let by_topic = json(&scene, &["txn", "list", "--open", "--topic", &topic]);
     assert_eq!(by_topic[0]["transactional_id"].as_str(), Some(&*id), "{by_topic}");
+    assert_eq!(by_topic[0]["started_ms"], view["started_ms"], "its coordinator knows");
+    assert!(view["open_for_ms"].as_i64().is_some_and(|ms| (0..600_000).contains(&ms)), "{view}");
+    assert_eq!(by_topic[0]["end_with"].as_str(), Some(&*format!("streamd txn abort {id}")));
+    let told = scene.run(&["txn", "describe", &id], b"").err;
+    assert!(told.ends_with(&format!("end it: streamd txn abort {id}\n")), "{told}");
 
     let refused = scene.fails(1, &["txn", "abort", "--topic", &topic, "--partition", "0"]);
     assert!(refused.contains(&format!("streamd txn abort {id}")), "{refused}");
@@ -106,6 +111,46 @@ fn lists_and_descriptions_come_as_columns_as_more_columns_as_names_and_as_json()
 }
 
 #[test]
+fn of_several_ids_the_bad_ones_are_told_of_and_the_good_ones_are_seen_to() {
+    let scene = Scene::new();
+    let topic = scene.topic("t", 1);
+    let (first, last, nobody) = (scene.name("first"), scene.name("last"), scene.name("nobody"));
+    let _producers = [hanging(&scene, &first, &topic, &[0]), hanging(&scene, &last, &topic, &[0])];
+    let all = [&*nobody, &first, "nobody-else", &last];
+    let described = scene.run(&[&["txn", "describe", "-o", "json"], &all[..]].concat(), b"");
+    assert_eq!(described.code, 1, "{described:?}");
+    let views: Value = serde_json::from_str(&described.out).expect("JSON");
+    let ids: Vec<_> =
+        views.as_array().expect("rows").iter().map(|view| view["transactional_id"].as_str()).collect();
+    assert_eq!(ids, [Some(&*first), Some(&*last)]);
+    let missing =
+        |id: &str| format!("transactional id {id} does not exist. streamd txn list shows those that do.\n");
+    let both = missing(&nobody) + &missing("nobody-else");
+    assert!(described.err.ends_with(&both), "{described:?}");
+
+    let aborted = scene.run(&[&["txn", "abort"], &all[..]].concat(), b"");
+    let done = |id: &str| format!("aborted the transaction of {id}; its producer is fenced\n");
+    assert_eq!((aborted.code, aborted.out), (1, done(&first) + &done(&last)));
+    assert_eq!(aborted.err, both);
+    let again = scene.run(&["txn", "abort", "-o", "json", &first], b"");
+    assert_eq!((again.code, &*again.out), (1, "[]\n"));
+}
+
+#[test]
+fn an_abort_tells_programs_what_it_ended_and_leaves_the_time_limit_on_record() {
+    let scene = Scene::new();
+    let (topic, id) = (scene.topic("t", 1), scene.name("payments"));
+    let _producer = hanging(&scene, &id, &topic, &[0]);
+    let before = json(&scene, &["txn", "describe", &id])[0].clone();
+    let done = json(&scene, &["txn", "abort", &id]);
+    assert_eq!(done.as_array().map(Vec::len), Some(1));
+    assert_eq!((&done[0]["transactional_id"], &done[0]["outcome"]), (&(&*id).into(), &"aborted".into()));
+    assert_eq!(done[0]["producer_id"], before["producer_id"]);
+    let after = json(&scene, &["txn", "describe", &id])[0].clone();
+    assert_eq!((after["state"].as_str(), after["timeout_ms"].as_i64()), (Some("Empty"), Some(600_000)));
+}
+
+#[test]
 fn the_fenced_producer_hears_of_it() {
     let scene = Scene::new();
     let (topic, id) = (scene.topic("t", 1), scene.name("payments"));
@@ -125,8 +170,19 @@ fn what_does_not_exist_is_said_to() {
     assert_eq!(scene.fails(1, &["txn", "describe", &id]), said);
     assert_eq!(scene.fails(1, &["txn", "abort", &id]), said, "and does not come into being by that");
     assert!(!scene.ok(&["txn", "list", "-q"]).lines().any(|line| line == id));
-    let none = format!("no transaction is open in {topic}-0.\n");
-    assert_eq!(scene.fails(1, &["txn", "abort", "--topic", &topic, "--partition", "0"]), none);
+    let none = scene.fails(1, &["txn", "abort", "--topic", &topic, "--partition", "0"]);
+    assert!(none.starts_with(&format!("no transaction is open in {topic}-0: there is nothing")), "{none}");
+    let began = Instant::now();
+    let none = scene.fails(1, &["txn", "abort", "--topic", &topic, "--partition", "9"]);
+    assert!(
+        none.starts_with(&format!("topic {topic} has 1 partition, and none with the number 9.")),
+        "{none}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(10), "it does not wait for a partition to come");
+    for verb in ["abort", "describe"] {
+        let empty = scene.fails(2, &["txn", verb, ""]);
+        assert!(empty.contains("a transactional id has at least one character"), "{empty}");
+    }
     assert_eq!(scene.ok(&["txn", "list", "--topic", &topic, "-o", "json"]), "[]\n");
 }
 

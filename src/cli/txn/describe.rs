@@ -10,8 +10,8 @@ use super::super::failure::ended;
 use super::super::output::print;
 use super::super::table::{self, Shape, Table, or_dash};
 use super::list::{open_for, row_json};
-use super::moment;
-use super::partitions::Holding;
+use super::partitions::{Columns, Holding};
+use super::{Failures, in_shell, moment, transactional_id};
 use crate::client::transactions::{self, Described};
 use crate::client::{Client, Error};
 use crate::config::units::show_millis;
@@ -22,9 +22,9 @@ use crate::types::{ErrorCode, Timestamp};
 #[command(visible_alias = "desc")]
 pub(super) struct Args {
     /// The transactional ids
-    #[arg(value_name = "TRANSACTIONAL_ID", required = true)]
+    #[arg(value_name = "TRANSACTIONAL_ID", value_parser = transactional_id, required = true)]
     ids: Vec<String>,
-    /// How to show them; wide adds epochs and offsets of the partitions
+    /// How to show them; wide adds epochs and offsets of the partitions, and the command that ends each
     #[arg(short, long, value_enum, default_value_t)]
     output: Shape,
 }
@@ -32,18 +32,30 @@ pub(super) struct Args {
 /// Runs `streamd txn describe …`.
 pub(super) async fn run(args: Args, brokers: &BrokerArgs, now: Timestamp) -> anyhow::Result<()> {
     let client = brokers.connect().await?;
-    let mut views = Vec::new();
+    let (mut views, mut failures) = (Vec::new(), Failures::default());
     for id in &args.ids {
-        let view = Box::pin(View::ask(&client, id)).await;
-        views.push(view.map_err(|error| told(id, error))?);
+        match Box::pin(View::ask(&client, id)).await {
+            Ok(view) => views.push(view),
+            Err(error) => {
+                if !failures.note(told(id, error)) {
+                    break;
+                }
+            }
+        }
     }
     print(&match args.output {
-        Shape::Json => table::json(&views.iter().map(View::json).collect())?,
+        Shape::Json => table::json(&views.iter().map(|view| view.json(now)).collect())?,
         shape => {
-            let text = |view: &View| view.text(now, shape == Shape::Wide);
+            let columns = if shape == Shape::Wide { Columns::Wide } else { Columns::Few };
+            let text = |view: &View| view.text(now, columns);
             views.iter().map(text).collect::<Vec<_>>().join("\n")
         }
-    })
+    })?;
+    for View { row, .. } in views.iter().filter(|view| view.row.is_open()) {
+        let id = in_shell(&row.id);
+        brokers.note(&format!("If its producer does not come back, end it: streamd txn abort {id}"));
+    }
+    Ok(failures.ended()?)
 }
 
 /// What to say about an id that cannot be shown.
@@ -84,7 +96,7 @@ impl View {
         Ok(Self { row, partitions })
     }
 
-    fn text(&self, now: Timestamp, wide: bool) -> String {
+    fn text(&self, now: Timestamp, columns: Columns) -> String {
         let row = &self.row;
         let headings = [
             "TRANSACTIONAL ID",
@@ -110,7 +122,7 @@ impl View {
         let mut parts = vec![head.text()];
         let open: Vec<Holding> = self.partitions.iter().filter_map(|(_, holding)| holding.clone()).collect();
         if !open.is_empty() {
-            parts.push(Holding::table(&open, now, wide));
+            parts.push(Holding::table(&open, now, columns));
         }
         let idle: Vec<String> = self
             .partitions
@@ -124,10 +136,10 @@ impl View {
         parts.join("\n")
     }
 
-    fn json(&self) -> Value {
-        let mut json = row_json(&self.row);
+    fn json(&self, now: Timestamp) -> Value {
+        let mut json = row_json(&self.row, now);
         let partition = |((topic, partition), holding): &((String, i32), Option<Holding>)| match holding {
-            Some(holding) => holding.json(),
+            Some(holding) => holding.json(now),
             None => json!({ "topic": topic, "partition": partition, "first_offset": null }),
         };
         json["partitions"] = self.partitions.iter().map(partition).collect();

@@ -6,8 +6,9 @@ mod list;
 mod partitions;
 
 use super::brokers::BrokerArgs;
+use super::exit::Ended;
 use super::verb;
-use crate::config::units::about_millis;
+use crate::types::shell::in_shell;
 use crate::types::{Clock, Timestamp};
 
 /// List, describe and abort transactions
@@ -39,12 +40,88 @@ pub(super) fn run(args: Args, clock: &Clock) -> anyhow::Result<()> {
     })
 }
 
+/// A length of time in its two largest units, for people: `3m12s`.
+fn span(ms: i64) -> String {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let Some(largest) = units.iter().position(|(unit, _)| ms >= *unit) else { return format!("{ms}ms") };
+    let mut rest = ms;
+    let mut text = String::new();
+    for (unit, name) in units.iter().skip(largest).take(2) {
+        if rest >= *unit {
+            text.push_str(&format!("{}{name}", rest / unit));
+        }
+        rest %= unit;
+    }
+    text
+}
+
 /// How long ago this was, for people.
 fn ago(now: Timestamp, then: Timestamp) -> String {
-    about_millis(now.saturating_sub(then).max(0))
+    span(now.saturating_sub(then).max(0))
 }
 
 /// A point in time, for people.
 fn moment(at: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(at).map_or_else(|_| at.to_string(), |at| at.to_string())
+}
+
+/// A transactional id of the command line.
+fn transactional_id(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err(
+            "a transactional id has at least one character: is a variable of the script empty?".to_owned()
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// What went wrong with some of several, while the others were seen to.
+#[derive(Debug, Default)]
+struct Failures(Vec<Ended>);
+
+impl Failures {
+    /// Takes note of one. Returns whether the next are worth a try: not when nobody answers.
+    fn note(&mut self, failure: Ended) -> bool {
+        let goes_on = !matches!(failure, Ended::Unreachable(_));
+        self.0.push(failure);
+        goes_on
+    }
+
+    /// The end of the command: all that went wrong, with the exit code of what is worst.
+    fn ended(self) -> Result<(), Ended> {
+        let text = self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        if self.0.is_empty() {
+            Ok(())
+        } else if self.0.iter().any(|one| matches!(one, Ended::Unreachable(_))) {
+            Err(Ended::Unreachable(text))
+        } else if self.0.iter().any(|one| matches!(one, Ended::TimedOut(_))) {
+            Err(Ended::TimedOut(text))
+        } else {
+            Err(Ended::Refused(text))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_their_two_largest_units() {
+        let told = [0, 999, 59_999, 60_000, 192_500, 3_600_000, 3_661_000, 97_200_000].map(span);
+        assert_eq!(told, ["0ms", "999ms", "59s", "1m", "3m12s", "1h", "1h1m", "1d3h"]);
+    }
+
+    #[test]
+    fn a_command_ends_as_the_worst_of_its_failures() {
+        let mut failures = Failures::default();
+        assert_eq!(Failures::default().ended(), Ok(()));
+        assert!(failures.note(Ended::Refused("a".to_owned())));
+        assert!(failures.note(Ended::TimedOut("b".to_owned())));
+        assert_eq!(failures.ended(), Err(Ended::TimedOut("a\nb".to_owned())));
+        assert!(
+            !Failures::default().note(Ended::Unreachable("c".to_owned())),
+            "nobody is there for the rest"
+        );
+    }
 }
