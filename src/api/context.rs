@@ -26,7 +26,7 @@ use crate::wire::write::Writer;
 /// Partitions that one connection remembers.
 const REMEMBERED_PARTITIONS_MAX: usize = 1024;
 
-/// Characters of a client's id that a log line shows; it may have thousands.
+/// Characters of a client's id, or a transactional one, that a log line shows; it may have thousands.
 const SHOWN_ID_MAX_CHARS: usize = 100;
 
 /// What became of a request when it was started.
@@ -43,10 +43,20 @@ pub struct Api {
     refused_batches: Notices<Client>,
     /// Who was told of because of topics that a Metadata request could not make.
     not_created: Notices<Client>,
+    /// Who was told of because of transactions that may last too long.
+    refused_timeouts: Notices<Client>,
 }
 
 /// A client, for people: where it is, and what it calls itself.
 type Client = (IpAddr, StrBytes);
+
+/// A client, for log lines that are written when its request has left its connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Who {
+    client: Client,
+    /// As [`Session::describe`] names it.
+    pub(crate) described: Arc<str>,
+}
 
 impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,13 +73,31 @@ impl Api {
             fetch_sessions,
             refused_batches: Notices::default(),
             not_created: Notices::default(),
+            refused_timeouts: Notices::default(),
         })
     }
 
     /// Whether a line about this client is due: one that tries again and again is worth one now and then.
     fn is_due(&self, notices: &Notices<Client>, session: &Session) -> bool {
-        let client = (session.peer.address.ip(), session.client_id.clone());
-        notices.is_due(client, self.broker.clock().monotonic())
+        notices.is_due(session.client(), self.broker.clock().monotonic())
+    }
+
+    /// Says in the log, now and then, that this client asks for transactions that may last longer than the broker lets
+    /// them, or for no time at all.
+    pub(crate) fn warn_of_refused_timeout(&self, who: &Who, transactional_id: &str, asked_ms: i32) {
+        if !self.refused_timeouts.is_due(who.client.clone(), self.broker.clock().monotonic()) {
+            return;
+        }
+        let limit_ms = self.broker.config().transactions.max_timeout_ms;
+        let transactional_id = shortened(transactional_id);
+        tracing::warn!(
+            transactional_id,
+            asked_ms,
+            limit_ms,
+            "client {} is refused as a transactional producer (INVALID_TRANSACTION_TIMEOUT): its transaction.timeout.ms \
+             is {asked_ms}, and transaction.max.timeout.ms of this broker lets it be 1 to {limit_ms}. Set either",
+            who.described
+        );
     }
 
     /// Says in the log, now and then, which batches of this client are refused.
@@ -195,15 +223,29 @@ impl Session {
         }
     }
 
+    fn client(&self) -> Client {
+        (self.peer.address.ip(), self.client_id.clone())
+    }
+
+    /// Names the client for log lines of later.
+    pub(crate) fn who(&self) -> Who {
+        Who { client: self.client(), described: self.describe().into() }
+    }
+
     /// Names the client for a log line: `"billing" (librdkafka 2.16) from 10.0.0.4:5123`.
     pub(crate) fn describe(&self) -> String {
         let software =
             self.software.as_ref().map_or_else(String::new, |(name, version)| format!(" ({name} {version})"));
-        let id = &*self.client_id;
-        let shown = id.char_indices().nth(SHOWN_ID_MAX_CHARS).and_then(|(end, _)| id.get(..end));
-        let (id, cut) = shown.map_or((id, ""), |shown| (shown, "..."));
+        let id = shortened(&self.client_id);
+        let cut = if id.len() < self.client_id.len() { "..." } else { "" };
         format!("{id:?}{cut}{software} from {}", self.peer.address)
     }
+}
+
+/// As much of a name that a client has chosen as a log line shows.
+fn shortened(name: &str) -> &str {
+    let end = name.char_indices().nth(SHOWN_ID_MAX_CHARS).map_or(name.len(), |(end, _)| end);
+    name.get(..end).unwrap_or(name)
 }
 
 /// One request being started.

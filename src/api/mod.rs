@@ -17,7 +17,7 @@ pub mod session;
 pub mod topic;
 pub mod txn;
 
-pub(crate) use context::{AnswerRoom, Call, Responder, Started, done, waits, waits_while_open};
+pub(crate) use context::{AnswerRoom, Call, Responder, Started, Who, done, waits, waits_while_open};
 pub use context::{Api, Session};
 pub use dispatch::KafkaService;
 

@@ -7,6 +7,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Broker;
+use super::txn_shards::shown;
+use crate::config::units::show_span;
 use crate::partition::Partition;
 use crate::partition::schedule::Schedule;
 use crate::partition::transactions::HeldBack;
@@ -152,16 +154,22 @@ impl Broker {
         for (producer_id, mut places) in held {
             places.retain(|(partition, one)| partition.last_stable_offset() <= one.first_offset);
             let Some((partition, first)) = places.first() else { continue };
-            if self.transactions.has_told_of(producer_id) {
+            if !self.transactions.is_to_be_told_of(producer_id) {
                 continue;
             }
             let (topic, number) = (partition.topic(), partition.id().partition);
+            let mut all = self.partitions.all();
+            all.retain(|partition| partition.has_open_transaction(producer_id));
+            let mut all: Vec<_> = all.iter().map(|one| (&**one.topic(), one.id().partition)).collect();
+            all.sort_unstable();
+            let each = if all.len() > 1 { ", and so in the others" } else { "" };
+            let open_ms = i64::try_from(first.for_at_least.as_millis()).unwrap_or(i64::MAX);
             tracing::warn!(
                 producer_id, %topic, partition = number, first_offset = first.first_offset,
-                open_for = ?first.for_at_least, partitions = places.len(),
+                open_ms, open_for = show_span(open_ms), partitions = %shown(all.iter().copied()),
                 "an open transaction that no coordinator tells of keeps read_committed consumers from all that follows. \
-                 streamd txn list --topic {topic} says whose it is; one that nobody else would end is ended by: \
-                 streamd txn abort --topic {topic} --partition {number} --producer {producer_id}"
+                 streamd txn list --hung shows all that no coordinator knows; one that nobody else would end is ended \
+                 here{each} by: streamd txn abort --topic {topic} --partition {number} --producer {producer_id}"
             );
         }
     }

@@ -124,7 +124,13 @@ impl Rig {
 
 /// A first InitProducerId.
 pub(super) fn init(id: &str) -> InitProducer {
-    InitProducer { transactional_id: id.into(), timeout_ms: TIMEOUT_MS, held: None, fresh_id: None }
+    InitProducer {
+        transactional_id: id.into(),
+        timeout_ms: TIMEOUT_MS,
+        held: None,
+        fresh_id: None,
+        client: Arc::default(),
+    }
 }
 
 /// The end of a transaction as newer clients ask for it.

@@ -11,11 +11,13 @@ use parking_lot::Mutex;
 use super::coord_log::PartitionLog;
 use super::marker_writers::MarkerWriters;
 use super::{Broker, markers};
+use crate::config::units::show_span;
 use crate::config::{Config, Fsync};
 use crate::coord::Release;
 use crate::coord::task::{LoadWhen, ShardHandle, ShardSpec, ShardStatus, spawn};
 use crate::partition::Partition;
 use crate::storage::manifest::Manifest;
+use crate::telemetry::notices::Notices;
 use crate::txn::{Command, Effect, Producer, Status, Transaction, Transactions, TxnSettings, World};
 use crate::types::Clock;
 use crate::types::shell::in_shell;
@@ -42,6 +44,8 @@ pub(super) struct TxnShards {
     held: OnceLock<BTreeSet<i32>>,
     /// Producers whose open transaction the log has told of.
     told: Mutex<HashSet<i64>>,
+    /// Producers whose open transaction partitions have told of.
+    told_by_partitions: Notices<i64>,
     marker_writers: Arc<MarkerWriters>,
     stopping: AtomicBool,
 }
@@ -56,6 +60,7 @@ impl TxnShards {
             shards: Mutex::default(),
             held: OnceLock::new(),
             told: Mutex::default(),
+            told_by_partitions: Notices::default(),
             marker_writers: Arc::default(),
             stopping: AtomicBool::new(false),
         }
@@ -112,9 +117,11 @@ impl TxnShards {
         shard
     }
 
-    /// Whether a coordinator has said that this producer's transaction holds readers back: then its partitions need not.
-    pub(super) fn has_told_of(&self, producer_id: i64) -> bool {
-        self.told.lock().contains(&producer_id)
+    /// Whether a partition that this producer's open transaction holds back is to say so: not where a coordinator has, and
+    /// once for all partitions, which the line names, though they come of age one after the other.
+    pub(super) fn is_to_be_told_of(&self, producer_id: i64) -> bool {
+        !self.told.lock().contains(&producer_id)
+            && self.told_by_partitions.is_due(producer_id, self.clock.monotonic())
     }
 
     fn note_told(&self, producer_id: i64) {
@@ -192,18 +199,21 @@ impl Coordinator {
             Effect::WantProducerId { transactional_id, producer } => {
                 tokio::spawn(find_producer_id(self.clone(), transactional_id, producer));
             }
-            Effect::TimedOut { transactional_id, producer, timeout_ms } => tracing::warn!(
+            Effect::TimedOut { transactional_id, transaction } => tracing::warn!(
                 %transactional_id,
-                producer_id = producer.id,
-                producer_epoch = producer.epoch,
-                timeout_ms,
+                producer_id = transaction.producer.id,
+                producer_epoch = transaction.producer.epoch,
+                timeout_ms = transaction.timeout_ms,
+                partitions = %shown(transaction.places()),
                 "a transaction was open for longer than its time-out and is aborted"
             ),
-            Effect::Fenced { transactional_id, producer } => tracing::info!(
+            Effect::Fenced { transactional_id, transaction, client } => tracing::info!(
                 %transactional_id,
-                producer_id = producer.id,
-                producer_epoch = producer.epoch,
-                "a new producer fences the old one; its open transaction is aborted"
+                producer_id = transaction.producer.id,
+                producer_epoch = transaction.producer.epoch,
+                partitions = %shown(transaction.places()),
+                "client {client} takes this transactional id: the producer that had it is fenced, and its open \
+                 transaction aborted. A producer that starts does so, and who aborts a transaction by its id"
             ),
             Effect::HeldBack { transactional_id, transaction, for_ms } => {
                 self.tell_of_held_back(&transactional_id, &transaction, for_ms);
@@ -223,8 +233,9 @@ impl Coordinator {
             producer_id = transaction.producer.id,
             state = transaction.status.name(),
             open_ms = for_ms,
+            open_for = show_span(for_ms),
             timeout_ms = transaction.timeout_ms,
-            partitions = %shown(transaction),
+            partitions = %shown(transaction.places()),
             "a transaction holds read_committed consumers back. {}",
             advice(transactional_id, transaction.status)
         );
@@ -254,11 +265,9 @@ fn advice(transactional_id: &str, status: Status) -> String {
     format!("If its producer does not come back, end it: streamd txn abort {}", in_shell(transactional_id))
 }
 
-/// A transaction's partitions for a log line: `orders-0, orders-1 and 7 more`.
-fn shown(transaction: &Transaction) -> String {
-    let all = transaction.partitions.iter();
-    let mut all =
-        all.flat_map(|(topic, partitions)| partitions.iter().map(move |at| format!("{topic}-{at}")));
+/// Partitions for a log line: `orders-0, orders-1 and 7 more`.
+pub(super) fn shown<'a>(partitions: impl Iterator<Item = (&'a str, i32)>) -> String {
+    let mut all = partitions.map(|(topic, at)| format!("{topic}-{at}"));
     let first: Vec<_> = all.by_ref().take(SHOWN_PARTITIONS).collect();
     let first = first.join(", ");
     match all.count() {
@@ -297,8 +306,8 @@ mod tests {
             started_at: 0,
             version: 0,
         };
-        assert_eq!(shown(&transaction), "a-0, a-2, b-1");
+        assert_eq!(shown(transaction.places()), "a-0, a-2, b-1");
         transaction.partitions.insert("c".into(), (0..9).collect());
-        assert_eq!(shown(&transaction), "a-0, a-2, b-1, c-0, c-1 and 7 more");
+        assert_eq!(shown(transaction.places()), "a-0, a-2, b-1, c-0, c-1 and 7 more");
     }
 }

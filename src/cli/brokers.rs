@@ -44,7 +44,15 @@ enum Property {
 impl BrokerArgs {
     /// Connects.
     pub(super) async fn connect(&self) -> Result<Client, Ended> {
-        let options = self.options(std::env::var(BROKERS_VARIABLE).ok())?;
+        self.connect_as("streamd").await
+    }
+
+    /// The same under this client id, unless the user has said another: brokers' logs name it.
+    pub(super) async fn connect_as(&self, client_id: &str) -> Result<Client, Ended> {
+        let mut options = self.options(std::env::var(BROKERS_VARIABLE).ok())?;
+        if !self.properties.iter().any(|one| matches!(one, Property::ClientId(_))) {
+            client_id.clone_into(&mut options.client_id);
+        }
         Client::connect(options).await.map_err(ended)
     }
 

@@ -83,6 +83,21 @@ pub fn about_millis(ms: i64) -> String {
     }
 }
 
+/// A length of time in its two largest units, for people: `3m12s`.
+pub fn show_span(ms: i64) -> String {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let Some(largest) = units.iter().position(|(unit, _)| ms >= *unit) else { return format!("{ms}ms") };
+    let mut rest = ms;
+    let mut text = String::new();
+    for (unit, name) in units.iter().skip(largest).take(2) {
+        if rest >= *unit {
+            text.push_str(&format!("{}{name}", rest / unit));
+        }
+        rest %= unit;
+    }
+    text
+}
+
 /// A number with its thousands apart, for people: `1,048,588`.
 pub fn show_count(n: i64) -> String {
     let digits = n.unsigned_abs().to_string();
@@ -202,6 +217,10 @@ mod tests {
         assert_eq!(
             [0, 999, 59_999, 10_900_000, 800_000_000].map(about_millis),
             ["0ms", "999ms", "59s", "3h", "9d"]
+        );
+        assert_eq!(
+            [0, 999, 59_999, 60_000, 192_500, 3_661_000, 97_200_000].map(show_span),
+            ["0ms", "999ms", "59s", "1m", "3m12s", "1h1m", "1d3h"]
         );
         assert_eq!(
             [0, 999, 1_000, 1_048_588, -4_194_412].map(show_count),

@@ -125,6 +125,12 @@ impl Partition {
         self.transactions.lock().held_back(self.clock.monotonic(), for_at_least)
     }
 
+    /// Whether this producer has a transaction open here.
+    pub fn has_open_transaction(&self, producer_id: i64) -> bool {
+        self.first_unstable.load(Ordering::Acquire) != i64::MAX
+            && self.transactions.lock().is_open(producer_id)
+    }
+
     /// What a batch can go by besides its header; nothing for those that belong to no transaction.
     pub(super) fn word(&self, header: &BatchHeader, said: CoordinatorWord) -> Word {
         if header.attributes.is_transactional() {

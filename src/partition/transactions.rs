@@ -171,6 +171,11 @@ impl Transactions {
         Some(HeldBack { producer_id: one.producer_id, first_offset, for_at_least: open_for })
     }
 
+    /// Whether this producer's transaction is open.
+    pub(super) fn is_open(&self, producer_id: i64) -> bool {
+        self.open.contains_key(&producer_id)
+    }
+
     /// A ticket for a batch, if the coordinator has to be asked before it is appended. `Err` if too many wait already.
     pub(super) fn ticket(
         &mut self,

@@ -53,6 +53,8 @@ pub struct InitProducer {
     pub held: Option<Producer>,
     /// A producer id that nobody was given. Without it the answer may be [`super::InitReply::NeedsProducerId`].
     pub fresh_id: Option<i64>,
+    /// Who asks, as a log line names it; nothing follows from it.
+    pub client: Arc<str>,
 }
 
 /// Partitions that become part of a transaction.

@@ -18,21 +18,22 @@ pub enum Effect {
         /// The producer whose epochs are used up.
         producer: Producer,
     },
-    /// The transaction was open for longer than its time-out and is being aborted.
+    /// The transaction was open for longer than its time-out: its producer is fenced, and it is being aborted.
     TimedOut {
         /// The transactional id.
         transactional_id: Arc<str>,
-        /// Its producer, which is fenced.
-        producer: Producer,
-        /// Its time-out, in milliseconds.
-        timeout_ms: i32,
+        /// The transaction as it was open.
+        transaction: Arc<Transaction>,
     },
-    /// A new producer of the same transactional id has ended the transaction.
+    /// Somebody has asked for a producer of the same transactional id: the one before is fenced, and its transaction is
+    /// being aborted.
     Fenced {
         /// The transactional id.
         transactional_id: Arc<str>,
-        /// The producer that is fenced.
-        producer: Producer,
+        /// The transaction as it was open.
+        transaction: Arc<Transaction>,
+        /// Who has asked, as a log line names it.
+        client: Arc<str>,
     },
     /// The transaction holds the last stable offset of its partitions back for a long time.
     HeldBack {

@@ -46,8 +46,11 @@ pub(super) fn init(
                 return needs_producer_id(ticket);
             }
             let mut out = fence(soft, context, id, transaction, request.fresh_id);
-            let producer = transaction.producer;
-            out.effects.push(Effect::Fenced { transactional_id: Arc::clone(id), producer });
+            out.effects.push(Effect::Fenced {
+                transactional_id: Arc::clone(id),
+                transaction: Arc::clone(transaction),
+                client: Arc::clone(&request.client),
+            });
             let reply = Reply::Init(InitReply::Refused(ErrorCode::ConcurrentTransactions));
             out.replies.push((ticket, reply));
             out

@@ -57,15 +57,12 @@ fn abort(
     soft: &mut Soft,
     context: &Context<'_, World>,
     id: &Arc<str>,
-    transaction: &Transaction,
+    transaction: &Arc<Transaction>,
     fresh_id: Option<i64>,
 ) -> Decision<Transactions> {
     let mut out = fence(soft, context, id, transaction, fresh_id);
-    out.effects.push(Effect::TimedOut {
-        transactional_id: Arc::clone(id),
-        producer: transaction.producer,
-        timeout_ms: transaction.timeout_ms,
-    });
+    let effect = Effect::TimedOut { transactional_id: Arc::clone(id), transaction: Arc::clone(transaction) };
+    out.effects.push(effect);
     out
 }
 

@@ -201,6 +201,12 @@ impl Transaction {
         }
     }
 
+    /// Its partitions, one by one.
+    pub fn places(&self) -> impl Iterator<Item = (&str, i32)> {
+        let places = self.partitions.iter();
+        places.flat_map(|(topic, partitions)| partitions.iter().map(move |at| (&**topic, *at)))
+    }
+
     /// Whether all of these are part of the transaction.
     pub(super) fn has_all(&self, partitions: &[(Arc<str>, i32)]) -> bool {
         partitions.iter().all(|(topic, partition)| self.has(topic, *partition))

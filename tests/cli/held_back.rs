@@ -68,6 +68,7 @@ fn the_log_says_who_holds_readers_back_since_when_and_where_and_what_ends_it() {
     assert_eq!((&told["state"], &told["timeout_ms"]), (&"Ongoing".into(), &600_000.into()));
     let open_ms = told["open_ms"].as_i64().expect("a number");
     assert!((60_000..120_000).contains(&open_ms), "{told}");
+    assert!(told["open_for"].as_str().is_some_and(|time| time.starts_with("1m")), "{told}");
 
     // Its partitions say it no second time, though they look every ten seconds and give the coordinator five.
     for _ in 0..2 {
@@ -97,9 +98,14 @@ fn in_transaction(producer_id: i64, sequence: i32) -> Bytes {
 
 /// What producers before Kafka 3.6 left behind: without verification a batch opens a transaction of which nobody knows.
 pub(crate) fn open_unknown(scene: &Scene, topic: &str, producer_id: i64) {
+    open_unknown_in(scene, topic, 0, producer_id);
+}
+
+fn open_unknown_in(scene: &Scene, topic: &str, partition: i32, producer_id: i64) {
     let mut connection = Connection::to(scene.address());
     let id = TransactionalId(StrBytes::from_static_str("nobody"));
-    let request = raw::produce(topic, 0, -1, in_transaction(producer_id, 0)).with_transactional_id(Some(id));
+    let request =
+        raw::produce(topic, partition, -1, in_transaction(producer_id, 0)).with_transactional_id(Some(id));
     assert_eq!(raw::produced(&connection.call(9, &request)).0, 0);
 }
 
@@ -109,22 +115,28 @@ pub(crate) const UNVERIFIED: &str = "[kafka]\n\"transaction.partition.verificati
 #[test]
 fn the_log_says_where_a_transaction_hangs_that_no_coordinator_knows_and_what_ends_it() {
     let Some((mut scene, mut clock)) = scene(UNVERIFIED) else { return };
-    let topic = scene.topic("payments", 1);
-    scene.feed(&["produce", &topic, "-q"], b"before\n");
+    let topic = scene.topic("payments", 2);
+    scene.feed(&["produce", &topic, "-q", "-p", "0"], b"before\n");
     open_unknown(&scene, &topic, 4_711);
-    scene.feed(&["produce", &topic, "-q"], b"after\n");
+    scene.feed(&["produce", &topic, "-q", "-p", "0"], b"after\n");
     assert_eq!(committed(&scene, &topic), ["before"]);
     clock.forward(HALF);
     settle();
     assert_eq!(count(&mut scene, TOLD_BY_PARTITION), 0);
+    // Comes of age later, and is in the line all the same.
+    open_unknown_in(&scene, &topic, 1, 4_711);
     clock.forward(HALF);
     let told = wait_for(&mut scene, TOLD_BY_PARTITION);
     assert_eq!(told["level"], "WARN");
     assert_eq!((&told["topic"], &told["partition"]), (&"payments".into(), &0.into()));
     assert_eq!((&told["producer_id"], &told["first_offset"]), (&4_711.into(), &1.into()));
-    clock.forward(HALF * 4);
-    settle();
-    assert_eq!(count(&mut scene, TOLD_BY_PARTITION), 1, "once is enough");
+    assert_eq!(told["partitions"], "payments-0, payments-1");
+    assert!(told["open_for"].as_str().is_some_and(|time| time.starts_with("1m")), "{told}");
+    for _ in 0..3 {
+        clock.forward(Duration::from_secs(15));
+        settle();
+    }
+    assert_eq!(count(&mut scene, TOLD_BY_PARTITION), 1, "once is enough, for all partitions");
 
     let done = do_as_told(&scene, &told);
     assert_eq!(done, "aborted the transaction of producer 4711 in payments-0, from 1\n");

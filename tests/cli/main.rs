@@ -31,3 +31,4 @@ mod serve;
 mod support;
 mod topics;
 mod transactions;
+mod txn_log;

@@ -234,7 +234,13 @@ impl Sim {
         let Some(producer) = producer.filter(|_| !random.one_in(6)) else {
             let held = producer.filter(|_| random.one_in(2));
             let transactional_id = (*id).into();
-            let request = InitProducer { transactional_id, timeout_ms: TIMEOUT_MS, held, fresh_id: None };
+            let request = InitProducer {
+                transactional_id,
+                timeout_ms: TIMEOUT_MS,
+                held,
+                fresh_id: None,
+                client: Arc::default(),
+            };
             return Asked::Init { client, request };
         };
         if random.one_in(2) {

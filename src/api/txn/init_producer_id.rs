@@ -10,7 +10,7 @@ use std::sync::Arc;
 use kafka_protocol::messages::{InitProducerIdResponse, ProducerId};
 
 use super::{shared, told};
-use crate::api::{Api, Call, Started, waits};
+use crate::api::{Api, Call, Started, Who, waits};
 use crate::txn::{InitProducer, Producer};
 use crate::types::ErrorCode;
 use crate::types::offset::NO_PRODUCER_ID;
@@ -53,11 +53,17 @@ impl Request {
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let request = Request::decode(&mut call.body, call.version)?;
     let (api, responder, version) = (Arc::clone(call.api), call.responder, call.version);
+    let who = request.transactional_id.is_some().then(|| call.session.who());
     Ok(waits(async move {
-        let (error, producer) = match hand_out(&api, &request).await {
+        let (error, producer) = match hand_out(&api, &request, who.as_ref()).await {
             Ok(producer) => (ErrorCode::None, producer),
             Err(error) => (told(error, version, FENCED_FROM), Producer::NONE),
         };
+        if let (ErrorCode::InvalidTransactionTimeout, Some(who), Some(id)) =
+            (error, &who, &request.transactional_id)
+        {
+            api.warn_of_refused_timeout(who, id, request.transaction_timeout_ms);
+        }
         let response = InitProducerIdResponse::default()
             .with_error_code(error.code())
             .with_producer_id(ProducerId(producer.id))
@@ -66,7 +72,7 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     }))
 }
 
-async fn hand_out(api: &Api, request: &Request) -> Result<Producer, ErrorCode> {
+async fn hand_out(api: &Api, request: &Request, who: Option<&Who>) -> Result<Producer, ErrorCode> {
     let held = Producer { id: request.producer_id, epoch: request.producer_epoch };
     let is_whole = (held.id == NO_PRODUCER_ID) == (held.epoch == -1);
     match &request.transactional_id {
@@ -80,6 +86,7 @@ async fn hand_out(api: &Api, request: &Request) -> Result<Producer, ErrorCode> {
                 timeout_ms: request.transaction_timeout_ms,
                 held: (held != Producer::NONE).then_some(held),
                 fresh_id: None,
+                client: who.map(|who| Arc::clone(&who.described)).unwrap_or_default(),
             };
             api.broker.init_transactional(request).await
         }

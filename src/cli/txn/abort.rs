@@ -44,7 +44,7 @@ pub(super) struct Args {
 
 /// Runs `streamd txn abort …`.
 pub(super) async fn run(args: Args, brokers: &BrokerArgs, now: Timestamp) -> anyhow::Result<()> {
-    let client = brokers.connect().await?;
+    let client = brokers.connect_as(CLIENT_ID).await?;
     let show = |done: &Done| match args.output {
         Shape::Table | Shape::Wide if !brokers.quiet => print(&done.text()),
         _ => Ok(()),
@@ -114,6 +114,8 @@ impl Done {
     }
 }
 
+/// What brokers' logs call who ends a transaction from outside.
+const CLIENT_ID: &str = "streamd txn abort";
 const ABORTED: &str = "aborted";
 const COMMITTED: &str = "committed";
 

@@ -6,11 +6,11 @@ use super::super::brokers::{BrokerArgs, duration};
 use super::super::failure::{ended, ended_on_topic};
 use super::super::output::print;
 use super::super::table::{self, Shape, Table, or_dash};
+use super::moment;
 use super::partitions::{Columns, Holding};
-use super::{moment, span};
 use crate::client::transactions::{self, Described, Listed};
 use crate::client::{Client, Error};
-use crate::config::units::show_millis;
+use crate::config::units::{show_millis, show_span};
 use crate::types::Timestamp;
 
 /// List transactional ids and what their last transaction does
@@ -181,7 +181,7 @@ fn open_for_ms(row: &Described, now: Timestamp) -> Option<i64> {
 
 /// The same for people.
 pub(super) fn open_for(row: &Described, now: Timestamp) -> Option<String> {
-    open_for_ms(row, now).map(span)
+    open_for_ms(row, now).map(show_span)
 }
 
 pub(super) fn row_json(row: &Described, now: Timestamp) -> serde_json::Value {

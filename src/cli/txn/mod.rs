@@ -8,6 +8,7 @@ mod partitions;
 use super::brokers::BrokerArgs;
 use super::exit::Ended;
 use super::verb;
+use crate::config::units::show_span;
 use crate::types::shell::in_shell;
 use crate::types::{Clock, Timestamp};
 
@@ -40,24 +41,9 @@ pub(super) fn run(args: Args, clock: &Clock) -> anyhow::Result<()> {
     })
 }
 
-/// A length of time in its two largest units, for people: `3m12s`.
-fn span(ms: i64) -> String {
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    let Some(largest) = units.iter().position(|(unit, _)| ms >= *unit) else { return format!("{ms}ms") };
-    let mut rest = ms;
-    let mut text = String::new();
-    for (unit, name) in units.iter().skip(largest).take(2) {
-        if rest >= *unit {
-            text.push_str(&format!("{}{name}", rest / unit));
-        }
-        rest %= unit;
-    }
-    text
-}
-
 /// How long ago this was, for people.
 fn ago(now: Timestamp, then: Timestamp) -> String {
-    span(now.saturating_sub(then).max(0))
+    show_span(now.saturating_sub(then).max(0))
 }
 
 /// A point in time, for people.
@@ -105,12 +91,6 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_have_their_two_largest_units() {
-        let told = [0, 999, 59_999, 60_000, 192_500, 3_600_000, 3_661_000, 97_200_000].map(span);
-        assert_eq!(told, ["0ms", "999ms", "59s", "1m", "3m12s", "1h", "1h1m", "1d3h"]);
-    }
 
     #[test]
     fn a_command_ends_as_the_worst_of_its_failures() {

@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::super::table::{Table, or_dash};
-use super::{ago, in_shell, span};
+use super::{ago, in_shell};
 use crate::client::offsets::{self, Isolation, Place};
 use crate::client::open_transactions::{self, OpenIn};
 use crate::client::transactions::{self, Described};
 use crate::client::{Client, Error, topics};
+use crate::config::units::show_span;
 use crate::types::{ErrorCode, Timestamp};
 
 /// A transaction that is open in a partition.
@@ -124,7 +125,7 @@ impl Holding {
                 open.producer_id.to_string(),
                 open.first_offset.to_string(),
                 or_dash(one.held_back()),
-                or_dash(one.open_for_ms(now).map(span)),
+                or_dash(one.open_for_ms(now).map(show_span)),
                 or_dash((open.last_written >= 0).then(|| format!("{} ago", ago(now, open.last_written)))),
             ];
             if columns == Columns::Wide {

@@ -149,8 +149,13 @@ impl Shard {
 
     /// Asks for a producer, with a fresh id where one is needed.
     pub(super) fn init(&mut self, held: Option<Producer>) -> Result<Producer, ErrorCode> {
-        let mut request =
-            InitProducer { transactional_id: ID.into(), timeout_ms: TIMEOUT_MS, held, fresh_id: None };
+        let mut request = InitProducer {
+            transactional_id: ID.into(),
+            timeout_ms: TIMEOUT_MS,
+            held,
+            fresh_id: None,
+            client: Arc::default(),
+        };
         let mut reply = self.ask(Command::Init(request.clone()));
         if reply == Reply::Init(InitReply::NeedsProducerId) {
             request.fresh_id = Some(self.fresh_id());

@@ -1,5 +1,7 @@
 //! InitProducerId (S51, S52), and which partitions a producer may add (S53, S54).
 
+use std::sync::Arc;
+
 use super::driver::*;
 use crate::coord::Release;
 use crate::txn::transaction::LAST_EPOCH;
@@ -24,7 +26,13 @@ fn s51_a_new_id_begins_at_epoch_0_and_each_new_producer_raises_it() {
 fn s51_a_time_out_that_the_broker_does_not_allow_is_refused() {
     let mut shard = Shard::new();
     for timeout_ms in [i32::MIN, -1, 0, 900_001, i32::MAX] {
-        let request = InitProducer { transactional_id: ID.into(), timeout_ms, held: None, fresh_id: Some(1) };
+        let request = InitProducer {
+            transactional_id: ID.into(),
+            timeout_ms,
+            held: None,
+            fresh_id: Some(1),
+            client: Arc::default(),
+        };
         let reply = shard.ask(Command::Init(request));
         assert_eq!(reply, Reply::Init(InitReply::Refused(ErrorCode::InvalidTransactionTimeout)));
     }

@@ -1,5 +1,7 @@
 //! What time does: time-outs, expiry, reports (S59); and what is seen of a transaction from outside.
 
+use std::sync::Arc;
+
 use super::driver::*;
 use crate::txn::transaction::LAST_EPOCH;
 use crate::txn::*;
@@ -66,7 +68,13 @@ fn s59_an_id_that_nobody_uses_is_forgotten_and_one_with_a_transaction_is_not() {
     shard.world.settings.max_timeout_ms = i32::MAX;
     let request = |id: &str| {
         let timeout_ms = i32::MAX - 1;
-        Command::Init(InitProducer { transactional_id: id.into(), timeout_ms, held: None, fresh_id: Some(1) })
+        Command::Init(InitProducer {
+            transactional_id: id.into(),
+            timeout_ms,
+            held: None,
+            fresh_id: Some(1),
+            client: Arc::default(),
+        })
     };
     // More than one slice.
     for n in 0..1_500 {
@@ -89,8 +97,13 @@ fn s59_an_id_that_nobody_uses_is_forgotten_and_one_with_a_transaction_is_not() {
 #[test]
 fn a_transaction_that_holds_readers_back_is_reported_until_it_ends() {
     let mut shard = Shard::new();
-    let request =
-        InitProducer { transactional_id: ID.into(), timeout_ms: 900_000, held: None, fresh_id: Some(1) };
+    let request = InitProducer {
+        transactional_id: ID.into(),
+        timeout_ms: 900_000,
+        held: None,
+        fresh_id: Some(1),
+        client: Arc::default(),
+    };
     shard.ask(Command::Init(request));
     let producer = Producer::fresh(1);
     shard.add(producer, &[0], 2).unwrap();
@@ -117,8 +130,13 @@ fn a_transaction_that_holds_readers_back_is_reported_until_it_ends() {
 #[test]
 fn a_transaction_that_its_time_out_ends_within_the_minute_is_reported_only_if_that_end_takes_long() {
     let mut shard = Shard::new();
-    let request =
-        InitProducer { transactional_id: ID.into(), timeout_ms: 60_000, held: None, fresh_id: Some(1) };
+    let request = InitProducer {
+        transactional_id: ID.into(),
+        timeout_ms: 60_000,
+        held: None,
+        fresh_id: Some(1),
+        client: Arc::default(),
+    };
     shard.ask(Command::Init(request));
     shard.add(Producer::fresh(1), &[0], 2).unwrap();
     let is_reported =
