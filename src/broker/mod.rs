@@ -3,6 +3,7 @@
 //! Start: data directory, manifest, committer, partition table, catalog, declared topics; then whoever serves may
 //! listen, and the rest (coordinators of transactions and groups, recovery sweep, housekeeping) goes on behind. Stop is the reverse.
 
+mod barred;
 mod cleaner;
 mod coord_log;
 mod descriptors;
@@ -34,6 +35,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
+use self::barred::Barred;
 use self::cleaner::Cleaner;
 use self::group_shards::GroupShards;
 use self::producer_ids::ProducerIds;
@@ -73,6 +75,7 @@ pub struct Broker {
     published: Arc<Published>,
     groups: Arc<GroupShards>,
     transactions: TxnShards,
+    barred: Barred,
     producer_ids: ProducerIds,
     cleaner: Arc<Cleaner>,
     scrub: Arc<Scrub>,

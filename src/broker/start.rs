@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::barred::Barred;
 use super::cleaner::Cleaner;
 use super::coord_log::PartitionLog;
 use super::descriptors::Descriptors;
@@ -112,6 +113,7 @@ impl Broker {
             published: Arc::clone(&published),
             groups,
             transactions,
+            barred: Barred::default(),
             producer_ids: ProducerIds::default(),
             cleaner: Arc::clone(&cleaner),
             scrub: Arc::clone(&scrub),

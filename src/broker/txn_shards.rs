@@ -258,7 +258,7 @@ async fn find_producer_id(coordinator: Coordinator, transactional_id: Arc<str>, 
 }
 
 /// What to do about a transaction that holds readers back.
-fn advice(transactional_id: &str, status: Status) -> String {
+pub(super) fn advice(transactional_id: &str, status: Status) -> String {
     if status.prepared().is_some() {
         return "Its end is decided; an earlier line says why its partitions do not take it".to_owned();
     }

@@ -55,6 +55,11 @@ fn hint(error: &Error) -> String {
                 " Its members use another way to share partitions; this client knows range only. Take another group."
                     .to_owned()
             }
+            ErrorCode::UnstableOffsetCommit => {
+                " An open transaction is to commit offsets of this group: streamd txn list --open shows which are open, \
+                 and streamd txn abort ends one whose producer does not come back."
+                    .to_owned()
+            }
             ErrorCode::KafkaStorageError => {
                 " The broker cannot write to its disk, or not read from it, or records are damaged: its log says why. If the \
                  disk is full, see \"When the disk is full\" in docs/COMMANDS.md."

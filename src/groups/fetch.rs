@@ -21,7 +21,8 @@ pub(super) fn fetch(hard: &Hard, world: &World, request: &FetchOffsets) -> Fetch
         Some(topics) => look.at_some(topics),
         None => look.at_all(),
     };
-    FetchReply { topics }
+    let barred_by = if request.require_stable { look.who_bars(&topics) } else { None };
+    FetchReply { topics, barred_by }
 }
 
 /// One look at a group's offsets.
@@ -63,6 +64,15 @@ impl Look<'_> {
             (!partitions.is_empty()).then(|| FetchedTopic { name: Arc::clone(name), id, partitions })
         };
         self.group.into_iter().flat_map(|group| &group.offsets).filter_map(topic).collect()
+    }
+
+    /// Whose open transaction bars the first that is barred.
+    fn who_bars(&self, fetched: &[FetchedTopic]) -> Option<i64> {
+        let all = fetched.iter().flat_map(|topic| topic.partitions.iter().map(move |offset| (topic, offset)));
+        let mut barred = all.filter(|(_, offset)| offset.error == ErrorCode::UnstableOffsetCommit);
+        let (topic, offset) = barred.next()?;
+        let pending = self.group?.pending.get(&topic.name)?.get(&offset.partition)?;
+        pending.iter().find(|pending| is_of(&pending.value, topic.id)).map(|pending| pending.producer_id)
     }
 
     fn of(&self, topic: &str, id: TopicId) -> TopicOffsets<'_> {

@@ -198,6 +198,8 @@ pub struct CommittedTopic {
 pub struct FetchReply {
     /// What was asked for; with "all", every topic that has an offset.
     pub topics: Vec<FetchedTopic>,
+    /// The producer whose open transaction bars the first of them that is barred.
+    pub barred_by: Option<i64>,
 }
 
 /// Committed offsets of one topic.

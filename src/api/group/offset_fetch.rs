@@ -208,6 +208,9 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
             let command = Command::Fetch(group.to_command(version, request.require_stable));
             groups.push(match ask(&api, &group.group_id, command).await.fetch() {
                 Ok(reply) => {
+                    if let Some(producer_id) = reply.barred_by {
+                        api.broker.note_barred(&group.group_id, producer_id);
+                    }
                     let Some(topics) =
                         reply.topics.into_iter().map(|topic| offsets(topic, &mut room)).collect()
                     else {

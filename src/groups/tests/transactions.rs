@@ -55,6 +55,9 @@ fn s60_the_pending_bar_everybody_who_wants_all_that_is_stable() {
         [FetchedOffset::absent(0, Unstable)],
         "what is only pending is not an offset of the group, as in Kafka"
     );
+    assert_eq!(reply.barred_by, Some(7));
+    let plain = FetchOffsets { group: "g".into(), topics: None, require_stable: false };
+    assert_eq!(shard.ask(Command::Fetch(plain)).fetch().unwrap().barred_by, None);
 }
 
 #[test]
