@@ -48,6 +48,17 @@ fn a_hanging_transaction_is_seen_and_ended() {
     let _producer = hanging(&scene, &id, &topic, &[0]);
     scene.feed(&["produce", &topic, "-q", "-p", "0"], b"after\n");
     assert_eq!(committed(&scene, &topic), Vec::<String>::new(), "it holds back what follows it");
+    let stopped = scene.run(&["consume", &topic, "-e", "--read-committed"], b"");
+    let why = format!(
+        "{topic}-0: committed records end at 0, and the partition at 4: an open transaction holds the rest back. \
+         streamd txn list --topic {topic} shows whose\n"
+    );
+    assert_eq!((stopped.code, stopped.err), (0, why));
+    let described = scene.ok(&["topic", "describe", &topic]);
+    let rows = cells(&described);
+    let at = rows.iter().position(|row| row.last() == Some(&"STABLE")).expect("a column");
+    assert_eq!(rows[at + 1][5..], ["0", "4", "0"], "{described}");
+    assert!(described.contains(&format!("streamd txn list --topic {topic}")), "{described}");
 
     let list = scene.ok(&["txn", "list", "--open"]);
     let row = cells(&list).into_iter().find(|row| row[0] == id).expect("it is listed");
@@ -72,6 +83,8 @@ fn a_hanging_transaction_is_seen_and_ended() {
     let done = scene.ok(&["txn", "abort", &id]);
     assert_eq!(done, format!("aborted the transaction of {id}; its producer is fenced\n"));
     assert_eq!(committed(&scene, &topic), ["after"]);
+    assert_eq!(scene.run(&["consume", &topic, "-e", "--read-committed"], b"").err, "");
+    assert!(!scene.ok(&["topic", "describe", &topic]).contains("STABLE"));
     assert_eq!(json(&scene, &["txn", "describe", &id])[0]["state"], "Empty");
     let refused = scene.fails(1, &["txn", "abort", &id]);
     assert!(refused.contains("nothing to abort"), "{refused}");

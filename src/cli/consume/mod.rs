@@ -1,6 +1,7 @@
 //! `streamd consume`: records of topics to standard output, alone or as a member of a group.
 
 mod filter;
+mod held_back;
 mod positions;
 mod session;
 mod sink;

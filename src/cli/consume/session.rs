@@ -11,12 +11,13 @@ use super::super::exit::Ended;
 use super::super::failure::{ended, ended_on_topic};
 use super::super::interrupt::Interrupt;
 use super::Plan;
+use super::held_back::HeldBack;
 use super::positions::{Name, Positions};
 use super::sink::Sink;
 use super::start::{Beginnings, PastEnd};
 use crate::client::consumer::{Consumer, Event};
 use crate::client::membership::{Disturbance, Membership, Offsets};
-use crate::client::offsets::{self, Place};
+use crate::client::offsets::{self, Isolation, Place};
 use crate::client::{Client, Error, FetchedPartition, Topic, Wanted, topics};
 use crate::types::ErrorCode;
 
@@ -45,6 +46,8 @@ pub(super) struct Session<'a> {
     printed: u64,
     /// Whether partitions with commits have been told to whoever gave `-o`.
     told_of_commits: bool,
+    /// What a reader of committed records does not get before it stops.
+    held_back: HeldBack,
 }
 
 /// What is to be done next.
@@ -83,6 +86,7 @@ impl<'a> Session<'a> {
             sink: Sink::default(),
             printed: 0,
             told_of_commits: false,
+            held_back: HeldBack::default(),
         }
     }
 
@@ -91,6 +95,9 @@ impl<'a> Session<'a> {
         let Some(mut interrupt) = self.interrupt.take() else { return Ok(()) };
         let outcome = Box::pin(self.read(&mut interrupt)).await;
         interrupt.next_one_ends_it();
+        if outcome.is_ok() && self.plan.stop_at_end && self.positions.is_over() {
+            self.held_back.notes().iter().for_each(|note| self.notes.note(note));
+        }
         outcome
     }
 
@@ -233,6 +240,9 @@ impl<'a> Session<'a> {
         } else {
             BTreeMap::new()
         };
+        if isolation == Isolation::ReadCommitted && !stops.is_empty() {
+            self.held_back.look(&self.client, &topic.name, &stops).await?;
+        }
         let name: Arc<str> = topic.name.as_str().into();
         for (index, start) in starts {
             let stop = stops.get(&index).copied();

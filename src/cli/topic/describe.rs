@@ -50,6 +50,8 @@ struct Described {
     settings: Vec<Setting>,
     starts: BTreeMap<i32, i64>,
     ends: BTreeMap<i32, i64>,
+    /// Where readers of committed records stop.
+    stable: BTreeMap<i32, i64>,
     /// The time of each partition's oldest record.
     oldest: BTreeMap<i32, Timestamp>,
     /// What is on disk of each partition, where brokers tell.
@@ -63,10 +65,11 @@ impl Described {
         let indexes: Vec<i32> = topic.partitions.iter().map(|partition| partition.index).collect();
         let at = async |place| offsets::list(client, name, &indexes, place, Isolation::ReadUncommitted).await;
         let (starts, ends) = (at(Place::Start).await?, at(Place::End).await?);
+        let stable = offsets::list(client, name, &indexes, Place::End, Isolation::ReadCommitted).await?;
         let oldest = offsets::first_times(client, name, &indexes).await?;
         let on_disk = Box::pin(sizes::of_topic(client, &topic)).await?;
         let settings = topics::settings(client, name).await?;
-        Ok(Self { settings, topic, starts, ends, oldest, on_disk, now: Clock::system().now_ms() })
+        Ok(Self { settings, topic, starts, ends, stable, oldest, on_disk, now: Clock::system().now_ms() })
     }
 
     fn facts(&self, partition: i32) -> Facts {
@@ -140,10 +143,22 @@ impl Described {
         self.on_disk.iter().flat_map(|(partition, known)| known.damage.iter().map(|lost| (*partition, lost)))
     }
 
+    /// Where readers of committed records stop in this partition, if that is before its end: a transaction is open there.
+    fn held_back_at(&self, partition: i32) -> Option<i64> {
+        let (stable, end) = (self.stable.get(&partition)?, self.ends.get(&partition)?);
+        Some(*stable).filter(|stable| stable < end)
+    }
+
     fn partitions(&self) -> String {
-        let mut table = Table::new(&["PARTITION", "LEADER", "EPOCH", "REPLICAS", "IN SYNC", "START", "END"]);
+        let held_back = |partition: &crate::client::Partition| self.held_back_at(partition.index).is_some();
+        let is_held_back = self.topic.partitions.iter().any(held_back);
+        let mut headings = vec!["PARTITION", "LEADER", "EPOCH", "REPLICAS", "IN SYNC", "START", "END"];
+        if is_held_back {
+            headings.push("STABLE");
+        }
+        let mut table = Table::new(&headings);
         for partition in &self.topic.partitions {
-            table.row(vec![
+            let mut cells = vec![
                 partition.index.to_string(),
                 table::or_dash(partition.leader),
                 table::or_dash(Some(partition.leader_epoch).filter(|epoch| *epoch >= 0)),
@@ -151,9 +166,21 @@ impl Described {
                 table::numbers(&partition.in_sync),
                 table::or_dash(self.starts.get(&partition.index)),
                 table::or_dash(self.ends.get(&partition.index)),
-            ]);
+            ];
+            if is_held_back {
+                cells.push(table::or_dash(self.stable.get(&partition.index)));
+            }
+            table.row(cells);
         }
-        table.text()
+        if !is_held_back {
+            return table.text();
+        }
+        format!(
+            "{}Readers of committed records stop at STABLE, before an open transaction: streamd txn list --topic {} shows \
+             whose.\n",
+            table.text(),
+            self.topic.name
+        )
     }
 
     fn json(&self) -> Value {
@@ -174,6 +201,7 @@ impl Described {
                 "in_sync": partition.in_sync,
                 "start": self.starts.get(&partition.index),
                 "end": self.ends.get(&partition.index),
+                "stable": self.stable.get(&partition.index),
                 "size_bytes": self.on_disk.get(&partition.index).map(|known| known.bytes),
                 "damage": damage(partition.index),
                 "oldest_timestamp": self.oldest.get(&partition.index),
