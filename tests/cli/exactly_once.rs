@@ -56,7 +56,7 @@ fn the_page_on_exactly_once_finds_a_hanging_transaction_and_ends_it() {
 
     let mut said: Vec<(String, String)> = Vec::new();
     for line in commands() {
-        if line.contains("--partition") {
+        if line.contains("--hung") {
             open_unknown(&scene, "payments", 4_711);
         }
         let out = shell(&scene, &line);
@@ -72,12 +72,36 @@ fn the_page_on_exactly_once_finds_a_hanging_transaction_and_ends_it() {
     assert!(held.contains("payments-1") && held.lines().count() == 2, "{held}");
     assert!(of("describe payments-1").contains("Ongoing"), "{said:?}");
     assert!(of("abort payments-1").contains("aborted"), "{said:?}");
+    let hung = of("--hung");
+    let command = "streamd txn abort --topic payments --partition 0 --producer 4711";
+    assert!(hung.lines().count() == 2 && hung.trim_end().ends_with(command), "{hung}");
     assert!(of("--partition 0").contains("aborted the transaction of producer 4711"), "{said:?}");
-    assert_eq!(said.len(), 6, "what else is there is not looked at");
+    assert_eq!(said.len(), 7, "what else is there is not looked at");
 
     assert_eq!(shell(&scene, "streamd txn list --topic payments").lines().count(), 1, "nothing is open");
     let late = producer.commit_transaction(WAIT).expect_err("its producer is fenced");
     assert!(late.to_string().to_lowercase().contains("fenced"), "{late}");
+}
+
+/// The page's program in Python, against the built binary; its file among the foreign clients runs those in the other
+/// languages too. Where confluent-kafka was not installed for those it is left out.
+#[test]
+fn the_pages_program_turns_each_order_into_one_invoice_whatever_happens_to_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join("target/clients/venv/bin/python");
+    let has_client = Command::new(&python).args(["-c", "import confluent_kafka"]).output();
+    if !has_client.is_ok_and(|done| done.status.success()) {
+        eprintln!("SKIPPED: tests/clients/run has not installed confluent-kafka here");
+        return;
+    }
+    let scene = Scene::with("");
+    let program = root.join("tests/clients/python/exactly_once_page.py");
+    let mut command = Command::new(&python);
+    command.arg(program).args([scene.address(), "python"]).env("PYTHONDONTWRITEBYTECODE", "1");
+    let done = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{said}\n{}", String::from_utf8_lossy(&done.stderr));
+    assert!(said.ends_with("note: python\nPASS\n"), "{said}");
 }
 
 /// What the page has users of a client write, and the program that does so against the broker.
