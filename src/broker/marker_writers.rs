@@ -6,11 +6,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::{Context, Waker};
 
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
+use super::at_once;
 use crate::txn::Attempt;
 
 /// The writers at work, by transactional id.
@@ -36,7 +36,7 @@ impl MarkerWriters {
         let before = self.0.lock().remove(id);
         let mut write = Box::pin(write);
         // Mostly nothing has to be waited for: the partitions are open, and what is appended is visible.
-        if before.is_none() && write.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+        if before.is_none() && at_once(write.as_mut()).is_some() {
             return;
         }
         let mut writers = self.0.lock();

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::txn_shards::Coordinator;
-use super::{Broker, CONSUMER_OFFSETS};
+use super::{Broker, CONSUMER_OFFSETS, at_once};
 use crate::coord::task::LoadWhen;
 use crate::groups::{self, EndTransaction};
 use crate::partition::{Closed, NotAppended, OpenFault, Partition, TransactionMarker};
@@ -109,12 +109,15 @@ async fn round(
 /// Ends the transaction in the groups of these partitions of `__consumer_offsets`; returns those where it could not be.
 async fn end_groups(broker: &Arc<Broker>, marker: TransactionMarker, places: Vec<Place>) -> Vec<Left> {
     let (mut ends, mut ending) = (JoinSet::new(), HashMap::new());
+    let mut left = Vec::new();
     for place in places {
         let (broker, index) = (Arc::clone(broker), place.1);
-        let task = ends.spawn(async move { end_in_groups(&broker, marker, index).await });
-        ending.insert(task.id(), place);
+        let mut end = Box::pin(async move { end_in_groups(&broker, marker, index).await });
+        match at_once(end.as_mut()) {
+            Some(ended) => left.extend(ended.err().map(|why| (place, why))),
+            None => drop(ending.insert(ends.spawn(end).id(), place)),
+        }
     }
-    let mut left = Vec::new();
     while let Some(ended) = ends.join_next_with_id().await {
         let (task, why) = match ended {
             Ok((_, Ok(()))) => continue,

@@ -2,12 +2,15 @@
 //! has nothing to end.
 
 use std::fs;
+use std::pin::pin;
 
 use super::super::CONSUMER_OFFSETS;
 use super::super::group_shards::partition_of;
 use super::super::testing::*;
 use super::*;
+use crate::broker::at_once;
 use crate::catalog::{self, TopicRef};
+use crate::config::Fsync;
 use crate::groups::{
     CommitPartition, CommitTopic, FetchOffsets, FetchTopic, TopicKey, TxnCommitReply, TxnOffsetCommit,
 };
@@ -243,6 +246,27 @@ async fn an_end_costs_two_group_syncs_and_offsets_one_whatever_their_number() {
             }
         }
         assert_eq!(last, (1, 2), "{many} partitions");
+    }
+    rig.broker.stop().await.unwrap();
+}
+
+/// No other task has a part in it: on a busy machine each hop to one is a wait, and a wake-up of another core.
+#[tokio::test]
+async fn where_nobody_waits_for_the_disk_everything_is_answered_on_the_spot() {
+    let rig = Rig::with(|config| config.fsync = Fsync::Never).await;
+    rig.topic("t", 3).await;
+    for outcome in [Outcome::Commit, Outcome::Abort, Outcome::Commit] {
+        let producer = rig.open("a", &[("t", 0), ("t", 1)]).await;
+        commit_offset(&rig, "a", producer, "g", 1).await;
+        let add = at_once(pin!(rig.join("a", producer, &[("t", 2)], true)));
+        assert_eq!(add, Some(vec![Ok(())]));
+        rig.write(producer, "t", 2).await;
+        let ask = at_once(pin!(rig.join("a", producer, &[("t", 2)], false)));
+        assert_eq!(ask, Some(vec![Ok(())]));
+        let next = at_once(pin!(rig.broker.end_transaction(end("a", producer, outcome))));
+        assert!(matches!(next, Some(Ok(_))), "{next:?}");
+        assert!(matches!(status(&rig, "a").await, Status::Complete(ended) if ended == outcome));
+        assert!(offset_of(&rig, "g").await.1, "the group is not in doubt");
     }
     rig.broker.stop().await.unwrap();
 }

@@ -3,6 +3,7 @@
 //! Start: data directory, manifest, committer, partition table, catalog, declared topics; then whoever serves may
 //! listen, and the rest (coordinators of transactions and groups, recovery sweep, housekeeping) goes on behind. Stop is the reverse.
 
+mod at_once;
 mod barred;
 mod cleaner;
 mod coord_log;
@@ -52,6 +53,7 @@ use crate::storage::manifest::Manifest;
 use crate::types::{Clock, ErrorCode};
 use crate::wire::service::Peer;
 
+pub use self::at_once::at_once;
 pub use self::descriptors::Descriptors;
 pub use self::endpoints::Endpoint;
 pub use self::group_shards::{CONSUMER_OFFSETS, partition_of};

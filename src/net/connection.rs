@@ -9,11 +9,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 use super::budget::Gate;
@@ -315,11 +316,12 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Moves answers that are finished already to the write queue.
+    /// Moves answers that are finished already to the write queue. Outside of the runtime's budget of polls, which would
+    /// make the later ones of many wait for nothing: the connection's own turn bounds it.
     fn collect_finished(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
         while let Some(head) = self.waiting.front_mut() {
-            match head.pending.as_mut().poll(&mut context) {
+            match pin!(unconstrained(head.pending.as_mut())).poll(&mut context) {
                 Poll::Ready(outcome) => self.finish_head(outcome),
                 Poll::Pending => break,
             }

@@ -1,9 +1,9 @@
 //! Produce for transactions: batches that may have to wait for the coordinator's word (S54, KIP-890).
 //!
 //! A partition that has the transaction open takes the next batch at once. Before the first one the coordinator is
-//! asked, up to version 11 whether the partition was added to the transaction, from 12 on to add it. That takes a task of
-//! its own, and so do the produce requests that come behind it on the same connection until its batches stand in their
-//! queues: nothing overtakes, and everything else on the connection goes on.
+//! asked, up to version 11 whether the partition was added to the transaction, from 12 on to add it. Mostly it answers on
+//! the spot. If it does not, that takes a task of its own, and so do the produce requests that come behind it on the same
+//! connection until its batches stand in their queues: nothing overtakes, and everything else on the connection goes on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::api::{Call, errors};
-use crate::broker::{Broker, JoinTransaction};
+use crate::broker::{Broker, JoinTransaction, at_once};
 use crate::partition::Partition as OpenPartition;
 use crate::partition::ack::{Ack, AckSlot};
 use crate::partition::transactions::{CoordinatorWord, FirstBatch, TransactionTicket};
@@ -78,15 +78,14 @@ pub(super) fn enqueue(call: &mut Call<'_>, transactional_id: Option<StrBytes>, r
     }
     let before = call.session.produce_turn();
     let is_v2 = call.version >= ADDS;
-    if before.is_none() && tickets(&ready, is_v2).iter().all(|ticket| *ticket == Ok(None)) {
+    let taken = before.is_none().then(|| tickets(&ready, is_v2));
+    if taken.as_ref().is_some_and(|tickets| tickets.iter().all(|ticket| *ticket == Ok(None))) {
         for ready in ready {
             call.session.touch(&ready.target);
             ready.enqueue(CoordinatorWord::NotAsked);
         }
         return;
     }
-    let (queued, turn) = watch::channel(());
-    call.session.set_produce_turn(turn);
     let (broker, version) = (Arc::clone(&call.api.broker), call.version);
     let join = first.map(|(producer_id, producer_epoch)| JoinTransaction {
         transactional_id: Arc::from(transactional_id.as_deref().unwrap_or_default()),
@@ -95,12 +94,22 @@ pub(super) fn enqueue(call: &mut Call<'_>, transactional_id: Option<StrBytes>, r
         partitions: Vec::new(),
         add: is_v2,
     });
+    let mut joining = Box::pin(async move { join_and_queue(&broker, join, version, taken, ready).await });
+    if before.is_none()
+        && let Some(targets) = at_once(joining.as_mut())
+    {
+        targets.iter().for_each(|target| call.session.touch(target));
+        return;
+    }
+    let (queued, turn) = watch::channel(());
+    call.session.set_produce_turn(turn);
     tokio::spawn(async move {
         if let Some(mut before) = before {
             // Ends when the other end is dropped.
             let _ = before.changed().await;
         }
-        join_and_queue(&broker, join, version, ready).await;
+        let targets = joining.await;
+        targets.iter().for_each(OpenPartition::drain);
         drop(queued);
     });
 }
@@ -119,14 +128,15 @@ fn tickets(ready: &[Ready], is_v2: bool) -> Vec<Ticket> {
     ready.iter().map(ticket).collect()
 }
 
-/// Asks the coordinator for those that need its word, queues what may go and answers the rest.
+/// Asks the coordinator for those that need its word, queues what may go and answers the rest. The partitions to drain.
 async fn join_and_queue(
     broker: &Arc<Broker>,
     join: Option<JoinTransaction>,
     version: i16,
+    taken: Option<Vec<Ticket>>,
     ready: Vec<Ready>,
-) {
-    let (tickets, words) = ask(broker, join, &ready).await;
+) -> Vec<Arc<OpenPartition>> {
+    let (tickets, words) = ask(broker, join, taken, &ready).await;
     let mut targets = Vec::with_capacity(ready.len());
     let mut words = words.into_iter();
     for (ready, ticket) in ready.into_iter().zip(tickets) {
@@ -146,22 +156,21 @@ async fn join_and_queue(
             Err(code) => ready.place.answer(Err(code.into())),
         }
     }
-    for target in targets {
-        target.drain();
-    }
+    targets
 }
 
-/// The tickets, and the coordinator's word for each that there is.
+/// The tickets, and the coordinator's word for each that there is. `taken` are those that nobody has asked about yet.
 async fn ask(
     broker: &Arc<Broker>,
     join: Option<JoinTransaction>,
+    mut taken: Option<Vec<Ticket>>,
     ready: &[Ready],
 ) -> (Vec<Ticket>, Vec<Result<(), ErrorCode>>) {
     let Some(join) = join else { return (vec![Ok(None); ready.len()], Vec::new()) };
     let began = broker.clock().monotonic();
     loop {
         // Before the coordinator is asked: a marker that comes in between voids them.
-        let tickets = tickets(ready, join.add);
+        let tickets = taken.take().unwrap_or_else(|| tickets(ready, join.add));
         let asked = ready.iter().zip(&tickets).filter(|(_, ticket)| matches!(ticket, Ok(Some(_))));
         let partitions: Vec<(Arc<str>, i32)> =
             asked.map(|(ready, _)| (Arc::clone(ready.target.topic()), ready.target.id().partition)).collect();

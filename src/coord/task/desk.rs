@@ -42,9 +42,8 @@ impl<M: StateMachine> Desk<M> {
         }
     }
 
-    /// Takes what the mailbox holds, hands it to the shard, and carries out what the shard lets out. Whether the task has
-    /// to look now.
-    pub(super) fn step(&mut self, mailbox: &Mailbox<M>) -> bool {
+    /// Takes what the mailbox holds, hands it to the shard, and carries out what the shard lets out.
+    pub(super) fn step(&mut self, mailbox: &Mailbox<M>) {
         let taken = mailbox.take(&mut self.internal);
         let (waiting, tickets) = (&mut self.waiting, &mut self.tickets);
         let commands = taken.client.into_iter().map(|Posted { command, reply, .. }| {
@@ -60,7 +59,16 @@ impl<M: StateMachine> Desk<M> {
         let deadline = self.shard.next_deadline();
         self.more = taken.more || deadline.is_some_and(|at| at <= now.steady);
         self.stop = taken.stop;
-        self.more || self.stop || self.has_failed() || deadline.is_some_and(|at| at < self.sleeps_until)
+    }
+
+    /// Whether only the task may go on.
+    pub(super) fn is_for_task(&self) -> bool {
+        self.more || self.stop || self.has_failed()
+    }
+
+    /// Whether the task would sleep through a deadline.
+    pub(super) fn task_oversleeps(&self) -> bool {
+        self.shard.next_deadline().is_some_and(|at| at < self.sleeps_until)
     }
 
     fn carry_out(&mut self, mailbox: &Mailbox<M>, outputs: Vec<Output<M>>) {

@@ -106,14 +106,20 @@ impl<M: StateMachine> Mailbox<M> {
                 *place = Some(desk);
                 break;
             }
-            let (needs_task, is_blocked) = (desk.step(self), desk.is_blocked());
+            desk.step(self);
+            let (is_for_task, oversleeps) = (desk.is_for_task(), desk.task_oversleeps());
+            let is_blocked = desk.is_blocked();
             *place = Some(desk);
             drop(place);
-            if needs_task {
+            if is_for_task {
                 break;
             }
             if !self.lanes.lock().has_work(is_blocked) {
-                return;
+                // Asked last: what one step waits for, the next may have.
+                if !oversleeps {
+                    return;
+                }
+                break;
             }
         }
         self.wake.notify_one();
