@@ -35,9 +35,15 @@ fn tip(word: &str, line: &[String]) -> Option<String> {
     let noun = match first {
         "topic" | "topics" => Some("topic"),
         "group" | "groups" => Some("group"),
+        "txn" | "txns" => Some("txn"),
         _ => None,
     };
     match (bare, noun) {
+        // As kafka-transactions.sh calls them.
+        ("find-hanging", Some("txn")) => Some("'streamd txn list --hung'".to_owned()),
+        ("describe-producers", Some("txn")) => Some("'streamd txn list --topic NAME'".to_owned()),
+        ("forceTerminateTransaction", Some("txn")) => Some("'streamd txn abort ID'".to_owned()),
+        ("create" | "delete" | "alter", Some("txn")) => None,
         ("create" | "list" | "describe" | "delete" | "alter", Some(noun)) if is_flag => {
             Some(format!("write it without dashes: 'streamd {noun} {bare}'"))
         }
@@ -84,6 +90,9 @@ mod tests {
             ("create topic", "'streamd topic create NAME'"),
             ("topic --create --topic t", "'streamd topic create'"),
             ("topics --list", "'streamd topic list'"),
+            ("txn --list", "'streamd txn list'"),
+            ("txn find-hanging", "'streamd txn list --hung'"),
+            ("txn forceTerminateTransaction --transactionalId x", "'streamd txn abort ID'"),
             ("list", "'streamd topic list' or"),
             ("start", "'streamd' alone starts a broker"),
             ("check", "'streamd config check'"),

@@ -162,6 +162,13 @@ async fn abort_in(
             in_shell(id)
         )));
     }
+    // One that has ended before its coordinator was asked does not hang, and the producer's next must not be torn.
+    if Holding::still_open(client, vec![one.clone()]).await.map_err(ended)?.is_empty() {
+        let producer = one.open.producer_id;
+        return Err(Ended::Refused(format!(
+            "the transaction of producer {producer} in {topic}-{partition} has ended meanwhile: there is nothing to abort."
+        )));
+    }
     open_transactions::abort_in(client, &one.open).await.map_err(ended)?;
     Ok(Done::InPartition {
         topic: topic.to_owned(),
