@@ -48,6 +48,8 @@ class Installers:
         self.go_programs = cache / "go"
         self.jars = cache / "java" / "jars"
         self.classes = cache / "java" / "classes"
+        self.flink_jars = cache / "flink" / "jars"
+        self.flink_classes = cache / "flink" / "classes"
 
     def debian(self, commands):
         """Installs what is missing of these commands."""
@@ -95,13 +97,26 @@ class Installers:
         self.call("go", [go, "build", "-gcflags=all=-N -l", "-o", f"{self.go_programs}/", "./..."], cwd=where, env=environment)
 
     def install_java(self):
-        pinned = CLIENTS / "java" / "pom.xml"
-        with self.once("java", [pinned]) as needed:
+        self.maven("java", CLIENTS / "java", self.jars)
+        self.javac("java", (CLIENTS / "java").glob("*.java"), self.jars, self.classes)
+
+    def install_flink(self):
+        """Flink's connector brings a client of its own version, whose insides it knows: nothing is shared but the check."""
+        sources = CLIENTS / "java" / "flink"
+        self.maven("flink", sources, self.flink_jars)
+        self.javac("flink", [*sources.glob("*.java"), CLIENTS / "java" / "Check.java"], self.flink_jars, self.flink_classes)
+
+    def maven(self, name, folder, jars):
+        """Copies what the folder's pom.xml names, and what that needs."""
+        pinned = folder / "pom.xml"
+        with self.once(name, [pinned]) as needed:
             if needed:
-                goal = ["dependency:copy-dependencies", f"-DoutputDirectory={self.jars}"]
-                self.retry("java", ["mvn", "-q", "-B", "-f", str(pinned), f"-DbuildDirectory={self.cache}/java", *goal])
-        sources = sorted(str(file) for file in (CLIENTS / "java").glob("*.java"))
-        self.call("java", ["javac", "-encoding", "UTF-8", "-cp", f"{self.jars}/*", "-d", str(self.classes), *sources])
+                goal = ["dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
+                self.retry(name, ["mvn", "-q", "-B", "-f", str(pinned), f"-DbuildDirectory={jars.parent}", *goal])
+
+    def javac(self, name, sources, jars, classes):
+        files = sorted(str(file) for file in sources)
+        self.call(name, ["javac", "-encoding", "UTF-8", "-cp", f"{jars}/*", "-d", str(classes), *files])
 
     def go(self):
         """The Go that builds the programs, and its environment. One too old for their modules fetches a newer one, which

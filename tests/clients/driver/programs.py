@@ -40,10 +40,18 @@ def node(script):
     return lambda installed, broker: ["node", str(CLIENTS / "node" / script), broker.address]
 
 
-def java(main):
+def on_jvm(main, classes, jars, broker):
     log4j = CLIENTS / "java" / "log4j2.properties"
     fast = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={log4j}"]
-    return lambda installed, broker: ["java", *fast, "-cp", f"{installed.classes}:{installed.jars}/*", main, broker.address]
+    return ["java", *fast, "-cp", f"{classes}:{jars}/*", main, broker.address]
+
+
+def java(main):
+    return lambda installed, broker: on_jvm(main, installed.classes, installed.jars, broker)
+
+
+def flink(main):
+    return lambda installed, broker: on_jvm(main, installed.flink_classes, installed.flink_jars, broker)
 
 
 def plain_python(script):
@@ -84,6 +92,7 @@ PROGRAMS = [
     Program("java-transactions", ("java",), ("java", "javac", "mvn"), java("Transactions")),
     Program("kafka-streams", ("java",), ("java", "javac", "mvn"), java("StreamsKilled")),
     Program("kafka-connect", ("java",), ("java", "javac", "mvn"), java("ConnectKilled")),
+    Program("flink", ("flink",), ("java", "javac", "mvn"), flink("FlinkFailover")),
     Program("franz-go-transactions", ("go",), ("go",), built_go("franztxn")),
     Program("clickstream", ("python",), ("venv",), in_venv("clickstream.py"), alone=True),
 ]
