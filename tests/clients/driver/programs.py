@@ -88,12 +88,14 @@ PROGRAMS = [
     Program("sarama", ("go",), ("go",), built_go("sarama")),
     Program("confluent-transactions", ("python",), ("venv",), in_venv("confluent_transactions.py")),
     Program("aiokafka-transactions", ("python",), ("venv",), in_venv("aio_transactions.py")),
+    Program("kafka-python-transactions", ("python",), ("venv",), in_venv("kafka_python_transactions.py")),
     Program("kafkajs-transactions", ("node",), ("node", "npm"), node("transactions.js")),
     Program("java-transactions", ("java",), ("java", "javac", "mvn"), java("Transactions")),
     Program("kafka-streams", ("java",), ("java", "javac", "mvn"), java("StreamsKilled")),
     Program("kafka-connect", ("java",), ("java", "javac", "mvn"), java("ConnectKilled")),
     Program("flink", ("flink",), ("java", "javac", "mvn"), flink("FlinkFailover")),
     Program("franz-go-transactions", ("go",), ("go",), built_go("franztxn")),
+    Program("sarama-transactions", ("go",), ("go",), built_go("saramatxn")),
     Program("clickstream", ("python",), ("venv",), in_venv("clickstream.py"), alone=True),
 ]
 RUNNING = set()
