@@ -5,20 +5,21 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::markers::End;
 use super::{Broker, CONSUMER_OFFSETS};
 use crate::catalog::TopicImage;
-use crate::coord::task::LoadWhen;
-use crate::groups::{Command, EndTransaction};
 use crate::partition::{Closed, NotAppended, OpenFault, Partition, TransactionMarker};
 use crate::types::ErrorCode;
 
 /// A marker on its way.
 enum Written {
-    /// It is in the partition's log, and this is the offset after it.
-    Appended(Arc<Partition>, i64),
+    /// It is in the partition's log.
+    Appended(End),
     /// The shard that keeps offsets writes it, and what goes with it.
-    Posted(JoinHandle<ErrorCode>),
+    Posted(Posted),
 }
+
+type Posted = JoinHandle<Result<End, ErrorCode>>;
 
 impl Broker {
     /// Ends a producer's transaction in these partitions, and answers per partition, in their order, when the markers
@@ -36,11 +37,18 @@ impl Broker {
         for (topic, index) in places {
             written.push(self.write_marker(marker, topic, *index).await);
         }
-        let mut outcomes = Vec::with_capacity(places.len());
+        let mut appended = Vec::with_capacity(places.len());
         for written in written {
-            outcomes.push(match written {
-                Ok(Written::Appended(partition, end)) => visible(&partition, end).await,
-                Ok(Written::Posted(answer)) => ended(answer.await.unwrap_or(ErrorCode::NotCoordinator)),
+            appended.push(match written {
+                Ok(Written::Appended(end)) => Ok(end),
+                Ok(Written::Posted(answer)) => answer.await.unwrap_or(Err(ErrorCode::NotLeaderOrFollower)),
+                Err(error) => Err(error),
+            });
+        }
+        let mut outcomes = Vec::with_capacity(places.len());
+        for appended in appended {
+            outcomes.push(match appended {
+                Ok((partition, end)) => visible(&partition, end).await,
                 Err(error) => Err(error),
             });
         }
@@ -56,7 +64,7 @@ impl Broker {
         let image = self.image();
         let topic = image.topic(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         if &*topic.name == CONSUMER_OFFSETS {
-            return self.post_marker(marker, topic, index).await.map(Written::Posted);
+            return self.post_marker(marker, topic, index).map(Written::Posted);
         }
         let partition = self.partition(topic, index).await.map_err(|fault| match fault {
             OpenFault::Unknown => ErrorCode::UnknownTopicOrPartition,
@@ -70,37 +78,33 @@ impl Broker {
             NotAppended::TooLarge | NotAppended::Storage => ErrorCode::KafkaStorageError,
             NotAppended::Misplaced => ErrorCode::UnknownServerError,
         })?;
-        Ok(Written::Appended(partition, end))
+        Ok(Written::Appended((partition, end)))
     }
 
-    async fn post_marker(
+    fn post_marker(
         self: &Arc<Self>,
         marker: TransactionMarker,
         topic: &Arc<TopicImage>,
         index: i32,
-    ) -> Result<JoinHandle<ErrorCode>, ErrorCode> {
+    ) -> Result<Posted, ErrorCode> {
         if !(0..topic.partitions).contains(&index) {
             return Err(ErrorCode::UnknownTopicOrPartition);
         }
-        let shard = self.shard_over(topic, index, LoadWhen::AtFirstUse).await;
-        let shard = shard.map_err(|_| ErrorCode::NotLeaderOrFollower)?;
-        let TransactionMarker { producer_id, producer_epoch, coordinator_epoch, commit, v2, .. } = marker;
-        let end = EndTransaction { producer_id, producer_epoch, coordinator_epoch, commit, v2 };
+        let (broker, topic) = (Arc::clone(self), Arc::clone(topic));
         Ok(tokio::spawn(async move {
-            let reply = shard.call(Command::EndTransaction(end)).await;
-            reply.end_transaction().unwrap_or(ErrorCode::UnknownServerError)
+            let (at, verdict) = broker.end_in_groups(marker, &topic, index).await.map_err(not_yet)?;
+            if verdict == ErrorCode::None { Ok(at) } else { Err(not_yet(verdict)) }
         }))
     }
 }
 
 /// What a shard's answer means to whoever ends transactions: one that cannot serve yet will.
-fn ended(code: ErrorCode) -> Result<(), ErrorCode> {
+fn not_yet(code: ErrorCode) -> ErrorCode {
     match code {
-        ErrorCode::None => Ok(()),
         ErrorCode::CoordinatorLoadInProgress
         | ErrorCode::CoordinatorNotAvailable
-        | ErrorCode::NotCoordinator => Err(ErrorCode::NotLeaderOrFollower),
-        other => Err(other),
+        | ErrorCode::NotCoordinator => ErrorCode::NotLeaderOrFollower,
+        other => other,
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::txn_shards::Coordinator;
 use super::{Broker, CONSUMER_OFFSETS, at_once};
+use crate::catalog::TopicImage;
 use crate::coord::task::LoadWhen;
 use crate::groups::{self, EndTransaction};
 use crate::partition::{Closed, NotAppended, OpenFault, Partition, TransactionMarker};
@@ -30,6 +31,10 @@ const VISIBLE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// One partition that a marker is for.
 type Place = (Arc<str>, i32);
+/// A partition, and the end of its log behind a marker: when all below is visible, nobody can take that back.
+pub(super) type End = (Arc<Partition>, i64);
+/// A marker that is in the log of its partition.
+type Appended = (Place, End);
 /// A partition whose marker could not be written, and why.
 type Left = (Place, String);
 
@@ -99,35 +104,42 @@ async fn round(
             Err(why) => left.push((place, why)),
         }
     }
-    // The sync that a group's marker asks for takes those along that are written, so the groups come behind them and are
-    // waited for first.
-    left.extend(end_groups(broker, marker, groups).await);
+    end_groups(broker, marker, groups, (&mut appended, &mut left)).await;
     left.extend(wait_visible(appended).await);
     left
 }
 
-/// Ends the transaction in the groups of these partitions of `__consumer_offsets`; returns those where it could not be.
-async fn end_groups(broker: &Arc<Broker>, marker: TransactionMarker, places: Vec<Place>) -> Vec<Left> {
+/// Ends the transaction in the groups of these partitions of `__consumer_offsets`. Nobody asks for a sync meanwhile, so
+/// the one that is asked for afterwards serves all.
+async fn end_groups(
+    broker: &Arc<Broker>,
+    marker: TransactionMarker,
+    places: Vec<Place>,
+    (appended, left): (&mut Vec<Appended>, &mut Vec<Left>),
+) {
     let (mut ends, mut ending) = (JoinSet::new(), HashMap::new());
-    let mut left = Vec::new();
+    let mut note = |place: Place, ended: Result<Option<_>, String>| match ended {
+        Ok(at) => appended.extend(at.map(|at| (place, at))),
+        Err(why) => left.push((place, why)),
+    };
     for place in places {
         let (broker, index) = (Arc::clone(broker), place.1);
         let mut end = Box::pin(async move { end_in_groups(&broker, marker, index).await });
         match at_once(end.as_mut()) {
-            Some(ended) => left.extend(ended.err().map(|why| (place, why))),
+            Some(ended) => note(place, ended),
             None => drop(ending.insert(ends.spawn(end).id(), place)),
         }
     }
     while let Some(ended) = ends.join_next_with_id().await {
-        let (task, why) = match ended {
-            Ok((_, Ok(()))) => continue,
-            Ok((task, Err(not_yet))) => (task, not_yet),
+        let (task, ended) = match ended {
+            Ok(ended) => ended,
             // It ran into a bug or the runtime's end. What is not known to have ended has not.
-            Err(error) => (error.id(), error.to_string()),
+            Err(error) => (error.id(), Err(error.to_string())),
         };
-        left.extend(ending.remove(&task).map(|place| (place, why)));
+        if let Some(place) = ending.remove(&task) {
+            note(place, ended);
+        }
     }
-    left
 }
 
 /// Appends a marker, and says where it must become visible; nowhere, if there is nothing left to end.
@@ -135,7 +147,7 @@ async fn append(
     broker: &Arc<Broker>,
     marker: TransactionMarker,
     (topic, index): &Place,
-) -> Result<Option<(Arc<Partition>, i64)>, String> {
+) -> Result<Option<End>, String> {
     let Some(found) = broker.image().topic(topic).cloned() else { return Ok(None) };
     let partition = match broker.partition(&found, *index).await {
         Ok(partition) => partition,
@@ -157,7 +169,7 @@ async fn append(
 }
 
 /// Waits until these markers cannot be taken back; returns those that still can.
-async fn wait_visible(appended: Vec<(Place, (Arc<Partition>, i64))>) -> Vec<Left> {
+async fn wait_visible(appended: Vec<Appended>) -> Vec<Left> {
     let visible = Arc::new(Semaphore::new(0));
     for (_, (partition, end)) in &appended {
         let visible = Arc::clone(&visible);
@@ -172,24 +184,46 @@ async fn wait_visible(appended: Vec<(Place, (Arc<Partition>, i64))>) -> Vec<Left
     still.map(|(place, _)| (place, "it is not on disk yet".to_owned())).collect()
 }
 
-/// Ends the transaction in the groups of this partition of `__consumer_offsets`.
-async fn end_in_groups(broker: &Arc<Broker>, marker: TransactionMarker, index: i32) -> Result<(), String> {
-    let Some(topic) = broker.image().topic(CONSUMER_OFFSETS).cloned() else { return Ok(()) };
+/// Ends the transaction in the groups of this partition of `__consumer_offsets`, and says where that must become visible.
+async fn end_in_groups(
+    broker: &Arc<Broker>,
+    marker: TransactionMarker,
+    index: i32,
+) -> Result<Option<End>, String> {
+    let Some(topic) = broker.image().topic(CONSUMER_OFFSETS).cloned() else { return Ok(None) };
     if index >= topic.partitions {
-        return Ok(());
+        return Ok(None);
     }
-    let shard = broker.shard_over(&topic, index, LoadWhen::AtFirstUse).await;
-    let shard = shard.map_err(|error| error.to_string())?;
-    let end = EndTransaction {
-        producer_id: marker.producer_id,
-        producer_epoch: marker.producer_epoch,
-        coordinator_epoch: marker.coordinator_epoch,
-        commit: marker.commit,
-        v2: marker.v2,
-    };
-    match shard.call(groups::Command::EndTransaction(end)).await.end_transaction() {
-        Ok(ErrorCode::None | ErrorCode::InvalidProducerEpoch) => Ok(()),
-        Ok(error) | Err(error) => Err(error.to_string()),
+    match broker.end_in_groups(marker, &topic, index).await {
+        Ok((at, ErrorCode::None | ErrorCode::InvalidProducerEpoch)) => Ok(Some(at)),
+        Ok((_, error)) | Err(error) => Err(error.to_string()),
+    }
+}
+
+impl Broker {
+    /// Has the shard of this partition of `__consumer_offsets` end a producer's transaction. Returns its verdict, and
+    /// the end of the log with the marker in it: when all below is visible, nobody can take it back.
+    ///
+    /// # Errors
+    /// The shard cannot serve now.
+    pub(super) async fn end_in_groups(
+        self: &Arc<Self>,
+        marker: TransactionMarker,
+        topic: &Arc<TopicImage>,
+        index: i32,
+    ) -> Result<(End, ErrorCode), ErrorCode> {
+        let shard = self.shard_over(topic, index, LoadWhen::AtFirstUse).await?;
+        let end = EndTransaction {
+            producer_id: marker.producer_id,
+            producer_epoch: marker.producer_epoch,
+            coordinator_epoch: marker.coordinator_epoch,
+            commit: marker.commit,
+            v2: marker.v2,
+        };
+        let verdict = shard.call(groups::Command::EndTransaction(end)).await.end_transaction()?;
+        let partition = self.partition(topic, index).await.map_err(|_| ErrorCode::NotCoordinator)?;
+        let end = partition.reader().end();
+        Ok(((partition, end), verdict))
     }
 }
 

@@ -167,8 +167,13 @@ async fn offset_of(rig: &Rig, group: &str) -> (i64, bool) {
 
 /// Commits an offset of `t-0` for a group within the producer's transaction.
 async fn commit_offset(rig: &Rig, id: &str, producer: Producer, group: &str, offset: i64) {
+    commit_offsets(rig, id, producer, (group, 1), offset).await;
+}
+
+/// Commits an offset of so many partitions of `t` for a group within the producer's transaction.
+async fn commit_offsets(rig: &Rig, id: &str, producer: Producer, (group, many): (&str, i32), offset: i64) {
     let shard = rig.broker.group_shard(group).await.unwrap();
-    let place = CommitPartition { partition: 0, offset, leader_epoch: -1, metadata: None };
+    let place = |partition| CommitPartition { partition, offset, leader_epoch: -1, metadata: None };
     let mut commit = TxnOffsetCommit {
         group: group.into(),
         member_id: "".into(),
@@ -177,13 +182,18 @@ async fn commit_offset(rig: &Rig, id: &str, producer: Producer, group: &str, off
         producer_id: producer.id,
         producer_epoch: producer.epoch,
         guard: None,
-        topics: vec![CommitTopic { topic: TopicKey::Name("t".into()), partitions: vec![place] }],
+        topics: vec![CommitTopic {
+            topic: TopicKey::Name("t".into()),
+            partitions: (0..many).map(place).collect(),
+        }],
     };
     loop {
         let reply = shard.call(groups::Command::TxnOffsetCommit(commit.clone())).await;
         match reply.txn_offset_commit().unwrap() {
             TxnCommitReply::Done(reply) => {
-                return assert_eq!(reply.topics[0].partitions[0].1, ErrorCode::None);
+                let partitions = &reply.topics[0].partitions;
+                assert_eq!(partitions.len(), usize::try_from(many).unwrap());
+                return assert!(partitions.iter().all(|one| one.1 == ErrorCode::None), "{partitions:?}");
             }
             TxnCommitReply::Unverified(guard) => {
                 let joined = rig.join(id, producer, &[(CONSUMER_OFFSETS, index_of(rig, group))], true).await;
@@ -216,37 +226,56 @@ async fn s58_s60_records_and_the_offsets_of_groups_end_together() {
     rig.broker.stop().await.unwrap();
 }
 
-/// The syncs that a commit of offsets and an end of so many partitions wait for.
-async fn syncs(rig: &Rig, id: &str, many: i32) -> (u64, u64) {
+/// The syncs there are while each of these groups commits offsets of so many partitions, and while the
+/// transaction, which has written to them all, ends.
+async fn syncs(rig: &Rig, id: &str, many: i32, groups: &[&str]) -> (Vec<u64>, u64) {
     let places: Vec<(&str, i32)> = (0..many).map(|index| ("t", index)).collect();
     let producer = rig.open(id, &places).await;
-    commit_offset(rig, id, producer, "g", 1).await;
+    for group in groups {
+        commit_offset(rig, id, producer, group, 1).await;
+    }
     // What nobody waits for is synced within ten milliseconds.
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let rounds = || rig.broker.committer().rounds();
-    let before = rounds();
-    commit_offset(rig, id, producer, "g", 2).await;
-    let between = rounds();
+    let syncs = || rig.broker.committer().syncs();
+    let mut before = syncs();
+    let mut since = || {
+        let now = syncs();
+        now - std::mem::replace(&mut before, now)
+    };
+    let mut of_commits = Vec::new();
+    for group in groups {
+        commit_offsets(rig, id, producer, (group, many), 2).await;
+        of_commits.push(since());
+    }
     rig.broker.end_transaction(end(id, producer, Outcome::Commit)).await.unwrap();
-    assert_eq!(offset_of(rig, "g").await, (2, true));
-    (between - before, rounds() - between)
+    let of_end = since();
+    for group in groups {
+        assert_eq!(offset_of(rig, group).await, (2, true), "{group}");
+    }
+    (of_commits, of_end)
 }
 
 #[tokio::test]
 async fn an_end_costs_two_group_syncs_and_offsets_one_whatever_their_number() {
     let rig = Rig::start().await;
     rig.topic("t", 40).await;
-    for many in [1, 8, 40] {
-        // On a slow machine the first markers may be synced before the last one is written.
-        let mut last = (0, 0);
-        for _ in 0..20 {
-            last = syncs(&rig, "a", many).await;
-            if last == (1, 2) {
+    let groups = ["g", "h", "i", "j", "k", "l"];
+    for (many, groups) in
+        [(1, &groups[..1]), (8, &groups[..1]), (40, &groups[..1]), (1, &groups), (40, &groups)]
+    {
+        let wanted = (vec![1; groups.len()], 2);
+        // On a slow machine what nobody waits for yet may be synced while the last one is written.
+        let mut last = (Vec::new(), 0);
+        for _ in 0..50 {
+            last = syncs(&rig, "a", many, groups).await;
+            if last == wanted {
                 break;
             }
         }
-        assert_eq!(last, (1, 2), "{many} partitions");
+        assert_eq!(last, wanted, "{many} partitions, {} groups", groups.len());
     }
+    let homes: std::collections::BTreeSet<i32> = groups.iter().map(|group| index_of(&rig, group)).collect();
+    assert!(homes.len() > 3, "the groups have several coordinators: {homes:?}");
     rig.broker.stop().await.unwrap();
 }
 

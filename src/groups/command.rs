@@ -24,8 +24,9 @@ pub enum Command {
     Commit(CommitOffsets),
     /// TxnOffsetCommit (key 28).
     TxnOffsetCommit(TxnOffsetCommit),
-    /// The end of a producer's transaction, as its coordinator decided it. Answered when the marker is as durable as
-    /// transactions are; to be sent again until then, for the outcome stands.
+    /// The end of a producer's transaction, as its coordinator decided it. Answered when the marker is in the log: one
+    /// transaction has many, so whoever asks waits for the disk once, when all are written. To be sent again until they
+    /// are durable, for the outcome stands.
     EndTransaction(EndTransaction),
     /// OffsetFetch (key 9), one group of it.
     Fetch(FetchOffsets),

@@ -93,7 +93,7 @@ impl StateMachine for Groups {
             Command::Leave(request) => leave::leave(soft, context, ticket, &request),
             Command::Commit(request) => commit::commit(hard, soft, context, ticket, request),
             Command::TxnOffsetCommit(request) => transactions::commit(hard, soft, context, ticket, request),
-            Command::EndTransaction(end) => transactions::end(hard, soft, context, ticket, end),
+            Command::EndTransaction(end) => transactions::end(hard, soft, ticket, end),
             Command::Fetch(request) => answer(Reply::Fetch(fetch::fetch(hard, context.world, &request))),
             Command::Describe { group } => answer(Reply::Describe(view::describe(hard, soft, &group))),
             Command::List(filter) => answer(Reply::List(view::list(hard, soft, &filter))),

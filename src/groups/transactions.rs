@@ -94,13 +94,7 @@ fn admit(hard: &Hard, soft: &Soft, request: &TxnOffsetCommit) -> Result<(), Erro
 
 /// Decides on the end of a producer's transaction. A marker is written even if nothing is pending: the log's own
 /// bookkeeping may know of the transaction, and a marker for a transaction that is over changes nothing.
-pub(super) fn end(
-    hard: &Hard,
-    soft: &mut Soft,
-    context: &Context<'_, World>,
-    ticket: Ticket,
-    end: EndTransaction,
-) -> Decision<Groups> {
+pub(super) fn end(hard: &Hard, soft: &mut Soft, ticket: Ticket, end: EndTransaction) -> Decision<Groups> {
     let EndTransaction { producer_id, producer_epoch, coordinator_epoch, commit, v2 } = end;
     let answer = |error| Decision::reply(ticket, Reply::EndTransaction(error));
     if hard.transaction(producer_id).is_some_and(|open| {
@@ -112,7 +106,6 @@ pub(super) fn end(
     soft.guards.take_back(producer_id);
     Decision {
         batch: BatchKind::Marker { producer_id, producer_epoch, coordinator_epoch, commit },
-        release: context.world.settings.transaction_release,
         ..answer(ErrorCode::None)
     }
 }

@@ -33,8 +33,8 @@ pub struct GroupSettings {
     pub retention_check_interval_ms: i64,
     /// When a plain OffsetCommit is answered: [`Release::Durable`] with `fsync = "always"`.
     pub commit_release: Release,
-    /// When TxnOffsetCommit and the end of a transaction are answered: [`Release::Durable`] with `fsync = "batch"` and
-    /// `"always"`, as all that transactions write.
+    /// When TxnOffsetCommit is answered: [`Release::Durable`] with `fsync = "batch"` and `"always"`, as all that
+    /// transactions write.
     pub transaction_release: Release,
 }
 

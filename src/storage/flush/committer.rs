@@ -125,10 +125,10 @@ impl Committer {
         self.shared.syncer.stop();
     }
 
-    /// How many rounds that somebody waited for have ended.
+    /// How many rounds have synced something.
     #[cfg(test)]
-    pub(crate) fn rounds(&self) -> u64 {
-        self.shared.state.lock().ended
+    pub(crate) fn syncs(&self) -> u64 {
+        self.shared.state.lock().syncs
     }
 
     pub(super) fn syncer(&self) -> &Syncer {
@@ -171,6 +171,8 @@ struct State {
     stopping: bool,
     /// The thread is gone: nothing is synced any more.
     stopped: bool,
+    #[cfg(test)]
+    syncs: u64,
 }
 
 impl Shared {
@@ -296,6 +298,10 @@ impl Shared {
             }
         }
         let bytes = set.bytes;
+        #[cfg(test)]
+        if !ends.is_empty() {
+            self.state.lock().syncs += 1;
+        }
         if let Err(error) = self.sync_set(set) {
             self.health.fail(error);
         } else if self.syncer.is_removed() {
