@@ -162,6 +162,59 @@ fn what_does_not_move_the_stable_offset_does_not_wake_those_who_wait_for_it() {
 }
 
 #[test]
+fn batches_of_no_transaction_take_no_lock_and_look_nothing_up() {
+    for fsync in [Fsync::Batch, Fsync::Always, Fsync::Never] {
+        let rig = Rig::with(TopicSettings::default(), FileCache::new(64, 8), fsync);
+        let partition = rig.open("t", id(1));
+        // Somebody had a transaction here once.
+        write(&partition, 0).unwrap();
+        partition.append_marker(marker(false)).unwrap();
+        produce(&partition, record(b"a")).unwrap();
+        until_stable(&partition, 3);
+        // What is known of transactions is behind this lock: whoever looks at it now waits.
+        let held = partition.transactions.lock();
+        let writer = std::thread::spawn({
+            let partition = Arc::clone(&partition);
+            move || {
+                for sequence in 0..50 {
+                    partition.append_own(&[headed(record(b"a"))]).unwrap();
+                    // The last is a repetition.
+                    for bytes in [record(b"b"), record_of(9, sequence, b"c"), record_of(9, sequence, b"c")] {
+                        produce(&partition, bytes).unwrap();
+                    }
+                }
+                until_stable(&partition, 153);
+                assert_eq!(read(&partition, 3, Isolation::ReadCommitted).batches.next.offset(), 153);
+                assert_eq!(partition.held_back(std::time::Duration::ZERO), None);
+            }
+        });
+        within_seconds(|| writer.is_finished(), "it waits for the lock");
+        writer.join().unwrap();
+        // So does this one.
+        let asked = std::thread::spawn({
+            let partition = Arc::clone(&partition);
+            move || partition.transactional_ticket(&first(0, 1, false)).unwrap()
+        });
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(!asked.is_finished(), "the lock is the one");
+        drop(held);
+        assert!(asked.join().unwrap().is_some());
+    }
+}
+
+fn until_stable(partition: &Partition, end: i64) {
+    within_seconds(|| partition.last_stable_offset() == end, "the stable offset does not move");
+}
+
+fn within_seconds(done: impl Fn() -> bool, what: &str) {
+    let so_far = (0..10_000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        done()
+    });
+    assert!(so_far, "{what}");
+}
+
+#[test]
 fn the_stable_offset_is_never_below_the_logs_start() {
     let rig = never();
     let partition = rig.open("t", id(1));

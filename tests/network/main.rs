@@ -26,4 +26,5 @@ mod stop;
 #[path = "../support/mod.rs"]
 mod support;
 mod topics;
+mod transactions;
 mod words;
