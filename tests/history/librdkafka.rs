@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -134,11 +134,13 @@ impl Client {
     }
 }
 
-/// Calls until it works or fails for good.
+/// Calls until it works or fails for good. Ends in a panic if the broker never comes back.
 fn insist(call: impl Fn() -> KafkaResult<()>) -> KafkaResult<()> {
+    let began = Instant::now();
     loop {
         match call() {
             Err(KafkaError::Transaction(error)) if error.is_retriable() => {
+                assert!(began.elapsed() < WAIT, "librdkafka gets nowhere: {error}");
                 thread::sleep(Duration::from_millis(5));
             }
             other => return other,

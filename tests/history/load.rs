@@ -23,6 +23,9 @@ pub(crate) const GROUPS: [(&str, &str); 2] = [("raw", "out"), ("librdkafka", "ot
 pub(crate) const PARTITIONS: i32 = 3;
 const RECORDS_MAX: u64 = 6;
 const PAUSE: Duration = Duration::from_millis(2);
+/// Records that librdkafka copies in a transaction, if it keeps up with the writers, and at most.
+const COPIED_FEW: usize = 10;
+const COPIED_MAX: usize = 300;
 
 /// What all of them share.
 pub(crate) struct Load {
@@ -123,8 +126,10 @@ impl Load {
         loop {
             let last_look = !self.writing();
             let (mut writes, mut quiet) = (Vec::new(), 0);
-            while writes.len() < 10 && quiet < 2 {
-                match consumer.poll(Duration::from_millis(20)) {
+            while writes.len() < COPIED_MAX && quiet < 2 {
+                // More than a few only if they are there: whoever falls behind catches up with larger transactions.
+                let wait = if writes.len() < COPIED_FEW { Duration::from_millis(20) } else { Duration::ZERO };
+                match consumer.poll(wait) {
                     Some(Ok(message)) => {
                         let from = (message.partition(), message.offset());
                         writes.push(((output, from.0), Some(from)));

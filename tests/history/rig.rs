@@ -58,7 +58,8 @@ pub(crate) fn run(address: &str, seed: u64, who: Who, faults: impl FnOnce(&Histo
         watchers_stop: AtomicBool::new(false),
     };
     let load = &load;
-    thread::scope(|scope| {
+    let began = Instant::now();
+    let healed = thread::scope(|scope| {
         // Whatever goes wrong here, the others end.
         let _stop = Stop(load);
         let mut clients: Vec<ScopedJoinHandle<'_, ()>> = vec![
@@ -84,7 +85,10 @@ pub(crate) fn run(address: &str, seed: u64, who: Who, faults: impl FnOnce(&Histo
             assert!(client.join().is_ok(), "a client ended in a panic");
         }
         assert!(healed.elapsed() < FINISH_MAX, "clients took {:?} to finish", healed.elapsed());
+        eprintln!("{:?} of load, {:?} until clients had finished", healed - began, healed.elapsed());
+        healed
     });
+    eprintln!("{:?} until readers had, too", healed.elapsed());
     history
 }
 
@@ -126,8 +130,11 @@ pub(crate) fn judge(address: &str, history: &History, counts: impl Fn(&Violation
     let [committed, aborted, unknown] = counts_of(history);
     let records: usize = history.readings.lock().iter().map(|(_, reading)| reading.seen.len()).sum();
     eprintln!("{committed} committed, {aborted} aborted, {unknown} unknown; {records} records read");
+    let began = Instant::now();
     let end = last_look(address);
+    let read = began.elapsed();
     let mut found = check(history, &end, &Groups { input: INPUT, outputs: GROUPS.to_vec() });
+    eprintln!("{read:?} to read all back, {:?} to hold it against the rules", began.elapsed() - read);
     found.retain(counts);
     assert!(
         found.is_empty(),
@@ -135,6 +142,7 @@ pub(crate) fn judge(address: &str, history: &History, counts: impl Fn(&Violation
         found.len(),
         found.iter().take(20).map(|found| format!("{found:?}\n")).collect::<String>()
     );
+    let began = Instant::now();
     for topic in topics() {
         for (partition, records) in librdkafka::read_all(address, topic, PARTITIONS) {
             assert_eq!(
@@ -144,6 +152,7 @@ pub(crate) fn judge(address: &str, history: &History, counts: impl Fn(&Violation
             );
         }
     }
+    eprintln!("{:?} to read it with librdkafka", began.elapsed());
     assert!(is_enough(history), "little was tried");
 }
 

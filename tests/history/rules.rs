@@ -101,7 +101,8 @@ fn check_place(
     for (offset, value) in records {
         let written = Word::parse(value).and_then(|word| {
             let txn = transactions.get(&word.txn)?;
-            txn.writes.iter().any(|write| write.place == place && write.word == word).then_some((word, txn))
+            let write = txn.writes.get(usize::try_from(word.index).ok()?)?;
+            (write.place == place && write.word == word).then_some((word, txn))
         });
         let Some((word, txn)) = written else {
             found.push(Violation::Phantom { place, offset: *offset });
@@ -197,32 +198,65 @@ fn check_offsets(
     found: &mut Vec<Violation>,
 ) {
     let mut last: HashMap<i32, i64> = HashMap::new();
-    let of_group: Vec<(&Transaction, &BTreeMap<i32, i64>)> = transactions
-        .values()
-        .filter_map(|txn| txn.offsets.as_ref().filter(|(g, _)| *g == group).map(|(_, o)| (txn, o)))
-        .collect();
+    let commits = Commits::of(group, transactions);
     for told in told.iter().filter(|told| told.group == group) {
         let (partition, offset) = (told.partition, told.offset);
         let before = last.insert(partition, offset).unwrap_or(-1);
         if before > offset {
             found.push(Violation::OffsetBack { group, partition, from: before, to: offset });
         }
-        let asked_for = |(txn, offsets): &(&Transaction, &BTreeMap<i32, i64>)| {
-            offsets.get(&partition) == Some(&offset)
-                && txn.outcome != Outcome::Aborted
-                && txn.ending.is_some_and(|ending| ending < told.at)
-        };
-        if offset >= 0 && !of_group.iter().any(asked_for) {
+        if offset >= 0 && !commits.asked_for(partition, offset, told.at) {
             found.push(Violation::EarlyOffset { group, partition, offset });
         }
-        let acknowledged = of_group
-            .iter()
-            .filter(|(txn, _)| txn.done.is_some_and(|done| done < told.asked))
-            .filter_map(|(_, offsets)| offsets.get(&partition).copied())
-            .max();
+        let acknowledged = commits.acknowledged(partition, told.asked);
         if let Some(acknowledged) = acknowledged.filter(|acknowledged| *acknowledged > offset) {
             found.push(Violation::StaleOffset { group, partition, offset, acknowledged });
         }
+    }
+}
+
+/// A group's commits in an order to look them up by: there are as many as transactions, and they are looked up as often
+/// as somebody asked for offsets.
+struct Commits {
+    /// When a commit of this partition and offset was first asked for.
+    asked_for: HashMap<(i32, i64), u64>,
+    /// By partition, and by when it was acknowledged: the highest offset that was acknowledged by then.
+    acknowledged: HashMap<i32, BTreeMap<u64, i64>>,
+}
+
+impl Commits {
+    fn of(group: &'static str, transactions: &Transactions) -> Self {
+        let mut asked_for: HashMap<(i32, i64), u64> = HashMap::new();
+        let mut acknowledged: HashMap<i32, BTreeMap<u64, i64>> = HashMap::new();
+        for txn in transactions.values() {
+            let Some((_, offsets)) = txn.offsets.as_ref().filter(|(of, _)| *of == group) else { continue };
+            for (partition, offset) in offsets {
+                if let Some(ending) = txn.ending.filter(|_| txn.outcome != Outcome::Aborted) {
+                    let first = asked_for.entry((*partition, *offset)).or_insert(ending);
+                    *first = ending.min(*first);
+                }
+                if let Some(done) = txn.done {
+                    acknowledged.entry(*partition).or_default().insert(done, *offset);
+                }
+            }
+        }
+        for offsets in acknowledged.values_mut() {
+            let mut highest = i64::MIN;
+            for offset in offsets.values_mut() {
+                highest = highest.max(*offset);
+                *offset = highest;
+            }
+        }
+        Self { asked_for, acknowledged }
+    }
+
+    fn asked_for(&self, partition: i32, offset: i64, before: u64) -> bool {
+        self.asked_for.get(&(partition, offset)).is_some_and(|ending| *ending < before)
+    }
+
+    fn acknowledged(&self, partition: i32, before: u64) -> Option<i64> {
+        let (_, highest) = self.acknowledged.get(&partition)?.range(..before).next_back()?;
+        Some(*highest)
     }
 }
 
