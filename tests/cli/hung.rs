@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::producer::Producer as _;
+
 use crate::held_back::{UNVERIFIED, open_unknown};
 use crate::scene::{Scene, cells};
 use crate::transactions::{committed, hanging, json};
@@ -48,11 +50,19 @@ fn those_that_no_coordinator_knows_are_found_in_all_topics_and_ended_by_the_comm
 fn how_long_a_transaction_is_open_counts_for_those_of_a_topic_too() {
     let scene = Scene::new();
     let (topic, id) = (scene.topic("t", 1), scene.name("payments"));
-    let _producer = hanging(&scene, &id, &topic, &[0]);
+    let producer = hanging(&scene, &id, &topic, &[0]);
     thread::sleep(Duration::from_millis(1_100));
     let older = |than| scene.ok(&["txn", "list", "--topic", &topic, "--older-than", than, "-q"]);
     assert_eq!((older("1s"), older("1h")), (format!("{id}\n"), String::new()));
     let list = scene.ok(&["txn", "list", "--topic", &topic]);
     assert_eq!(cells(&list)[0][6], "OPEN FOR");
     assert!(cells(&list)[1][6].ends_with('s'), "{list}");
+    let told = || scene.run(&["txn", "list", "--topic", &topic], b"").err;
+    let only = format!("If its producer does not come back, end it: streamd txn abort {id}\n");
+    assert_eq!(told(), only);
+    let other = hanging(&scene, &scene.name("orders"), &topic, &[0]);
+    assert_eq!(told(), format!("The command that ends each: streamd txn list --topic {topic} -o wide\n"));
+    other.abort_transaction(Duration::from_secs(30)).expect("it is aborted");
+    producer.abort_transaction(Duration::from_secs(30)).expect("it is aborted");
+    assert_eq!(told(), "");
 }

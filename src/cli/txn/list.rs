@@ -1,5 +1,7 @@
 //! `streamd txn list`.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::super::brokers::{BrokerArgs, duration};
@@ -109,8 +111,11 @@ async fn in_partitions(
         Shape::Table => Holding::table(&all, now, Columns::Few),
     })?;
     if let (Some(topic), false, Shape::Table) = (&args.topic, args.hung || all.is_empty(), args.output) {
-        brokers.note(&match all.as_slice() {
-            [one] => format!("If its producer does not come back, end it: {}", one.command()),
+        let commands: BTreeSet<String> = all.iter().map(Holding::command).collect();
+        brokers.note(&match commands.first() {
+            Some(only) if commands.len() == 1 => {
+                format!("If its producer does not come back, end it: {only}")
+            }
             _ => format!("The command that ends each: streamd txn list --topic {topic} -o wide"),
         });
     }
