@@ -14,6 +14,8 @@ use crate::types::{Codec, Timestamp};
 
 /// Keys and values up to this size are gathered before they are handed on, in bytes.
 const SMALL_BYTES: usize = 256;
+/// Room for a record of a key and a value that are small.
+const SCRATCH_BYTES: usize = 2 * SMALL_BYTES + 64;
 
 /// A record to put into a batch.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,7 +78,7 @@ impl BatchBuilder {
             },
             compression: Compression { codec: Codec::None, level: 0 },
             body: None,
-            scratch: Vec::new(),
+            scratch: Vec::with_capacity(SCRATCH_BYTES),
             failed: None,
         }
     }
