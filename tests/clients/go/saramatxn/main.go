@@ -17,6 +17,8 @@ const (
 	name = "sarama-transactions"
 	// Records of a transaction, the same number for each partition.
 	each = 30
+	// How long nothing may come before nothing more is expected.
+	quiet = 500 * time.Millisecond
 )
 
 // The transactions in their order.
@@ -114,8 +116,8 @@ func transact(producer sarama.SyncProducer, topic, kind string) {
 	}
 }
 
-// take reads a partition from an offset on, until it has so many records or none has come for a while.
-func (c *client) take(topic string, partition int32, offset int64, count int, isolation sarama.IsolationLevel) []*sarama.ConsumerMessage {
+// take reads so many records of a partition from an offset on, and what comes within a while after them.
+func (c *client) take(topic string, partition int32, offset int64, count int, while time.Duration, isolation sarama.IsolationLevel) []*sarama.ConsumerMessage {
 	config := c.config()
 	config.Consumer.IsolationLevel = isolation
 	consumer, err := sarama.NewConsumer(c.brokers, config)
@@ -125,15 +127,22 @@ func (c *client) take(topic string, partition int32, offset int64, count int, is
 	check.OK("reading "+topic, err)
 	defer reader.Close()
 	var taken []*sarama.ConsumerMessage
-	for len(taken) < count {
+	for {
+		limit := check.Wait
+		if len(taken) >= count {
+			limit = while
+		}
 		select {
 		case message := <-reader.Messages():
 			taken = append(taken, message)
-		case <-time.After(500 * time.Millisecond):
+		case <-time.After(limit):
+			check.True(fmt.Sprintf("%d records of %s-%d in time", count, topic, partition), len(taken) >= count, len(taken))
+			return taken
+		}
+		if len(taken) == count && while == 0 {
 			return taken
 		}
 	}
-	return taken
 }
 
 // expectRead checks that a reader of this isolation is given what these transactions wrote, and nothing else.
@@ -144,8 +153,7 @@ func (c *client) expectRead(topic string, isolation sarama.IsolationLevel, kinds
 	for _, p := range check.AllPartitions() {
 		readers.Go(func() {
 			defer check.Guard(name)
-			// One more than there should be: what is too much shows, and what is missing is waited for.
-			taken := c.take(topic, p, sarama.OffsetOldest, each*len(kinds)/check.Partitions+1, isolation)
+			taken := c.take(topic, p, sarama.OffsetOldest, each*len(kinds)/check.Partitions, quiet, isolation)
 			mu.Lock()
 			defer mu.Unlock()
 			for _, message := range taken {
@@ -212,10 +220,7 @@ func (c *client) process(source, target, id string) {
 		end := time.Now().Add(check.Wait)
 		for done := 0; done < each; {
 			check.True("records processed in time", time.Now().Before(end), done)
-			taken := c.take(source, p, c.committed(group, source, p), min(7, each-done), sarama.ReadCommitted)
-			if len(taken) == 0 {
-				continue
-			}
+			taken := c.take(source, p, c.committed(group, source, p), min(7, each-done), 0, sarama.ReadCommitted)
 			turn++
 			check.OK("begin", producer.BeginTxn())
 			var messages []*sarama.ProducerMessage
@@ -237,7 +242,7 @@ func (c *client) process(source, target, id string) {
 	check.True("some were aborted", turn >= 3, turn)
 	c.expectRead(target, sarama.ReadCommitted, "first", "second", "last")
 	for _, p := range check.AllPartitions() {
-		left := c.take(source, p, c.committed(group, source, p), 1, sarama.ReadCommitted)
+		left := c.take(source, p, c.committed(group, source, p), 0, quiet, sarama.ReadCommitted)
 		check.Expect(fmt.Sprintf("records behind the group's offset in %d", p), 0, len(left))
 	}
 }
