@@ -255,6 +255,9 @@ async fn syncs(rig: &Rig, id: &str, many: i32, groups: &[&str]) -> (Vec<u64>, u6
     (of_commits, of_end)
 }
 
+/// How often syncs are counted.
+const TRIES: usize = 7;
+
 #[tokio::test]
 async fn an_end_costs_two_group_syncs_and_offsets_one_whatever_their_number() {
     let rig = Rig::start().await;
@@ -263,16 +266,13 @@ async fn an_end_costs_two_group_syncs_and_offsets_one_whatever_their_number() {
     for (many, groups) in
         [(1, &groups[..1]), (8, &groups[..1]), (40, &groups[..1]), (1, &groups), (40, &groups)]
     {
-        let wanted = (vec![1; groups.len()], 2);
-        // On a slow machine what nobody waits for yet may be synced while the last one is written.
-        let mut last = (Vec::new(), 0);
-        for _ in 0..50 {
-            last = syncs(&rig, "a", many, groups).await;
-            if last == wanted {
-                break;
-            }
+        // On a slow machine what nobody waits for yet may be synced while the last one is written: mostly it is not.
+        let mut seen = Vec::new();
+        for _ in 0..TRIES {
+            seen.push(syncs(&rig, "a", many, groups).await);
         }
-        assert_eq!(last, wanted, "{many} partitions, {} groups", groups.len());
+        let as_promised = seen.iter().filter(|seen| **seen == (vec![1; groups.len()], 2)).count();
+        assert!(as_promised > TRIES / 2, "{many} partitions, {} groups: {seen:?}", groups.len());
     }
     let homes: std::collections::BTreeSet<i32> = groups.iter().map(|group| index_of(&rig, group)).collect();
     assert!(homes.len() > 3, "the groups have several coordinators: {homes:?}");

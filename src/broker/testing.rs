@@ -103,14 +103,24 @@ impl Rig {
     pub(super) async fn open(&self, id: &str, partitions: &[(&str, i32)]) -> Producer {
         let producer = self.producer(id).await;
         assert_eq!(self.join(id, producer, partitions, true).await, vec![Ok(()); partitions.len()]);
+        let mut written = Vec::new();
         for (topic, index) in partitions {
-            self.write(producer, topic, *index).await;
+            written.push(self.append(producer, topic, *index).await);
+        }
+        for (partition, end) in written {
+            until("a record is visible", || partition.high_watermark() == end).await;
         }
         producer
     }
 
     /// Writes a record of the producer's transaction, and waits until it is visible.
     pub(super) async fn write(&self, producer: Producer, topic: &str, index: i32) {
+        let (partition, end) = self.append(producer, topic, index).await;
+        until("a record is visible", || partition.high_watermark() == end).await;
+    }
+
+    /// Appends a record of the producer's transaction; returns where, and the end of the log behind it.
+    async fn append(&self, producer: Producer, topic: &str, index: i32) -> (Arc<Partition>, i64) {
         let partition = self.partition(topic, index).await;
         let mut batch = BatchBuilder::new();
         batch = batch.producer(producer.id, producer.epoch, NO_SEQUENCE).transactional(true);
@@ -118,7 +128,7 @@ impl Rig {
         let batch = batch.build().unwrap();
         let header = BatchHeader::parse(&batch).unwrap();
         let end = partition.append_own(&[(batch, header)]).unwrap();
-        until("a record is visible", || partition.high_watermark() == end).await;
+        (partition, end)
     }
 }
 
