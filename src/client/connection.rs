@@ -1,5 +1,6 @@
 //! A connection to one broker that has told its versions: typed questions and answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
@@ -79,6 +80,16 @@ impl Connection {
     /// Whether the broker offers an API in a version that this client speaks.
     pub(super) fn knows<R: Request>(&self) -> bool {
         self.versions.knows::<R>()
+    }
+
+    /// The levels that the cluster has agreed on (KIP-584), by name.
+    pub(super) fn features(&self) -> &BTreeMap<String, i16> {
+        self.versions.features()
+    }
+
+    /// The version that requests of this kind are sent in, if there is one.
+    pub(super) fn spoken<R: Request>(&self) -> Option<i16> {
+        self.versions.pick::<R>().ok()
     }
 
     /// The broker's address, as it was connected to.

@@ -3,7 +3,7 @@
 //! [`Client`] keeps one connection per broker and purpose and agrees with each broker on the version of every API. On
 //! it stand the [`producer`], the [`consumer`] with its optional [`membership`] of a group, and the questions of
 //! administration ([`topics`], [`alter`], [`groups`], [`offsets`], [`sizes`],
-//! [`transactions`], [`open_transactions`]). What brokers answer is
+//! [`transactions`], [`open_transactions`]); [`load`] and [`load_txn`] send single requests for whoever measures. What brokers answer is
 //! decoded by the protocol crate: they are brokers that the user chose. Frames are bounded all the same, and memory
 //! follows the bytes received.
 
@@ -20,6 +20,8 @@ mod fetched;
 pub mod groups;
 mod heartbeat;
 mod link;
+pub mod load;
+pub mod load_txn;
 pub mod membership;
 mod metadata;
 pub mod offsets;

@@ -1,6 +1,6 @@
 //! Which version of an API to speak: the highest that both sides know.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::messages::api_versions_response::ApiVersionsResponse;
@@ -37,6 +37,8 @@ pub const KAFKA_2_1: Ceilings = &[
 pub(super) struct Versions {
     offered: HashMap<i16, (i16, i16)>,
     ceilings: Ceilings,
+    /// The levels that the cluster has agreed on (KIP-584), by name.
+    features: BTreeMap<String, i16>,
 }
 
 /// No version of an API is spoken by both sides.
@@ -54,7 +56,17 @@ impl Versions {
         let row = |api: &kafka_protocol::messages::api_versions_response::ApiVersion| {
             (api.api_key, (api.min_version, api.max_version))
         };
-        Self { offered: answer.api_keys.iter().map(row).collect(), ceilings }
+        let features = answer.finalized_features.iter();
+        Self {
+            offered: answer.api_keys.iter().map(row).collect(),
+            ceilings,
+            features: features.map(|row| (row.name.to_string(), row.max_version_level)).collect(),
+        }
+    }
+
+    /// The levels that the cluster has agreed on (KIP-584), by name.
+    pub(super) fn features(&self) -> &BTreeMap<String, i16> {
+        &self.features
     }
 
     /// The version to speak.
