@@ -1,6 +1,7 @@
 //! The command tree. One file a verb; adding one is a file, a variant of `Verb` and its line in [`run`].
 
 mod announce;
+mod bench;
 mod brokers;
 mod config;
 mod consume;
@@ -66,6 +67,7 @@ enum Verb {
     Group(group::Args),
     #[command(visible_alias = "txns")]
     Txn(txn::Args),
+    Bench(bench::Args),
     Repair(repair::Args),
     Dump(dump::Args),
     Import(import::Args),
@@ -81,6 +83,7 @@ impl Verb {
             Self::Topic(_) => Some("topic"),
             Self::Group(_) => Some("group"),
             Self::Txn(_) => Some("txn"),
+            Self::Bench(_) => Some("bench"),
             Self::Dump(_) => Some("dump"),
         }
     }
@@ -118,6 +121,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> 
         Verb::Topic(args) => topic::run(args),
         Verb::Group(args) => group::run(args),
         Verb::Txn(args) => txn::run(args, &clock),
+        Verb::Bench(args) => bench::run(args, &clock),
         Verb::Dump(args) => dump::run(&args),
         Verb::Import(args) => import::run(args, before.only_settings()?, &clock),
         Verb::Repair(args) => repair::run(args, before.only_settings()?, &clock),

@@ -11,8 +11,13 @@ const GOODBYE: Duration = Duration::from_millis(100);
 /// Runs a verb to its end. The verb has this thread to itself, so that writing to a slow terminal holds up neither
 /// heartbeats nor fetches.
 pub(super) fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    run_on(1, work)
+}
+
+/// The same with this many threads beside this one.
+pub(super) fn run_on<T>(threads: usize, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+        .worker_threads(threads)
         .enable_all()
         .thread_name("streamd-client")
         .build()

@@ -10,6 +10,7 @@
     reason = "a test fails by panicking and has the system's clock"
 )]
 
+mod bench;
 mod clock;
 mod consume;
 mod damage;

@@ -52,6 +52,7 @@ fn what_the_pages_tell_people_to_type_is_a_command() {
         "docs/durability.md",
         "docs/compatibility.md",
         "docs/exactly-once.md",
+        "docs/benchmark.md",
     ] {
         let text = fs::read_to_string(root().join(page)).expect("the page is there");
         let told = text.split(BEGIN).next().unwrap_or_default();

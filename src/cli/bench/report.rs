@@ -1,0 +1,181 @@
+//! The result, for people and for programs.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::table;
+use super::drive::Driven;
+use super::text;
+use crate::client::load::Facts;
+
+/// The quantiles that are shown: of 100,000, for people, for programs.
+const QUANTILES: [(u32, &str, &str); 4] =
+    [(50_000, "p50", "p50"), (90_000, "p90", "p90"), (99_000, "p99", "p99"), (99_900, "p99.9", "p999")];
+
+/// A run that is over.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) mode: &'static str,
+    /// What one of those things is whose time was measured, in the plural.
+    pub(super) things: &'static str,
+    /// From when to when it is measured.
+    pub(super) latency: &'static str,
+    pub(super) driven: Driven,
+    pub(super) facts: Facts,
+    pub(super) settings: Vec<(&'static str, Value)>,
+    /// What was compared with what the broker has.
+    pub(super) checked: Vec<(&'static str, u64)>,
+}
+
+impl Report {
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        let Driven { tally, window, interrupted, .. } = &self.driven;
+        let seconds = window.len().as_secs_f64();
+        if tally.times.count() == 0 {
+            let _ = writeln!(text, "{}: ended before anything was measured", self.mode);
+            return text;
+        }
+        let _ = writeln!(
+            text,
+            "{}: {}/s, {} records/s, {} {}/s for {seconds:.1} s{}\n",
+            self.mode,
+            text::bytes(per_second(tally.bytes, seconds)),
+            text::count(per_second(tally.records, seconds)),
+            text::count(per_second(tally.requests, seconds)),
+            self.things,
+            if *interrupted { ", then interrupted" } else { "" },
+        );
+        let _ = writeln!(text, "latency   {}", self.latency);
+        let quantiles = QUANTILES.iter().map(|(of, name, _)| (*name, tally.times.quantile(*of)));
+        for (name, time) in quantiles.chain([("max", tally.times.max())]) {
+            let _ = write!(text, "  {name} {}", time.map(text::time).unwrap_or_default());
+        }
+        let _ = write!(text, "\n\n{}\n", text::chart(&tally.times.rows()));
+        self.rest(&mut text);
+        text
+    }
+
+    /// What stands below the figures, a line each.
+    fn rest(&self, text: &mut String) {
+        let Driven { tally, window, cpu, kept, .. } = &self.driven;
+        if let Some(kept) = kept {
+            let unsent = kept.unsent.len();
+            let _ = match kept.behind {
+                Duration::ZERO => writeln!(text, "schedule  kept to the end"),
+                behind => writeln!(
+                    text,
+                    "schedule  {} behind at the end: {unsent} {} were due and never sent; their waiting is in the latency",
+                    text::time(behind),
+                    self.things
+                ),
+            };
+        }
+        let checked = self
+            .checked
+            .iter()
+            .map(|(name, number)| format!("{} {}", text::count(*number), name.replace('_', " ")));
+        let _ = writeln!(
+            text,
+            "records   {} measured; {}",
+            text::count(tally.records),
+            checked.collect::<Vec<_>>().join(", ")
+        );
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        if let Some(cpu) = cpu {
+            let share = cpu.as_secs_f64() / window.len().as_secs_f64().max(f64::MIN_POSITIVE);
+            let _ = writeln!(text, "client    {share:.2} of {cores} processors used by this process");
+        }
+        let features: Vec<_> =
+            self.facts.features.iter().map(|(name, level)| format!("{name} {level}")).collect();
+        let versions = [("Produce", self.facts.produce_version), ("Fetch", self.facts.fetch_version)];
+        let versions = versions.iter().filter_map(|(name, version)| Some(format!("{name} v{}", (*version)?)));
+        let facts: Vec<_> = versions.chain(features).collect();
+        let _ = writeln!(text, "broker    {} ({})", self.facts.address, facts.join(", "));
+        // Its own topic is named after nothing else.
+        let told = self.settings.iter().filter(|(name, _)| *name != "topic_made_for_this");
+        let settings = told.map(|(name, value)| {
+            format!(
+                "{} {}",
+                name.replace('_', " "),
+                value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+            )
+        });
+        let _ = writeln!(text, "settings  {}", settings.collect::<Vec<_>>().join(", "));
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> anyhow::Result<String> {
+        let Driven { tally, window, interrupted, cpu, kept, .. } = &self.driven;
+        let seconds = window.len().as_secs_f64();
+        let rate = |n: u64| if seconds > 0.0 { json!(per_second(n, seconds)) } else { Value::Null };
+        let mut latency = json!({
+            "what": self.latency,
+            "count": tally.times.count(),
+            "min": micros(tally.times.min()),
+            "mean": micros(tally.times.mean()),
+            "max": micros(tally.times.max()),
+        });
+        for (of, _, name) in QUANTILES {
+            latency[name] = json!(micros(tally.times.quantile(of)));
+        }
+        let rows = tally.times.rows();
+        let rows = rows.iter().map(
+            |row| json!({ "from": micros(Some(row.from)), "to": micros(Some(row.to)), "count": row.count }),
+        );
+        latency["histogram"] = rows.collect();
+        let pairs = |pairs: &[(&'static str, Value)]| -> Value {
+            Value::Object(pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
+        };
+        let checked: Vec<_> = self.checked.iter().map(|(name, number)| (*name, json!(number))).collect();
+        table::json(&json!({
+            "mode": self.mode,
+            "interrupted": interrupted,
+            "seconds": seconds,
+            "records": tally.records,
+            "bytes": tally.bytes,
+            self.things: tally.requests,
+            "records_per_second": rate(tally.records),
+            "bytes_per_second": rate(tally.bytes),
+            format!("{}_per_second", self.things): rate(tally.requests),
+            "latency_us": latency,
+            "schedule": kept.as_ref().map(|kept| json!({
+                "behind_us": micros(Some(kept.behind)),
+                "unsent": kept.unsent.len(),
+            })),
+            "checked": pairs(&checked),
+            "client": {
+                "version": env!("CARGO_PKG_VERSION"),
+                "cpu_seconds": cpu.map(|cpu| cpu.as_secs_f64()),
+                "processors": std::thread::available_parallelism().map_or(1, usize::from),
+            },
+            "broker": {
+                "address": self.facts.address,
+                "features": self.facts.features,
+                "produce_version": self.facts.produce_version,
+                "fetch_version": self.facts.fetch_version,
+            },
+            "settings": pairs(&self.settings),
+        }))
+    }
+}
+
+/// Microseconds, with the nanoseconds behind the point.
+fn micros(time: Option<Duration>) -> Option<f64> {
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    time.map(|time| text::ratio(nanos(time), 1_000))
+}
+
+/// So many in a second, rounded; 0 where nothing was measured.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a positive float; a cast keeps within bounds"
+)]
+fn per_second(n: u64, seconds: f64) -> u64 {
+    if seconds > 0.0 { (n as f64 / seconds).round() as u64 } else { 0 }
+}

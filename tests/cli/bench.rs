@@ -1,0 +1,227 @@
+//! `streamd bench`: what it counts is there, what it says follows from what it counted, and it leaves nothing behind.
+//! How fast anything is stands in no test.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::scene::Scene;
+
+/// Runs a mode for a second and returns its JSON.
+fn bench(scene: &Scene, mode: &str, flags: &[&str]) -> Value {
+    let args = [&["bench", mode, "--seconds", "1", "--warm-up", "0", "-o", "json"], flags].concat();
+    serde_json::from_str(&scene.ok(&args)).expect("one JSON object")
+}
+
+fn number(result: &Value, path: &str) -> u64 {
+    result.pointer(path).and_then(Value::as_u64).unwrap_or_else(|| panic!("{path} is a number\n{result:#}"))
+}
+
+/// What every result says, whatever the mode. `things` are those whose time is measured.
+fn is_consistent(result: &Value, things: &str) {
+    let seconds = result["seconds"].as_f64().expect("seconds");
+    assert!((0.9..=1.1).contains(&seconds), "{result:#}");
+    for counted in ["records", "bytes", things] {
+        let count = number(result, &format!("/{counted}"));
+        assert!(count > 0, "{counted}\n{result:#}");
+        let rate = count as f64 / seconds;
+        let told = number(result, &format!("/{counted}_per_second")) as f64;
+        assert!((rate - told).abs() <= 1.0, "{counted}: {rate} and {told}");
+    }
+    let latency =
+        |name: &str| result["latency_us"][name].as_f64().unwrap_or_else(|| panic!("{name}\n{result:#}"));
+    let quantiles = ["min", "p50", "p90", "p99", "p999", "max"].map(latency);
+    assert!(quantiles.is_sorted() && quantiles[0] > 0.0, "{quantiles:?}");
+    assert!((quantiles[0]..=quantiles[5]).contains(&latency("mean")), "{result:#}");
+    let rows = result["latency_us"]["histogram"].as_array().expect("rows");
+    let drawn: u64 = rows.iter().map(|row| number(row, "/count")).sum();
+    assert_eq!(drawn, number(result, "/latency_us/count"), "{result:#}");
+    assert!(result["broker"]["produce_version"].is_u64() && result["client"]["version"].is_string());
+}
+
+/// Whether the topic that a run has made is still there.
+fn is_left_over(scene: &Scene, result: &Value) -> bool {
+    assert_eq!(result["settings"]["topic_made_for_this"], true);
+    let name = result["settings"]["topic"].as_str().expect("a name");
+    assert!(name.starts_with("streamd-bench-"), "{name}");
+    topics(scene).iter().any(|topic| topic == name)
+}
+
+fn topics(scene: &Scene) -> Vec<String> {
+    scene.ok(&["topic", "list", "-q"]).lines().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn what_was_produced_is_in_the_log_and_the_topic_goes() {
+    let scene = Scene::new();
+    let result =
+        bench(&scene, "produce", &["--connections", "2", "--record-bytes", "100", "--batch-bytes", "4KiB"]);
+    is_consistent(&result, "requests");
+    assert_eq!(number(&result, "/checked/acknowledged"), number(&result, "/checked/in_the_log"));
+    assert_eq!(number(&result, "/latency_us/count"), number(&result, "/requests"));
+    let per_batch = number(&result, "/settings/records_per_batch");
+    assert_eq!(number(&result, "/records"), number(&result, "/requests") * per_batch);
+    assert!((37..=40).contains(&per_batch), "{per_batch} of 100 bytes in 4 KiB");
+    assert_eq!((number(&result, "/settings/connections"), number(&result, "/settings/partitions")), (2, 4));
+    assert!(!is_left_over(&scene, &result));
+}
+
+#[test]
+fn a_topic_that_is_named_stays_and_has_the_records() {
+    let scene = Scene::new();
+    let topic = scene.topic("t", 2);
+    scene.feed(&["produce", &topic], b"before\n");
+    let result = bench(&scene, "produce", &["--topic", &topic, "--rate", "200/s", "--batch-bytes", "1"]);
+    let acknowledged = number(&result, "/checked/acknowledged");
+    let there = scene.ok(&["consume", &topic, "-e", "-f", "%V\\n"]);
+    let ours = there.lines().filter(|bytes| *bytes == "1024").count() as u64;
+    assert_eq!(ours, acknowledged);
+    assert_eq!(number(&result, "/checked/in_the_log"), acknowledged);
+    assert_eq!(number(&result, "/settings/partitions"), 2);
+}
+
+#[test]
+fn a_rate_is_a_schedule_with_a_slot_for_each_batch() {
+    let scene = Scene::new();
+    let result = bench(&scene, "produce", &["--rate", "100/s", "--batch-bytes", "1", "--acks", "1"]);
+    is_consistent(&result, "requests");
+    assert_eq!(number(&result, "/latency_us/count"), 100, "those that were due in a second, sent or not");
+    assert_eq!(result["settings"]["rate"], "100 records/s");
+    assert_eq!(result["settings"]["acks"], "1");
+}
+
+#[test]
+fn without_acks_it_is_told_how_much_was_sent() {
+    let scene = Scene::new();
+    let result = bench(&scene, "produce", &["--acks", "0", "--rate", "100/s"]);
+    assert!(number(&result, "/requests") > 0 && number(&result, "/checked/acknowledged") > 0, "{result:#}");
+    assert!(!is_left_over(&scene, &result));
+}
+
+#[test]
+fn a_topic_is_read_from_its_start_to_its_end_and_every_record_comes() {
+    let scene = Scene::new();
+    let result =
+        bench(&scene, "consume", &["--fill", "2MB", "-p", "3", "-c", "2", "--fetch-bytes", "256KiB"]);
+    is_consistent(&result, "fetches");
+    let there = number(&result, "/settings/records_there");
+    assert!((1_800..2_100).contains(&there), "{there} records of 1 KiB in 2 MB");
+    let whole = number(&result, "/checked/of_partitions_read_to_the_end");
+    assert_eq!(whole, number(&result, "/checked/in_those_partitions"));
+    assert!(whole > 0 && whole <= number(&result, "/checked/read"), "{result:#}");
+    assert!(!is_left_over(&scene, &result));
+}
+
+#[test]
+fn a_topic_that_is_named_is_read_and_not_written_to() {
+    let scene = Scene::new();
+    let topic = scene.topic("t", 1);
+    scene.feed(&["produce", &topic], b"one\ntwo\nthree\n");
+    let result = bench(&scene, "consume", &["--topic", &topic]);
+    assert_eq!(number(&result, "/settings/records_there"), 3);
+    assert_eq!(number(&result, "/records") % 3, 0, "all three each time\n{result:#}");
+    assert_eq!(scene.ok(&["consume", &topic, "-e"]).lines().count(), 3);
+    let empty = scene.topic("empty", 1);
+    let error = scene.fails(1, &["bench", "consume", "--topic", &empty]);
+    assert!(error.contains("has no records to read"), "{error}");
+}
+
+#[test]
+fn an_interrupted_run_says_what_it_has_measured_and_leaves_nothing() {
+    let scene = Scene::new();
+    let run = scene.start(&[
+        "bench",
+        "produce",
+        "--seconds",
+        "600",
+        "--warm-up",
+        "0",
+        "-o",
+        "json",
+        "--rate",
+        "500/s",
+    ]);
+    // The topic is there while the run goes on.
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !topics(&scene).iter().any(|name| name.starts_with("streamd-bench-")) {
+        assert!(std::time::Instant::now() < deadline, "the run begins");
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let (code, lines) = run.interrupt();
+    let result: Value = serde_json::from_str(&lines.join("\n")).expect("one JSON object");
+    assert_eq!((code, &result["interrupted"]), (0, &Value::from(true)), "{result:#}");
+    assert!(result["seconds"].as_f64().expect("seconds") < 60.0);
+    assert_eq!(number(&result, "/checked/acknowledged"), number(&result, "/checked/in_the_log"));
+    assert!(!is_left_over(&scene, &result));
+}
+
+#[test]
+fn people_see_the_figures_a_histogram_and_the_settings() {
+    let scene = Scene::new();
+    let outcome = scene.run(&["bench", "produce", "--seconds", "1"], b"");
+    assert_eq!((outcome.code, outcome.err.as_str()), (0, ""), "no progress where nobody looks");
+    for words in [
+        "produce: ",
+        " records/s",
+        "p99.9 ",
+        "max ",
+        "█",
+        "client    ",
+        "broker    ",
+        "settings  seconds 1, warm up 1",
+    ] {
+        assert!(outcome.out.contains(words), "{words}\n{}", outcome.out);
+    }
+}
+
+#[test]
+fn errors_are_those_of_the_other_commands() {
+    let scene = Scene::new();
+    let error = scene.fails(3, &["bench", "produce", "-b", "127.0.0.1:1"]);
+    assert!(error.contains("cannot reach 127.0.0.1:1"), "{error}");
+    let error = scene.fails(1, &["bench", "produce", "--topic", &scene.name("missing")]);
+    assert!(error.contains("does not exist"), "{error}");
+    for wrong in [&["--rate", "fast"][..], &["--seconds", "0"], &["--topic", "t", "--partitions", "3"]] {
+        scene.fails(2, &[&["bench", "produce"], wrong].concat());
+    }
+}
+
+/// The commands of docs/benchmark.md.
+fn commands() -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmark.md");
+    let page = fs::read_to_string(path).expect("the page is there");
+    let blocks = page.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap_or_default());
+    blocks.flat_map(str::lines).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_of_the_page_on_benchmarks_works() {
+    let scene = Scene::new();
+    let folder = Path::new(env!("CARGO_BIN_EXE_streamd")).parent().expect("a folder");
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    let home = tempfile::TempDir::new().unwrap();
+    let lines = commands();
+    assert!(lines.len() >= 3, "{lines:?}");
+    for line in lines {
+        // Both brokers of the page are this one, and a second is enough to see that it works.
+        let line = line.replace("kafka:9092", scene.address()).replace("streamd:9092", scene.address());
+        let line = match line.starts_with("streamd bench") {
+            true => {
+                line.replacen(" > ", " --seconds 1 > ", 1)
+                    + if line.contains(" > ") { "" } else { " --seconds 1" }
+            }
+            false => line,
+        };
+        let done = Command::new("sh")
+            .args(["-c", &line])
+            .current_dir(home.path())
+            .env("PATH", &path)
+            .env("STREAMD_BROKERS", scene.address())
+            .output()
+            .expect("a shell");
+        assert!(done.status.success(), "{line}\n{}", String::from_utf8_lossy(&done.stderr));
+    }
+}
