@@ -142,6 +142,13 @@ pub struct Session {
     pub(crate) places: Arc<Places>,
 }
 
+/// What was queued is appended, whatever became of the connection.
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.touched.iter().for_each(Partition::drain);
+    }
+}
+
 impl Session {
     pub(super) fn new(peer: Peer) -> Self {
         Self {

@@ -1,5 +1,6 @@
 //! Doing on the spot what mostly waits for nothing, though it may.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -12,6 +13,15 @@ pub fn at_once<F: Future + ?Sized>(work: Pin<&mut F>) -> Option<F::Output> {
         Poll::Ready(outcome) => Some(outcome),
         Poll::Pending => None,
     }
+}
+
+/// Work that ran into a bug: nothing is known of it but that it must not be polled again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Panicked;
+
+/// [`at_once`] for work whose panic is not its caller's, as it would not be in a task of its own.
+pub(super) fn at_once_apart<F: Future + ?Sized>(work: Pin<&mut F>) -> Result<Option<F::Output>, Panicked> {
+    catch_unwind(AssertUnwindSafe(|| at_once(work))).map_err(|_| Panicked)
 }
 
 #[cfg(test)]
@@ -27,6 +37,13 @@ mod tests {
         assert_eq!(at_once(work.as_mut()), None);
         tell.send(1).unwrap();
         assert_eq!(work.await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_bug_in_what_is_done_apart_is_not_its_callers() {
+        let mut work = Box::pin(async { panic!("a bug") });
+        assert_eq!(at_once_apart::<dyn Future<Output = ()>>(work.as_mut()), Err(Panicked));
+        assert_eq!(at_once_apart(Box::pin(async { 1 }).as_mut()), Ok(Some(1)));
     }
 
     #[tokio::test]

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::at_once::{Panicked, at_once_apart};
 use super::txn_shards::Coordinator;
-use super::{Broker, CONSUMER_OFFSETS, at_once};
+use super::{Broker, CONSUMER_OFFSETS};
 use crate::catalog::TopicImage;
 use crate::coord::task::LoadWhen;
 use crate::groups::{self, EndTransaction};
@@ -125,15 +126,17 @@ async fn end_groups(
     for place in places {
         let (broker, index) = (Arc::clone(broker), place.1);
         let mut end = Box::pin(async move { end_in_groups(&broker, marker, index).await });
-        match at_once(end.as_mut()) {
-            Some(ended) => note(place, ended),
-            None => drop(ending.insert(ends.spawn(end).id(), place)),
+        match at_once_apart(end.as_mut()) {
+            Ok(Some(ended)) => note(place, ended),
+            Ok(None) => drop(ending.insert(ends.spawn(end).id(), place)),
+            // What is not known to have ended has not.
+            Err(Panicked) => note(place, Err("it ran into a bug".to_owned())),
         }
     }
     while let Some(ended) = ends.join_next_with_id().await {
         let (task, ended) = match ended {
             Ok(ended) => ended,
-            // It ran into a bug or the runtime's end. What is not known to have ended has not.
+            // The same, or the runtime's end.
             Err(error) => (error.id(), Err(error.to_string())),
         };
         if let Some(place) = ending.remove(&task) {
@@ -155,6 +158,10 @@ async fn append(
         Err(OpenFault::Unknown) => return Ok(None),
         Err(error) => return Err(error.to_string()),
     };
+    if partition.is_written_to() {
+        // Nobody steps the coordinator while this waits its turn: from here on it goes in a task of its own.
+        tokio::task::yield_now().await;
+    }
     match partition.append_marker(marker) {
         Ok(end) => Ok(Some((partition, end))),
         Err(NotAppended::Gone) => Ok(None),
@@ -222,7 +229,7 @@ impl Broker {
         };
         let verdict = shard.call(groups::Command::EndTransaction(end)).await.end_transaction()?;
         let partition = self.partition(topic, index).await.map_err(|_| ErrorCode::NotCoordinator)?;
-        let end = partition.reader().end();
+        let end = partition.settled_end();
         Ok(((partition, end), verdict))
     }
 }

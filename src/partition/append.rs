@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::MutexGuard;
+use tokio::runtime::Handle;
 
 use super::ack::{Ack, NotAppended};
 use super::producers::{Change, Producers, SeenBatch, TransactionMarker, Verdict};
@@ -81,6 +83,8 @@ impl Partition {
                 self.adopt_settings(&mut writer);
                 while let Some(pending) = self.take_queue() {
                     self.append_all(&mut writer, pending);
+                    // Those who wait for the writer itself would wait for as long as others push.
+                    MutexGuard::bump(&mut writer);
                 }
             }
             // A push may have come between the last look and the unlock, by someone who then found the lock taken.
@@ -90,8 +94,14 @@ impl Partition {
         }
     }
 
-    /// Runs `work` with the writer, then appends what was pushed meanwhile by those who found the lock taken: whoever
-    /// holds the writer owes them that, whatever it holds it for.
+    /// Whether somebody has the writer at this moment.
+    pub fn is_written_to(&self) -> bool {
+        self.writer.is_locked()
+    }
+
+    /// Runs `work` with the writer, then sees to what was pushed meanwhile by those who found the lock taken: whoever
+    /// holds the writer owes them that, whatever it holds it for. It is appended by a task where there are any, for it
+    /// may be much, and more may come.
     pub(super) fn with_writer<T>(&self, work: impl FnOnce(&mut Writer) -> T) -> T {
         let outcome = {
             let mut writer = self.writer.lock();
@@ -100,7 +110,10 @@ impl Partition {
         };
         let left_behind = !self.queue.lock().is_empty();
         if left_behind && let Some(this) = self.sync.partition.upgrade() {
-            this.drain();
+            match Handle::try_current() {
+                Ok(tasks) => drop(tasks.spawn(async move { this.drain() })),
+                Err(_) => this.drain(),
+            }
         }
         outcome
     }

@@ -295,6 +295,11 @@ impl Partition {
         matches!(self.fsync, Fsync::Always | Fsync::Batch) || self.settings.load().flush_messages == 1
     }
 
+    /// The end of what is in the log and, where that waits for nothing, visible.
+    pub fn settled_end(&self) -> i64 {
+        if self.waits_for_disk() { self.reader().end() } else { self.high_watermark() }
+    }
+
     /// Moves the high watermark up to `end`, answers what waited for it and wakes the watchers.
     fn advance(&self, end: i64) {
         let mut covered = Vec::new();

@@ -9,6 +9,7 @@
     reason = "a test may fail loudly, and draws small numbers"
 )]
 
+mod callers;
 mod catalog;
 mod driver;
 mod faulty_log;

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
@@ -24,6 +25,8 @@ pub(super) struct Mailbox<M: StateMachine> {
     /// The shard while it serves. Whoever holds this steps it, and looks into the lanes once more after it has let go:
     /// so one that posts and finds it taken may leave. Empty while the shard is loaded, and after a step that panicked.
     pub(super) desk: Mutex<Option<Box<Desk<M>>>>,
+    /// Set when the task found the desk taken: who has it wakes the task when it has let go.
+    pub(super) task_waits: AtomicBool,
     /// Something has changed that the task must look at: a lane, a flag, the log's durable end.
     pub(super) wake: Notify,
     /// Places in the client lane.
@@ -99,6 +102,8 @@ impl<M: StateMachine> Mailbox<M> {
     /// well; leaves to the task whatever is not a step.
     pub(super) fn step_now(&self) {
         for _ in 0..STEPS_BY_CALLER_MAX {
+            // Dropped behind the desk.
+            let _tell = TellTask(self);
             let Some(mut place) = self.desk.try_lock() else { return };
             // Away while it steps: after a panic nobody goes on with what is half done.
             let Some(mut desk) = place.take() else { break };
@@ -123,6 +128,20 @@ impl<M: StateMachine> Mailbox<M> {
             }
         }
         self.wake.notify_one();
+    }
+
+    /// The desk, for the task. If another has it, that one wakes the task when it has let go: to wait for it here would
+    /// hold up everything else on this thread.
+    pub(super) fn desk_for_task(&self) -> Option<MutexGuard<'_, Option<Box<Desk<M>>>>> {
+        if let Some(place) = self.desk.try_lock() {
+            return Some(place);
+        }
+        self.task_waits.store(true, Ordering::Relaxed);
+        // Either this sees the desk free, or who lets go of it sees the flag.
+        fence(Ordering::SeqCst);
+        let place = self.desk.try_lock()?;
+        self.task_waits.store(false, Ordering::Relaxed);
+        Some(place)
     }
 
     /// Takes commands out for one step; internal ones go to `internal` when that is empty.
@@ -199,5 +218,18 @@ impl<M: StateMachine> Mailbox<M> {
     pub(super) fn now(&self) -> Now {
         let since = saturate_i64(self.started.elapsed().as_millis());
         Now { steady: self.started_wall.saturating_add(since), wall: self.clock.now_ms() }
+    }
+}
+
+/// Wakes the task when a caller has let go of the desk, if the task waits for it, or if the step has panicked: others may
+/// have left their commands to it.
+struct TellTask<'a, M: StateMachine>(&'a Mailbox<M>);
+
+impl<M: StateMachine> Drop for TellTask<'_, M> {
+    fn drop(&mut self) {
+        fence(Ordering::SeqCst);
+        if self.0.task_waits.swap(false, Ordering::Relaxed) || std::thread::panicking() {
+            self.0.wake.notify_one();
+        }
     }
 }

@@ -11,7 +11,9 @@ mod mailbox;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -107,6 +109,7 @@ pub fn spawn<M: StateMachine>(spec: ShardSpec<M>) -> ShardHandle<M> {
             stop: false,
         }),
         desk: Mutex::new(None),
+        task_waits: AtomicBool::new(false),
         wake: Notify::new(),
         client_room: Semaphore::new(spec.client_lane_max_commands.clamp(1, Semaphore::MAX_PERMITS)),
         status: watch::Sender::new(ShardStatus::Idle),
@@ -217,13 +220,14 @@ impl<M: StateMachine> ShardTask<M> {
 
     /// Steps the shard once. How long the task may sleep then if nobody wakes it.
     fn look(&mut self, loaded_end: i64) -> Result<Duration, Ended> {
-        let mut place = self.mailbox.desk.lock();
-        let Some(mut desk) = place.take() else {
-            // A caller's step panicked. Those whose commands it held were refused as it went; the log is as it was.
-            return Err(Ended::Fault { fault: LogFault::Closed, progress: false });
-        };
-        if !desk.has_failed() {
-            desk.step(&self.mailbox);
+        let Some(mut place) = self.mailbox.desk_for_task() else { return Ok(SLEEP_MAX) };
+        // Empty after a step that panicked. Those whose commands it held were refused as it went; the log is as it was.
+        let panicked = Ended::Fault { fault: LogFault::Closed, progress: false };
+        let Some(mut desk) = place.take() else { return Err(panicked) };
+        if !desk.has_failed() && catch_unwind(AssertUnwindSafe(|| desk.step(&self.mailbox))).is_err() {
+            drop(place);
+            drop(desk);
+            return Err(panicked);
         }
         if let Some(fault) = desk.take_fault() {
             drop(place);
