@@ -58,6 +58,11 @@ def plain_python(script):
     return lambda installed, broker: [sys.executable, str(CLIENTS / "python" / script), broker.address]
 
 
+def page(language):
+    script = in_venv("exactly_once_page.py")
+    return lambda installed, broker: [*script(installed, broker), language]
+
+
 def dump_log(installed, broker):
     return [str(installed.python), str(CLIENTS / "python" / "dump_log.py"), str(broker.binary)]
 
@@ -96,6 +101,11 @@ PROGRAMS = [
     Program("flink", ("flink",), ("java", "javac", "mvn"), flink("FlinkFailover")),
     Program("franz-go-transactions", ("go",), ("go",), built_go("franztxn")),
     Program("sarama-transactions", ("go",), ("go",), built_go("saramatxn")),
+    # A broker for each: they use the topics and the group that the page names.
+    Program("page-python", ("python",), ("venv",), page("python"), alone=True),
+    Program("page-java", ("python", "java"), ("venv", "java", "javac", "mvn"), page("java"), alone=True),
+    Program("page-go", ("python", "go"), ("venv", "go"), page("go"), alone=True),
+    Program("page-kafkajs", ("python", "node"), ("venv", "node", "npm"), page("js"), alone=True),
     Program("clickstream", ("python",), ("venv",), in_venv("clickstream.py"), alone=True),
 ]
 RUNNING = set()
