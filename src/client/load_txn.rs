@@ -20,7 +20,7 @@ use super::coordinator::{self, Coordinated};
 use super::load::{self, leader, written};
 use super::metadata::{text, topic_name};
 use super::producer::{self, Acks};
-use super::retry::retry;
+use super::retry::Backoff;
 use super::{Ceilings, Client, Error, Options, Topic};
 use crate::types::ErrorCode;
 use crate::types::offset::{NO_PRODUCER_ID, sequence_after};
@@ -105,16 +105,20 @@ impl Transactor {
         topic: Topic,
         partition: i32,
     ) -> Result<Self, Error> {
-        let (coordinator, id, epoch) = retry(&client, async || {
-            let coordinator = coordinator::find(&client, Coordinated::Transactions, &name).await?;
-            let make = |_| init_request(&name);
-            let answer = client.call(At::Broker(coordinator), Lane::Produces, make).await?;
-            Error::check(format!("get a producer id for {name}"), answer.error_code, None)?;
-            Ok((coordinator, *answer.producer_id, answer.producer_epoch))
-        })
-        .await?;
+        let mut backoff = Backoff::new(client.options().timeout);
+        let (coordinator, id, epoch) = loop {
+            match take(&client, &name).await {
+                Err(error) if client.may_pass(&error) => sleep(backoff.after(error)?).await,
+                done => break done?,
+            }
+        };
         let identity = Identity { id, epoch, sequence: 0 };
         Ok(Self { client, protocol, name, coordinator, topic, partition, identity })
+    }
+
+    /// The transactional id.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What the next batch has to carry.
@@ -128,10 +132,9 @@ impl Transactor {
     /// A refusal that will not pass, or no answer.
     pub async fn commit(&mut self, batch: Bytes, records: i32) -> Result<(), Error> {
         if self.protocol == Protocol::First {
-            self.announce().await?;
+            self.settled_announce().await?;
         }
-        let batches = [Batch { partition: self.partition, bytes: batch, records }];
-        while_ending(async || self.write(&batches).await).await?;
+        self.settled_write(&[Batch { partition: self.partition, bytes: batch, records }]).await?;
         let make = |_| {
             EndTxnRequest::default()
                 .with_transactional_id(TransactionalId(text(&self.name)))
@@ -148,31 +151,46 @@ impl Transactor {
         Ok(())
     }
 
+    async fn settled_announce(&self) -> Result<(), Error> {
+        let mut tries = 0;
+        loop {
+            let tried = self.announce().await;
+            if !still_ending(&tried, &mut tries) {
+                return tried;
+            }
+            sleep(STILL_ENDING).await;
+        }
+    }
+
+    async fn settled_write(&self, batches: &[Batch]) -> Result<(), Error> {
+        let mut tries = 0;
+        loop {
+            let tried = self.write(batches).await;
+            if !still_ending(&tried, &mut tries) {
+                return tried;
+            }
+            sleep(STILL_ENDING).await;
+        }
+    }
+
     async fn announce(&self) -> Result<(), Error> {
         let Identity { id, epoch, .. } = self.identity;
-        while_ending(async || {
-            let make = |_| {
-                let topic = AddPartitionsToTxnTopic::default()
-                    .with_name(topic_name(&self.topic.name))
-                    .with_partitions(vec![self.partition]);
-                AddPartitionsToTxnRequest::default()
-                    .with_v3_and_below_transactional_id(TransactionalId(text(&self.name)))
-                    .with_v3_and_below_producer_id(ProducerId(id))
-                    .with_v3_and_below_producer_epoch(epoch)
-                    .with_v3_and_below_topics(vec![topic])
-            };
-            let answer = self.client.call(At::Broker(self.coordinator), Lane::Produces, make).await?;
-            let rows = answer.results_by_topic_v3_and_below.iter();
-            for row in rows.flat_map(|topic| &topic.results_by_partition) {
-                Error::check(
-                    format!("begin a transaction of {}", self.name),
-                    row.partition_error_code,
-                    None,
-                )?;
-            }
-            Ok(())
-        })
-        .await
+        let make = |_| {
+            let topic = AddPartitionsToTxnTopic::default()
+                .with_name(topic_name(&self.topic.name))
+                .with_partitions(vec![self.partition]);
+            AddPartitionsToTxnRequest::default()
+                .with_v3_and_below_transactional_id(TransactionalId(text(&self.name)))
+                .with_v3_and_below_producer_id(ProducerId(id))
+                .with_v3_and_below_producer_epoch(epoch)
+                .with_v3_and_below_topics(vec![topic])
+        };
+        let answer = self.client.call(At::Broker(self.coordinator), Lane::Produces, make).await?;
+        let rows = answer.results_by_topic_v3_and_below.iter();
+        for row in rows.flat_map(|topic| &topic.results_by_partition) {
+            Error::check(format!("begin a transaction of {}", self.name), row.partition_error_code, None)?;
+        }
+        Ok(())
     }
 
     async fn write(&self, batches: &[Batch]) -> Result<(), Error> {
@@ -188,17 +206,20 @@ impl Transactor {
     }
 }
 
-/// Tries again while the broker still ends the transaction before, as Kafka's producer does.
-async fn while_ending(mut attempt: impl AsyncFnMut() -> Result<(), Error>) -> Result<(), Error> {
-    for _ in 1..ENDING_TRIES_MAX {
-        match attempt().await {
-            Err(error) if error.code() == Some(ErrorCode::ConcurrentTransactions) => {
-                sleep(STILL_ENDING).await;
-            }
-            done => return done,
-        }
-    }
-    attempt().await
+/// Whether the broker still ends the transaction before, and it is worth another try, as Kafka's producer makes one.
+fn still_ending(tried: &Result<(), Error>, tries: &mut u32) -> bool {
+    *tries += 1;
+    let code = tried.as_ref().err().and_then(Error::code);
+    code == Some(ErrorCode::ConcurrentTransactions) && *tries < ENDING_TRIES_MAX
+}
+
+/// The coordinator of a transactional id, and the producer id and epoch that it gives.
+async fn take(client: &Client, name: &str) -> Result<(i32, i64, i16), Error> {
+    let coordinator = coordinator::find(client, Coordinated::Transactions, name).await?;
+    let make = |_| init_request(name);
+    let answer = client.call(At::Broker(coordinator), Lane::Produces, make).await?;
+    Error::check(format!("get a producer id for {name}"), answer.error_code, None)?;
+    Ok((coordinator, *answer.producer_id, answer.producer_epoch))
 }
 
 fn init_request(name: &str) -> InitProducerIdRequest {

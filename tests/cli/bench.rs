@@ -7,6 +7,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
+use streamd::client::load_txn::{Protocol, Transactor};
+use streamd::client::{Address, Client, Options, topics};
+use streamd::record::{BatchBuilder, NewRecord};
 
 use crate::scene::Scene;
 
@@ -130,6 +133,98 @@ fn a_topic_that_is_named_is_read_and_not_written_to() {
 }
 
 #[test]
+fn every_record_that_is_sent_at_a_rate_comes_and_is_timed() {
+    let scene = Scene::new();
+    let flags = ["--rate", "400/s", "--batch-bytes", "400", "--record-bytes", "100", "-p", "3", "-c", "2"];
+    let result = bench(&scene, "e2e", &flags);
+    is_consistent(&result, "deliveries");
+    let [sent, logged, came] =
+        ["acknowledged", "in_the_log", "received"].map(|name| number(&result, &format!("/checked/{name}")));
+    assert_eq!((logged, came), (sent, sent), "{result:#}");
+    assert_eq!(number(&result, "/settings/records_per_batch"), 3);
+    // Every batch of the second is in the histogram: its records, or its waiting if it was never sent.
+    let (timed, unsent) = (number(&result, "/latency_us/count"), number(&result, "/schedule/unsent"));
+    assert_eq!((timed - unsent) % 3, 0, "{result:#}");
+    assert_eq!((timed - unsent) / 3 + unsent, 134, "400 records a second, 3 in a batch\n{result:#}");
+    assert!(!is_left_over(&scene, &result));
+}
+
+#[test]
+fn records_of_others_in_a_topic_are_not_counted() {
+    let scene = Scene::new();
+    let topic = scene.topic("t", 1);
+    let flags = ["bench", "e2e", "--topic", &topic, "--seconds", "2", "--rate", "50/s", "-o", "json"];
+    let run = scene.start(&flags);
+    for _ in 0..10 {
+        scene.feed(&["produce", &topic], b"somebody else's\n");
+    }
+    let mut lines = Vec::new();
+    while let Some(line) = run.line_within(Duration::from_secs(20)) {
+        let is_last = line == "}";
+        lines.push(line);
+        if is_last {
+            break;
+        }
+    }
+    let result: Value = serde_json::from_str(&lines.join("\n")).expect("one JSON object");
+    assert_eq!(number(&result, "/checked/received"), number(&result, "/checked/acknowledged"));
+    assert!(number(&result, "/checked/in_the_log") > number(&result, "/checked/acknowledged"), "{result:#}");
+}
+
+#[test]
+fn transactions_are_committed_and_each_has_its_marker() {
+    let scene = Scene::new();
+    let result = bench(&scene, "txn", &["--ids", "5", "-c", "2", "-p", "2", "--batch-bytes", "4KiB"]);
+    is_consistent(&result, "commits");
+    let checked = |name: &str| number(&result, &format!("/checked/{name}"));
+    let per_batch = number(&result, "/settings/records_per_transaction");
+    assert_eq!(per_batch, 3);
+    assert_eq!(checked("acknowledged"), checked("committed_transactions") * per_batch);
+    assert_eq!(checked("offsets_in_the_log"), checked("acknowledged") + checked("committed_transactions"));
+    assert_eq!(number(&result, "/records"), number(&result, "/commits") * per_batch);
+    assert_eq!(number(&result, "/latency_us/count"), number(&result, "/commits"));
+    assert!(!is_left_over(&scene, &result));
+}
+
+#[test]
+fn the_first_protocol_of_transactions_is_spoken_where_a_cluster_has_no_other() {
+    let scene = Scene::new();
+    let topic = scene.topic("t", 1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let options = Options {
+            brokers: Address::parse_list(scene.address()).expect("an address"),
+            client_id: "test".to_owned(),
+            timeout: Duration::from_secs(30),
+            ceilings: &[],
+        };
+        let client = Client::connect(Protocol::First.options(&options)).await.expect("a broker");
+        let found = topics::find(&client, &topic, false).await.expect("the topic");
+        let id = scene.name("id");
+        let mut id = Transactor::start(client, Protocol::First, id, found, 0).await.expect("a producer id");
+        for value in ["one", "two", "three"] {
+            let before = id.identity();
+            let batch =
+                BatchBuilder::new().producer(before.id, before.epoch, before.sequence).transactional(true);
+            let batch = with_value(batch, value).build().expect("a batch");
+            id.commit(batch, 1).await.expect("it is committed");
+            let after = id.identity();
+            assert_eq!(
+                (after.epoch, after.sequence),
+                (before.epoch, before.sequence + 1),
+                "one epoch for all"
+            );
+        }
+    });
+    assert_eq!(scene.ok(&["consume", &topic, "--read-committed", "-e"]), "one\ntwo\nthree\n");
+}
+
+fn with_value(mut batch: BatchBuilder, value: &str) -> BatchBuilder {
+    batch.push(&NewRecord { timestamp: 1, key: None, value: Some(value.as_bytes()), headers: &[] });
+    batch
+}
+
+#[test]
 fn an_interrupted_run_says_what_it_has_measured_and_leaves_nothing() {
     let scene = Scene::new();
     let run = scene.start(&[
@@ -186,6 +281,29 @@ fn errors_are_those_of_the_other_commands() {
     assert!(error.contains("does not exist"), "{error}");
     for wrong in [&["--rate", "fast"][..], &["--seconds", "0"], &["--topic", "t", "--partitions", "3"]] {
         scene.fails(2, &[&["bench", "produce"], wrong].concat());
+    }
+}
+
+#[test]
+fn a_broker_that_goes_away_ends_the_run_and_is_told() {
+    let mut scene = Scene::new();
+    if scene.broker().is_none() {
+        return;
+    }
+    for mode in ["produce", "e2e", "consume", "txn"] {
+        let run =
+            scene.start_telling(&["bench", mode, "--seconds", "600", "--warm-up", "0", "--timeout", "5s"]);
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while !topics(&scene).iter().any(|name| name.starts_with("streamd-bench-")) {
+            assert!(std::time::Instant::now() < deadline, "the run begins");
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let broker = scene.broker().expect("our own");
+        broker.kill();
+        let line = run.line();
+        assert!(line.contains("127.0.0.1") || line.contains("localhost"), "{mode}: {line}");
+        assert_ne!(run.close(), 0, "{mode}");
+        scene = Scene::new();
     }
 }
 

@@ -12,7 +12,7 @@ use super::flags::{Common, size};
 use super::meter::{Done, Meter};
 use super::pace::Pace;
 use super::payload::Payload;
-use super::target::{Offsets, Target, grown};
+use super::target::{Offsets, Target, grown, share};
 use super::{Bench, Outcome, connect};
 use crate::client::offsets::Isolation;
 use crate::client::producer::Acks;
@@ -158,14 +158,6 @@ async fn fill_topic(
     }
 }
 
-/// The partitions that a connection reads: its share of them, or one of them where there are more connections.
-fn share(partitions: &[i32], number: usize, connections: usize) -> Vec<i32> {
-    if partitions.len() < connections {
-        return partitions.iter().cycle().skip(number).take(1).copied().collect();
-    }
-    partitions.iter().skip(number).step_by(connections).copied().collect()
-}
-
 /// What came of partitions that were read to their ends.
 #[derive(Debug, Default)]
 struct Passes {
@@ -263,14 +255,6 @@ impl Position {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_partition_has_a_reader_and_every_connection_a_partition() {
-        assert_eq!(share(&[0, 1, 2, 3, 4], 1, 2), [1, 3]);
-        assert_eq!(share(&[0, 1, 2, 3, 4], 0, 2), [0, 2, 4]);
-        assert_eq!(share(&[0, 1], 3, 4), [1]);
-        assert_eq!(share(&[0, 1, 2], 2, 3), [2]);
-    }
 
     #[test]
     fn a_partition_without_records_is_not_read() {

@@ -107,8 +107,8 @@ impl Watch {
         let mut tally = sum(meters);
         let kept = pace.kept();
         // What was due and never sent has waited at least until the end.
-        for due in kept.iter().flat_map(|kept| &kept.unsent) {
-            tally.times.record(window.until.saturating_sub(*due), 1);
+        if let Some(kept) = &kept {
+            tally.times.merge(&kept.unsent);
         }
         Driven { tally, window, interrupted: self.was_interrupted(), cpu, kept }
     }

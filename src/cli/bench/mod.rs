@@ -6,6 +6,7 @@
 mod consume;
 mod cpu;
 mod drive;
+mod e2e;
 mod flags;
 mod histogram;
 mod meter;
@@ -16,11 +17,14 @@ mod report;
 mod schedule;
 mod target;
 mod text;
+mod txn;
 
 use std::io::{self, IsTerminal as _};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::brokers::BrokerArgs;
 use super::exit::Ended;
@@ -35,6 +39,9 @@ use flags::{Common, Output};
 use report::Report;
 use target::Target;
 
+/// How long the topic of a run that has failed may take to go.
+const GOODBYE: Duration = Duration::from_secs(3);
+
 /// Measure a broker, streamd or any other that speaks Kafka's protocol
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -48,6 +55,8 @@ pub(super) struct Args {
 enum Mode {
     Produce(produce::Args),
     Consume(consume::Args),
+    E2e(e2e::Args),
+    Txn(txn::Args),
 }
 
 /// What the modes work with.
@@ -85,11 +94,21 @@ async fn bench(args: &Args, clock: &Clock) -> anyhow::Result<()> {
     let done = match &args.mode {
         Mode::Produce(args) => Box::pin(produce::run(args, &mut bench, &target)).await,
         Mode::Consume(args) => Box::pin(consume::run(args, &mut bench, &target)).await,
+        Mode::E2e(args) => Box::pin(e2e::run(args, &mut bench, &target)).await,
+        Mode::Txn(args) => Box::pin(txn::run(args, &mut bench, &target)).await,
     };
     let name = target.topic.name.clone();
     let own = target.own;
-    let closed = target.close().await;
-    let Outcome { mode, things, latency, checked, mut settings, driven, fault } = done?;
+    let closing = target.close();
+    let (outcome, closed) = match done {
+        Ok(outcome) => (outcome, closing.await),
+        // A broker that is gone deletes nothing: what ended the run is told before long.
+        Err(error) => {
+            let _topic_is_left_over = timeout(GOODBYE, closing).await;
+            return Err(error);
+        }
+    };
+    let Outcome { mode, things, latency, checked, mut settings, driven, fault } = outcome;
     settings.push(("topic", Value::from(name)));
     settings.push(("topic_made_for_this", Value::from(own)));
     let report = Report { mode, things, latency, driven, facts, settings, checked };
@@ -106,6 +125,8 @@ impl Mode {
         match self {
             Self::Produce(args) => &args.common,
             Self::Consume(args) => &args.common,
+            Self::E2e(args) => &args.common,
+            Self::Txn(args) => &args.common,
         }
     }
 }

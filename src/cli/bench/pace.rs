@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::Semaphore;
 
+use super::histogram::Histogram;
 use super::meter::Window;
 use super::schedule::Schedule;
 use crate::types::Clock;
@@ -40,8 +41,8 @@ pub(super) struct Pace {
 pub(super) struct Kept {
     /// How long the next slot had been waiting to be sent when the time was over.
     pub(super) behind: Duration,
-    /// When the slots of the window were due that were never sent.
-    pub(super) unsent: Vec<Duration>,
+    /// How long each slot of the window that was never sent had been waiting by then.
+    pub(super) unsent: Histogram,
 }
 
 impl Pace {
@@ -113,11 +114,12 @@ impl Pace {
         let (next, due) =
             (self.next.load(Ordering::Relaxed), schedule.due_by(until.saturating_sub(self.start)));
         let at = |slot| self.start + schedule.due(slot);
-        let missed = (next..due).map(at);
-        Some(Kept {
-            behind: if next < due { until.saturating_sub(at(next)) } else { Duration::ZERO },
-            unsent: missed.filter(|due| window.has(*due)).collect(),
-        })
+        let mut unsent = Histogram::default();
+        for due in (next..due).map(at).filter(|due| window.has(*due)) {
+            unsent.record(until.saturating_sub(due), 1);
+        }
+        let behind = if next < due { until.saturating_sub(at(next)) } else { Duration::ZERO };
+        Some(Kept { behind, unsent })
     }
 
     fn keep(&self, schedule: Schedule) {
@@ -159,7 +161,7 @@ mod tests {
         assert_eq!(pace.turn().await, None);
         let kept = pace.kept().unwrap();
         assert_eq!(kept.behind, Duration::from_millis(500), "the slot at 500 ms is the next");
-        assert_eq!(kept.unsent.len(), 5, "those at 500 to 900 ms");
+        assert_eq!(kept.unsent.count(), 5, "those at 500 to 900 ms");
     }
 
     #[tokio::test]

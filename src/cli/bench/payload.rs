@@ -29,6 +29,11 @@ impl Payload {
         self.records
     }
 
+    /// How large a value is.
+    pub(super) fn record_bytes(&self) -> usize {
+        self.record_bytes
+    }
+
     /// A batch. With a stamp each value begins with it; with an identity it belongs to a transaction.
     pub(super) fn batch(
         &self,

@@ -11,7 +11,7 @@ use super::meter::{Done, Meter};
 use super::pace::Pace;
 use super::payload::Payload;
 use super::schedule::Rate;
-use super::target::Target;
+use super::target::{Offsets, Target, compare};
 use super::{Bench, Outcome, connect};
 use crate::client::offsets::Isolation;
 use crate::client::producer::Acks;
@@ -94,13 +94,12 @@ pub(super) async fn run(args: &Args, bench: &mut Bench, target: &Target) -> anyh
 /// By how much the log has grown, and what is wrong with that.
 async fn check(
     target: &Target,
-    before: &super::target::Offsets,
+    before: &Offsets,
     driven: &Driven,
     acks: Acks,
 ) -> anyhow::Result<(u64, Option<String>)> {
-    let after = target.ends(Isolation::ReadUncommitted).await.map_err(|error| target.ended(error))?;
-    let grown = super::target::grown(before, &after);
-    let wrong = super::target::compare(driven.tally.all_records, grown, target.own);
+    let grown = target.grown(before, driven.tally.all_records).await.map_err(|error| target.ended(error))?;
+    let wrong = compare(driven.tally.all_records, grown, target.own);
     // Nobody has promised those that nobody has acknowledged.
     Ok((grown, wrong.filter(|_| acks != Acks::None)))
 }

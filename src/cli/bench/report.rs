@@ -63,14 +63,14 @@ impl Report {
     fn rest(&self, text: &mut String) {
         let Driven { tally, window, cpu, kept, .. } = &self.driven;
         if let Some(kept) = kept {
-            let unsent = kept.unsent.len();
+            let unsent = kept.unsent.count();
             let _ = match kept.behind {
                 Duration::ZERO => writeln!(text, "schedule  kept to the end"),
                 behind => writeln!(
                     text,
-                    "schedule  {} behind at the end: {unsent} {} were due and never sent; their waiting is in the latency",
+                    "schedule  {} behind at the end: {} batches were due and never sent; their waiting is in the latency",
                     text::time(behind),
-                    self.things
+                    text::count(unsent),
                 ),
             };
         }
@@ -144,7 +144,7 @@ impl Report {
             "latency_us": latency,
             "schedule": kept.as_ref().map(|kept| json!({
                 "behind_us": micros(Some(kept.behind)),
-                "unsent": kept.unsent.len(),
+                "unsent": kept.unsent.count(),
             })),
             "checked": pairs(&checked),
             "client": {

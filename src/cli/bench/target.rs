@@ -1,6 +1,9 @@
 //! The topic that is measured on: one of its own that goes when the run is over, or one that the user names.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::super::exit::Ended;
 use super::super::failure::{ended, ended_on_topic};
@@ -9,6 +12,11 @@ use crate::client::offsets::{self, Isolation, Place};
 use crate::client::topics::{self, NewTopic};
 use crate::client::{Client, Error, Topic};
 use crate::types::ErrorCode;
+
+/// How long to wait before the log is looked at again.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often it is looked at until what is expected is there: for ten seconds.
+const LOOKS_MAX: u32 = 200;
 
 /// Offsets by partition.
 pub(super) type Offsets = BTreeMap<i32, i64>;
@@ -46,6 +54,11 @@ impl Target {
         self.topic.partitions.iter().map(|row| row.index).collect()
     }
 
+    /// How many of so many connections have a partition to read.
+    pub(super) fn readers(&self, connections: u16) -> u16 {
+        connections.min(u16::try_from(self.topic.partitions.len()).unwrap_or(u16::MAX))
+    }
+
     /// Where its partitions begin.
     pub(super) async fn starts(&self) -> Result<Offsets, Error> {
         self.offsets(Place::Start, Isolation::ReadUncommitted).await
@@ -54,6 +67,31 @@ impl Target {
     /// Where its partitions end.
     pub(super) async fn ends(&self, isolation: Isolation) -> Result<Offsets, Error> {
         self.offsets(Place::End, isolation).await
+    }
+
+    /// By how many offsets it has grown. Waits a while for as many as are expected: what only the leader has
+    /// acknowledged, or nobody, readers may see a little later, and its end is what readers see.
+    pub(super) async fn grown(&self, before: &Offsets, expected: u64) -> Result<u64, Error> {
+        for _ in 1..LOOKS_MAX {
+            let grown = grown(before, &self.ends(Isolation::ReadUncommitted).await?);
+            if grown >= expected {
+                return Ok(grown);
+            }
+            sleep(LOOK).await;
+        }
+        Ok(grown(before, &self.ends(Isolation::ReadUncommitted).await?))
+    }
+
+    /// Waits a while until no transaction is open in it: brokers may answer a commit before its markers are written.
+    pub(super) async fn settled(&self) -> Result<bool, Error> {
+        for _ in 0..LOOKS_MAX {
+            let stable = self.ends(Isolation::ReadCommitted).await?;
+            if stable == self.ends(Isolation::ReadUncommitted).await? {
+                return Ok(true);
+            }
+            sleep(LOOK).await;
+        }
+        Ok(false)
     }
 
     async fn offsets(&self, place: Place, isolation: Isolation) -> Result<Offsets, Error> {
@@ -110,6 +148,14 @@ async fn ready(client: &Client, name: &str, own: bool) -> Result<Topic, Error> {
     Ok(topic)
 }
 
+/// The partitions that a connection reads: its share of them, or one of them where there are more connections.
+pub(super) fn share(partitions: &[i32], number: usize, connections: usize) -> Vec<i32> {
+    if partitions.len() < connections {
+        return partitions.iter().cycle().skip(number).take(1).copied().collect();
+    }
+    partitions.iter().skip(number).step_by(connections).copied().collect()
+}
+
 /// By how many offsets partitions have grown.
 pub(super) fn grown(before: &Offsets, after: &Offsets) -> u64 {
     let of = |(partition, end): (&i32, &i64)| end - before.get(partition).copied().unwrap_or(0);
@@ -135,6 +181,14 @@ pub(super) fn compare(expected: u64, grown: u64, own: bool) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_partition_has_a_reader_and_every_connection_a_partition() {
+        assert_eq!(share(&[0, 1, 2, 3, 4], 1, 2), [1, 3]);
+        assert_eq!(share(&[0, 1, 2, 3, 4], 0, 2), [0, 2, 4]);
+        assert_eq!(share(&[0, 1], 3, 4), [1]);
+        assert_eq!(share(&[0, 1, 2], 2, 3), [2]);
+    }
 
     #[test]
     fn lost_records_are_told_and_extra_ones_only_on_a_topic_of_its_own() {
