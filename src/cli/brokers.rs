@@ -120,14 +120,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         units::millis(text).and_then(|millis| u64::try_from(millis).ok()).filter(|millis| *millis > 0);
     millis
         .map(Duration::from_millis)
-        .ok_or_else(|| "must be a time such as 500ms, 10s or 1m; a plain number counts seconds".to_owned())
+        .ok_or_else(|| "must be a time with its unit, such as 500ms, 10s or 1m".to_owned())
 }
 
 /// A plain number counts seconds, as curl and most others have it.
 fn timeout(text: &str) -> Result<Duration, String> {
     match text.trim().parse::<u32>() {
         Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds.into())),
-        _ => duration(text),
+        _ => duration(text).map_err(|why| format!("{why}; a plain number counts seconds")),
     }
 }
 

@@ -164,6 +164,27 @@ fn an_abort_tells_programs_what_it_ended_and_leaves_the_time_limit_on_record() {
 }
 
 #[test]
+fn a_transaction_is_described_without_the_partitions_that_went_with_their_topic() {
+    let scene = Scene::new();
+    let (stays, goes, id) = (scene.topic("stays", 1), scene.topic("goes", 2), scene.name("half-gone"));
+    let producer = hanging(&scene, &id, &stays, &[0]);
+    for partition in 0..2 {
+        let record = BaseRecord::<(), str>::to(&goes).partition(partition).payload("v");
+        producer.send(record).expect("it is queued");
+    }
+    producer.flush(Duration::from_secs(30)).expect("they are written");
+    scene.ok(&["topic", "delete", &goes]);
+    // Without waiting for what does not come back.
+    let text = scene.ok(&["txn", "describe", &id, "--timeout", "20s"]);
+    assert!(text.contains(&format!("Part of it, no longer there: {goes}-0, {goes}-1\n")), "{text}");
+    let row = cells(&text).into_iter().find(|row| row.first() == Some(&&*stays)).expect("the other topic's");
+    assert_eq!(row[1], "0", "{text}");
+    let view = json(&scene, &["txn", "describe", &id])[0].clone();
+    assert_eq!(view["partitions"].as_array().map(Vec::len), Some(3), "{view}");
+    scene.ok(&["txn", "abort", &id]);
+}
+
+#[test]
 fn the_fenced_producer_hears_of_it() {
     let scene = Scene::new();
     let (topic, id) = (scene.topic("t", 1), scene.name("payments"));

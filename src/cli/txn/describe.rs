@@ -1,6 +1,6 @@
 //! `streamd txn describe`: a transactional id, and what its transaction holds back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use super::list::{open_for, row_json};
 use super::partitions::{Columns, Holding};
 use super::{Failures, in_shell, moment, transactional_id};
 use crate::client::transactions::{self, Described};
-use crate::client::{Client, Error};
+use crate::client::{Client, Error, topics};
 use crate::config::units::show_millis;
 use crate::types::{ErrorCode, Timestamp};
 
@@ -68,11 +68,18 @@ pub(super) fn told(id: &str, error: Error) -> Ended {
     ended(error)
 }
 
+/// Whether what is asked for does not exist, or does not exist any more.
+fn is_gone(error: &Error) -> bool {
+    error.last_code() == Some(ErrorCode::UnknownTopicOrPartition)
+}
+
 /// A transactional id, and what its transaction holds.
 struct View {
     row: Described,
     /// Its partitions; without [`Holding`] where nothing of it is open, or not yet, or no more.
     partitions: Vec<((String, i32), Option<Holding>)>,
+    /// Those of them whose topic was deleted, or made anew with fewer.
+    gone: BTreeSet<(String, i32)>,
 }
 
 impl View {
@@ -82,18 +89,27 @@ impl View {
         for (topic, partition) in &row.partitions {
             by_topic.entry(topic).or_default().push(*partition);
         }
-        let mut holding = BTreeMap::new();
-        for (topic, partitions) in by_topic {
+        let (mut holding, mut gone) = (BTreeMap::new(), BTreeSet::new());
+        for (topic, mut partitions) in by_topic {
+            let there: Vec<i32> = match topics::find(client, topic, false).await {
+                Err(error) if is_gone(&error) => Vec::new(),
+                found => found?.partitions.iter().map(|partition| partition.index).collect(),
+            };
+            let missing = partitions.extract_if(.., |index| !there.contains(index));
+            gone.extend(missing.map(|index| (topic.to_owned(), index)));
+            if partitions.is_empty() {
+                continue;
+            }
             let found = match Holding::of(client, topic, &partitions).await {
                 // The topic is being deleted, and its part of the transaction with it.
-                Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => Vec::new(),
+                Err(error) if is_gone(&error) => Vec::new(),
                 found => found?,
             };
             let of_this = found.into_iter().filter(|one| one.open.producer_id == row.producer_id);
             holding.extend(of_this.map(|one| ((one.open.topic.clone(), one.open.partition), one)));
         }
         let partitions = row.partitions.iter().map(|key| (key.clone(), holding.remove(key))).collect();
-        Ok(Self { row, partitions })
+        Ok(Self { row, partitions, gone })
     }
 
     fn text(&self, now: Timestamp, columns: Columns) -> String {
@@ -124,14 +140,13 @@ impl View {
         if !open.is_empty() {
             parts.push(Holding::table(&open, now, columns));
         }
-        let idle: Vec<String> = self
-            .partitions
-            .iter()
-            .filter(|(_, holding)| holding.is_none())
-            .map(|((topic, partition), _)| format!("{topic}-{partition}"))
-            .collect();
-        if !idle.is_empty() {
-            parts.push(format!("Part of it, with nothing open: {}\n", idle.join(", ")));
+        let idle = self.partitions.iter().filter(|(_, holding)| holding.is_none()).map(|(place, _)| place);
+        let (gone, idle): (Vec<_>, Vec<_>) = idle.partition(|place| self.gone.contains(*place));
+        for (places, what) in [(idle, "with nothing open"), (gone, "no longer there")] {
+            let names: Vec<String> = places.iter().map(|(topic, at)| format!("{topic}-{at}")).collect();
+            if !names.is_empty() {
+                parts.push(format!("Part of it, {what}: {}\n", names.join(", ")));
+            }
         }
         parts.join("\n")
     }
