@@ -45,6 +45,7 @@ pub(super) async fn run(args: &Args, bench: &mut Bench, target: &Target) -> anyh
     let common = &args.common;
     let clients = connect(&target.client, common.connections).await.map_err(|error| target.ended(error))?;
     if target.own {
+        bench.watch.say(&format!("writing {} to read", units::show_rounded(args.fill)));
         fill_topic(args, bench, target, &clients).await?;
     }
     let starts = target.starts().await.map_err(|error| target.ended(error))?;

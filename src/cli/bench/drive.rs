@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -22,7 +23,8 @@ pub(super) type Workers = JoinSet<Result<(), Error>>;
 /// Who watches a run.
 #[derive(Debug)]
 pub(super) struct Watch {
-    interrupt: Option<Interrupt>,
+    /// Whether the user has ended it.
+    interrupted: watch::Receiver<bool>,
     /// Whether a line a second is wanted.
     lines: bool,
 }
@@ -40,24 +42,34 @@ pub(super) struct Driven {
 }
 
 impl Watch {
-    pub(super) fn new(interrupt: Interrupt, lines: bool) -> Self {
-        Self { interrupt: Some(interrupt), lines }
+    /// Hears the user from now on. The second signal ends the process, whatever it waits for.
+    pub(super) fn new(mut interrupt: Interrupt, lines: bool) -> Self {
+        let (tell, interrupted) = watch::channel(false);
+        tokio::spawn(async move {
+            interrupt.asked().await;
+            let _nobody_waits = tell.send(true);
+            interrupt.next_one_ends_it();
+        });
+        Self { interrupted, lines }
     }
 
-    /// Waits for the user to end the run; for ever once that has happened. May be dropped while it waits.
+    /// Waits for the user to end the run. May be dropped while it waits.
     pub(super) async fn interrupted(&mut self) {
-        match &mut self.interrupt {
-            Some(interrupt) => interrupt.asked().await,
-            None => std::future::pending().await,
-        }
-        if let Some(interrupt) = self.interrupt.take() {
-            interrupt.next_one_ends_it();
+        if self.interrupted.wait_for(|interrupted| *interrupted).await.is_err() {
+            std::future::pending().await
         }
     }
 
     /// Whether the user has ended it.
     pub(super) fn was_interrupted(&self) -> bool {
-        self.interrupt.is_none()
+        *self.interrupted.borrow()
+    }
+
+    /// A remark for people who look on.
+    pub(super) fn say(&self, text: &str) {
+        if self.lines {
+            note(text);
+        }
     }
 
     /// Drives a run to its end. What is under way then is waited for.

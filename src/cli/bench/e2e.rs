@@ -94,8 +94,9 @@ pub(super) async fn run(args: &Args, bench: &mut Bench, target: &Target) -> anyh
 
     let acknowledged = flow.acknowledged.load(Ordering::Relaxed);
     let grown = target.grown(&before, acknowledged).await.map_err(failed)?;
-    let fault =
-        compare(acknowledged, grown, target.own).or_else(|| flow.fault()).filter(|_| acks != Acks::None);
+    let fault = compare("records", acknowledged, grown, target.own)
+        .or_else(|| flow.fault())
+        .filter(|_| acks != Acks::None);
     Ok(Outcome {
         mode: "e2e",
         things: "deliveries",

@@ -99,7 +99,7 @@ async fn check(
     acks: Acks,
 ) -> anyhow::Result<(u64, Option<String>)> {
     let grown = target.grown(before, driven.tally.all_records).await.map_err(|error| target.ended(error))?;
-    let wrong = compare(driven.tally.all_records, grown, target.own);
+    let wrong = compare("records", driven.tally.all_records, grown, target.own);
     // Nobody has promised those that nobody has acknowledged.
     Ok((grown, wrong.filter(|_| acks != Acks::None)))
 }

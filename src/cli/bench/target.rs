@@ -162,16 +162,16 @@ pub(super) fn grown(before: &Offsets, after: &Offsets) -> u64 {
     u64::try_from(after.iter().map(of).sum::<i64>()).unwrap_or(0)
 }
 
-/// What is wrong, in words, if a log has not grown by what it should have. Others may write to a topic that is not our
-/// own.
-pub(super) fn compare(expected: u64, grown: u64, own: bool) -> Option<String> {
+/// What is wrong, in words, if a log has not grown by what it should have: records, or whatever takes an offset. Others
+/// may write to a topic that is not our own.
+pub(super) fn compare(what: &str, expected: u64, grown: u64, own: bool) -> Option<String> {
     match grown {
         _ if grown < expected => Some(format!(
-            "{} of {expected} records that the broker has acknowledged are not in the log.",
+            "{} of {expected} {what} that the broker has acknowledged are not in the log.",
             expected - grown
         )),
         _ if grown > expected && own => Some(format!(
-            "the log has {} records more than the {expected} that the broker has acknowledged.",
+            "the log has grown by {grown} {what}, {} more than the broker has acknowledged.",
             grown - expected
         )),
         _ => None,
@@ -194,9 +194,9 @@ mod tests {
     fn lost_records_are_told_and_extra_ones_only_on_a_topic_of_its_own() {
         let (before, after) = (Offsets::from([(0, 10), (1, 0)]), Offsets::from([(0, 15), (1, 7)]));
         assert_eq!(grown(&before, &after), 12);
-        assert_eq!(compare(12, 12, true), None);
-        assert!(compare(13, 12, false).unwrap().starts_with("1 of 13 records"));
-        assert!(compare(11, 12, true).unwrap().contains("1 records more"));
-        assert_eq!(compare(11, 12, false), None);
+        assert_eq!(compare("records", 12, 12, true), None);
+        assert!(compare("records", 13, 12, false).unwrap().starts_with("1 of 13 records"));
+        assert!(compare("records", 11, 12, true).unwrap().contains("12 records, 1 more"));
+        assert_eq!(compare("records", 11, 12, false), None);
     }
 }

@@ -59,7 +59,7 @@ pub(super) async fn run(args: &Args, bench: &mut Bench, target: &Target) -> anyh
     let open = target.own && !target.settled().await.map_err(failed)?;
     let open =
         open.then(|| "transactions that the broker has committed are still open in the log.".to_owned());
-    let fault = compare(expected, grown, target.own).or(open);
+    let fault = compare("records and markers", expected, grown, target.own).or(open);
     let mut settings = common.settings();
     settings.extend([
         ("partitions", json!(target.partitions().len())),
