@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::fetch::{Partition, Request};
+use super::fetch_request::{Partition, Request};
 use crate::storage::log::Place;
 use crate::types::{Clock, ErrorCode, TopicId, topic_name};
 use crate::wire::StrBytes;

@@ -1,7 +1,7 @@
 //! Fetch sessions: S24 to S26.
 
 use super::*;
-use crate::api::data::fetch::{ForgottenTopic, Topic};
+use crate::api::data::fetch_request::{ForgottenTopic, Topic};
 
 const NAME: StrBytes = StrBytes::from_static_str("t");
 

@@ -3,6 +3,7 @@
 pub mod delete_records;
 pub mod describe_producers;
 pub mod fetch;
+pub mod fetch_request;
 pub(crate) mod fetch_session;
 pub mod leader_epoch;
 pub mod list_offsets;
