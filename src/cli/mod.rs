@@ -1,5 +1,6 @@
 //! The command tree. One file a verb; adding one is a file, a variant of `Verb` and its line in [`run`].
 
+mod acks;
 mod announce;
 mod bench;
 mod brokers;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::client::producer::Acks;
+use super::super::acks::AcksName;
 use crate::config::units;
 
 /// A value above what any broker takes; it keeps sizes within the format's.
@@ -57,37 +57,6 @@ pub(super) struct Sending {
     /// Who must have a record before it counts as written
     #[arg(long, value_enum, default_value_t = AcksName::All)]
     pub(super) acks: AcksName,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum AcksName {
-    /// All replicas that keep up
-    #[value(alias = "-1")]
-    All,
-    /// The leader
-    #[value(name = "1", alias = "leader")]
-    Leader,
-    /// Nobody: the broker does not answer
-    #[value(name = "0", alias = "none")]
-    None,
-}
-
-impl AcksName {
-    pub(super) fn acks(self) -> Acks {
-        match self {
-            Self::All => Acks::All,
-            Self::Leader => Acks::Leader,
-            Self::None => Acks::None,
-        }
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::Leader => "1",
-            Self::None => "0",
-        }
-    }
 }
 
 impl Common {

@@ -5,6 +5,7 @@ mod source;
 
 use std::path::PathBuf;
 
+use super::acks::AcksName;
 use super::brokers::BrokerArgs;
 use super::exit::Ended;
 use super::failure::ended_on_topic;
@@ -73,19 +74,6 @@ enum CodecName {
     Snappy,
     Lz4,
     Zstd,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum AcksName {
-    /// All replicas that keep up
-    #[value(alias = "-1")]
-    All,
-    /// The leader
-    #[value(name = "1", alias = "leader")]
-    Leader,
-    /// Nobody: the broker does not answer
-    #[value(name = "0", alias = "none")]
-    None,
 }
 
 /// Runs `streamd produce …`.
@@ -186,11 +174,8 @@ impl Args {
     }
 
     fn settings(&self) -> Settings {
-        let (acks, idempotent) = match self.acks {
-            AcksName::All => (Acks::All, true),
-            AcksName::Leader => (Acks::Leader, false),
-            AcksName::None => (Acks::None, false),
-        };
+        let acks = self.acks.acks();
+        let idempotent = acks == Acks::All;
         let codec = match self.compression {
             CodecName::None => Codec::None,
             CodecName::Gzip => Codec::Gzip,
