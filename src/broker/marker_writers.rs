@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
-use super::at_once::{Panicked, at_once_apart};
+use super::at_once;
 use crate::txn::Attempt;
 
 /// The writers at work, by transactional id.
@@ -36,19 +36,8 @@ impl MarkerWriters {
         let before = self.0.lock().remove(id);
         let mut write = Box::pin(write);
         // Mostly nothing has to be waited for: the partitions are open, and what is appended is visible.
-        if before.is_none() {
-            match at_once_apart(write.as_mut()) {
-                Ok(Some(())) => return,
-                Ok(None) => {}
-                Err(Panicked) => {
-                    tracing::error!(
-                        transactional_id = %id,
-                        "the markers of a transaction could not be written for a bug; they are written when its coordinator \
-                         loads again, at the next start at the latest"
-                    );
-                    return;
-                }
-            }
+        if before.is_none() && at_once(write.as_mut()).is_some() {
+            return;
         }
         let mut writers = self.0.lock();
         let (this, own_id) = (Arc::clone(self), Arc::clone(id));

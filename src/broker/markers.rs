@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::at_once::{Panicked, at_once_apart};
+use super::at_once::apart;
 use super::txn_shards::Coordinator;
-use super::{Broker, CONSUMER_OFFSETS};
+use super::{Broker, CONSUMER_OFFSETS, at_once};
 use crate::catalog::TopicImage;
 use crate::coord::task::LoadWhen;
 use crate::groups::{self, EndTransaction};
@@ -99,7 +99,7 @@ async fn round(
     let mut left = Vec::new();
     let mut appended = Vec::new();
     for place in data {
-        match append(broker, marker, &place).await {
+        match apart(append(broker, marker, &place)).await.unwrap_or_else(|bug| Err(bug.to_string())) {
             Ok(Some(at)) => appended.push((place, at)),
             Ok(None) => {}
             Err(why) => left.push((place, why)),
@@ -125,18 +125,19 @@ async fn end_groups(
     };
     for place in places {
         let (broker, index) = (Arc::clone(broker), place.1);
-        let mut end = Box::pin(async move { end_in_groups(&broker, marker, index).await });
-        match at_once_apart(end.as_mut()) {
-            Ok(Some(ended)) => note(place, ended),
-            Ok(None) => drop(ending.insert(ends.spawn(end).id(), place)),
-            // What is not known to have ended has not.
-            Err(Panicked) => note(place, Err("it ran into a bug".to_owned())),
+        let mut end = Box::pin(async move {
+            let ended = apart(end_in_groups(&broker, marker, index)).await;
+            ended.unwrap_or_else(|bug| Err(bug.to_string()))
+        });
+        match at_once(end.as_mut()) {
+            Some(ended) => note(place, ended),
+            None => drop(ending.insert(ends.spawn(end).id(), place)),
         }
     }
     while let Some(ended) = ends.join_next_with_id().await {
         let (task, ended) = match ended {
             Ok(ended) => ended,
-            // The same, or the runtime's end.
+            // The runtime's end. What is not known to have ended has not.
             Err(error) => (error.id(), Err(error.to_string())),
         };
         if let Some(place) = ending.remove(&task) {

@@ -301,6 +301,23 @@ async fn where_nobody_waits_for_the_disk_everything_is_answered_on_the_spot() {
 }
 
 #[tokio::test]
+async fn a_coordinator_does_not_wait_for_a_partition_that_others_write_to() {
+    let rig = Rig::with(|config| config.fsync = Fsync::Never).await;
+    rig.topic("t", 1).await;
+    let producer = rig.open("a", &[("t", 0)]).await;
+    let partition = rig.partition("t", 0).await;
+    let mut ending = Box::pin(rig.broker.end_transaction(end("a", producer, Outcome::Commit)));
+    partition.hold_writer(|| {
+        assert_eq!(at_once(ending.as_mut()), None, "its marker waits");
+        let now = at_once(pin!(status(&rig, "a")));
+        assert!(matches!(now, Some(Status::Prepare(Outcome::Commit))), "and the coordinator serves: {now:?}");
+    });
+    ending.await.unwrap();
+    assert_eq!(kinds(&rig, "t", 0).await, [ControlType::Commit]);
+    rig.broker.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_operators_marker_ends_offsets_too_and_is_refused_where_there_is_no_partition() {
     let rig = Rig::start().await;
     rig.topic("t", 1).await;

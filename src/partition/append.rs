@@ -99,6 +99,12 @@ impl Partition {
         self.writer.is_locked()
     }
 
+    /// Keeps the writer from everybody else for as long as this takes.
+    #[cfg(test)]
+    pub(crate) fn hold_writer<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.with_writer(|_| work())
+    }
+
     /// Runs `work` with the writer, then sees to what was pushed meanwhile by those who found the lock taken: whoever
     /// holds the writer owes them that, whatever it holds it for. It is appended by a task where there are any, for it
     /// may be much, and more may come.
