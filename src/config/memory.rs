@@ -28,22 +28,24 @@ fn cgroup_limit(membership: &str) -> Option<u64> {
     limit_files(membership).iter().filter_map(|file| limit_of(file)).min()
 }
 
-/// The files that hold limits: version 2 (`0::/path`) at every level, and version 1's memory controller. Inside a
-/// container the path is often not visible, so the root of the mount is asked as well.
+/// The files that hold limits: version 2 (`0::/path`) at every level, and version 1's memory controller. Of version 2
+/// also the limit above which the kernel makes a process wait for memory instead of ending it (`MemoryHigh=` of a unit).
+/// Inside a container the path is often not visible, so the root of the mount is asked as well.
 fn limit_files(membership: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in membership.lines() {
         let mut parts = line.splitn(3, ':');
         let (_, Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else { continue };
-        let (root, file) = match controllers {
-            "" => ("/sys/fs/cgroup", "memory.max"),
+        let (root, names) = match controllers {
+            "" => ("/sys/fs/cgroup", ["memory.max", "memory.high"].as_slice()),
             list if list.split(',').any(|one| one == "memory") => {
-                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+                ("/sys/fs/cgroup/memory", ["memory.limit_in_bytes"].as_slice())
             }
             _ => continue,
         };
         let path = Path::new(path.trim_start_matches('/'));
-        files.extend(path.ancestors().map(|level| Path::new(root).join(level).join(file)));
+        let of_level = |level| names.iter().map(move |name| Path::new(root).join(level).join(name));
+        files.extend(path.ancestors().flat_map(of_level));
     }
     files
 }
@@ -70,8 +72,11 @@ mod tests {
         let files = limit_files("0::/system.slice/streamd.service\n");
         let expected = [
             "/sys/fs/cgroup/system.slice/streamd.service/memory.max",
+            "/sys/fs/cgroup/system.slice/streamd.service/memory.high",
             "/sys/fs/cgroup/system.slice/memory.max",
+            "/sys/fs/cgroup/system.slice/memory.high",
             "/sys/fs/cgroup/memory.max",
+            "/sys/fs/cgroup/memory.high",
         ];
         assert_eq!(files, expected.map(PathBuf::from));
         let files = limit_files("5:cpu,memory:/docker/abc\n4:pids:/x\n");
