@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::off_worker;
+use super::{off_worker, writes_here};
 use crate::coord::log::Wake;
 use crate::coord::{CoordLog, CorruptRecord, LogFault};
 use crate::partition::Partition;
@@ -44,7 +44,8 @@ impl CoordLog for PartitionLog {
             .collect();
         let headed = headed.map_err(|error| fault(io::Error::other(error)))?;
         self.make_way();
-        self.partition.append_own(&headed).map_err(append_fault)
+        let append = || self.partition.append_own(&headed);
+        writes_here(self.partition.committer(), append).map_err(append_fault)
     }
 
     fn durable_end(&self) -> Result<i64, LogFault> {

@@ -6,6 +6,7 @@
 mod at_once;
 mod barred;
 mod cleaner;
+mod cold;
 mod coord_log;
 mod descriptors;
 mod disk;
@@ -54,10 +55,11 @@ use crate::types::{Clock, ErrorCode};
 use crate::wire::service::Peer;
 
 pub use self::at_once::at_once;
+pub use self::cold::read_cold;
 pub use self::descriptors::Descriptors;
 pub use self::endpoints::Endpoint;
 pub use self::group_shards::{CONSUMER_OFFSETS, partition_of};
-pub use self::off_worker::off_worker;
+pub use self::off_worker::{off_worker, writes_here};
 pub use self::start::StartError;
 pub use self::stop::{StopFault, Stopped};
 pub use self::topics::tell_created;

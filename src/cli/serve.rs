@@ -18,8 +18,9 @@ use crate::config::{Config, LogFormat};
 use crate::telemetry::{self, Format};
 use crate::types::Clock;
 
-/// Threads for calls that block: recovery, reads that miss the page cache, checks that take long.
-const BLOCKING_THREADS_MAX: usize = 128;
+/// Threads for calls that block: recovery, reads that miss the page cache, checks that take long, appends to a disk that
+/// hardly writes any more. Made when they are needed; with none left the workers would have to wait.
+const BLOCKING_THREADS_MAX: usize = 512;
 
 /// Signals within this time are one.
 const ONE_SIGNAL: std::time::Duration = std::time::Duration::from_millis(100);

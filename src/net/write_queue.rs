@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::{ByteBudget, Drain, Reply, Transport};
+use crate::broker::read_cold;
 use crate::storage::log::LogSlice;
 use crate::wire::encode::Chunk;
 
@@ -273,7 +274,7 @@ async fn load(slice: &LogSlice) -> io::Result<Bytes> {
     }
     if read < buffer.len() {
         let slice = slice.clone();
-        buffer = tokio::task::spawn_blocking(move || {
+        buffer = read_cold(move || {
             let rest = &mut buffer[read..];
             slice.read_into(read, rest).map(|_| buffer)
         })
@@ -298,7 +299,7 @@ fn is_resident(slice: &LogSlice, from: usize, bytes: usize) -> io::Result<bool> 
 /// Brings a piece of a slice into the page cache, off the worker.
 async fn warm(slice: &LogSlice, from: usize, bytes: usize) -> io::Result<()> {
     let slice = slice.clone();
-    tokio::task::spawn_blocking(move || {
+    read_cold(move || {
         let mut buffer = vec![0; bytes.min(SENDFILE_BYTES_MAX)];
         slice.read_into(from, &mut buffer).map(|_| ())
     })

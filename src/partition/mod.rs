@@ -207,6 +207,11 @@ impl Partition {
         self.log.lacks_file()
     }
 
+    /// What makes its appends durable.
+    pub fn committer(&self) -> &Committer {
+        &self.committer
+    }
+
     /// Blocks until an append finds a descriptor, but not for ever. For threads that may wait for the disk.
     pub fn await_file(&self) {
         self.committer.relieve(self.log.files());

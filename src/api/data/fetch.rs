@@ -16,6 +16,7 @@ use super::fetch_request::TOPIC_IDS;
 use super::fetch_session::{FetchContext, Wanted};
 use super::places::Places;
 use crate::api::{Api, Call, Outcome, Responder, Slice, Started, done, errors, waits_while_open};
+use crate::broker::read_cold;
 use crate::partition::waiter::FetchWaiter;
 use crate::partition::{Closed, Isolation, Partition as OpenPartition, PartitionRead, ReadRequest};
 use crate::storage::log::{Place, ReadError};
@@ -395,7 +396,7 @@ async fn read_partition(
     let outcome = match partition.read(&request) {
         Err(ReadError::NotResident) => {
             let partition = Arc::clone(partition);
-            match tokio::task::spawn_blocking(move || partition.read_blocking(&request)).await {
+            match read_cold(move || partition.read_blocking(&request)).await {
                 Ok(outcome) => outcome,
                 Err(_stopping) => return Err(Unread::Refused(ErrorCode::KafkaStorageError)),
             }

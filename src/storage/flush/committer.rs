@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::pace::Pace;
 use super::queue::{Batch, Queue};
 use super::syncer::{SyncFault, SyncSet, Syncer};
 use super::{SyncTarget, Unsynced, When, WholeSync};
@@ -29,7 +30,7 @@ pub struct CommitterSpec {
     pub whole: WholeSync,
     /// The bound on open files: past it what is dirty is synced early.
     pub files: Arc<FileCache>,
-    /// Appended bytes that may be unsynced before sockets are no longer read ([`super::unsynced_limit_bytes`]).
+    /// Appended bytes that may be unsynced before Produce has to wait ([`super::unsynced_limit_bytes`]).
     pub unsynced_limit_bytes: u64,
 }
 
@@ -51,6 +52,7 @@ impl Committer {
             health: spec.health,
             files: spec.files,
             unsynced: Unsynced::new(spec.unsynced_limit_bytes),
+            pace: Pace::default(),
             syncer: Syncer::new(spec.dir, spec.whole),
             state: Mutex::new(State::default()),
             work: Condvar::new(),
@@ -109,6 +111,22 @@ impl Committer {
         &self.shared.unsynced
     }
 
+    /// Whether a write into the page cache may stand still at this moment, and so belongs on a thread that may: much is
+    /// unsynced, or the disk has lately been slow.
+    pub fn may_stall(&self) -> bool {
+        self.shared.unsynced.is_past_half() || self.shared.pace.is_slow(self.shared.clock.monotonic())
+    }
+
+    /// Does `write`, which writes into the page cache, and takes note of it if it stands still.
+    pub fn watch<T>(&self, write: impl FnOnce() -> T) -> T {
+        let (clock, pace) = (&self.shared.clock, &self.shared.pace);
+        let began = clock.monotonic();
+        let written = write();
+        let now = clock.monotonic();
+        pace.wrote(now.saturating_sub(began), now);
+        written
+    }
+
     /// Whether the directory has failed.
     pub fn health(&self) -> &Arc<DirHealth> {
         &self.shared.health
@@ -153,6 +171,7 @@ struct Shared {
     health: Arc<DirHealth>,
     files: Arc<FileCache>,
     unsynced: Unsynced,
+    pace: Pace,
     syncer: Syncer,
     state: Mutex<State>,
     /// The thread waits here for a round to be due.
@@ -302,7 +321,10 @@ impl Shared {
         if !ends.is_empty() {
             self.state.lock().syncs += 1;
         }
-        if let Err(error) = self.sync_set(set) {
+        self.pace.sync_begins(self.clock.monotonic());
+        let synced = self.sync_set(set);
+        self.pace.sync_ends(self.clock.monotonic());
+        if let Err(error) = synced {
             self.health.fail(error);
         } else if self.syncer.is_removed() {
             self.health.lose("it was removed");

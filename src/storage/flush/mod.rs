@@ -10,6 +10,7 @@
 
 mod checkpointer;
 mod committer;
+mod pace;
 mod policy;
 mod queue;
 mod syncer;

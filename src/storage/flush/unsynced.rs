@@ -1,7 +1,8 @@
 //! The broker's own count of bytes that are appended but not on disk yet, with two marks.
 //!
 //! The kernel throttles writers when too many pages are dirty, and a throttled worker stalls every connection it serves.
-//! So write-back is started at a quarter of the limit, and at all of it sockets are no longer read.
+//! So write-back is started at a quarter of the limit, appends go to threads that may stall at half of it, and at all of
+//! it Produce has to wait.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -39,12 +40,12 @@ impl Unsynced {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// The mark at which sockets are no longer read.
+    /// The mark at which Produce has to wait.
     pub fn limit_bytes(&self) -> u64 {
         self.limit_bytes
     }
 
-    /// Whether sockets should not be read.
+    /// Whether Produce should wait.
     pub fn is_full(&self) -> bool {
         self.bytes() >= self.limit_bytes && !self.released.load(Ordering::Relaxed)
     }
