@@ -128,8 +128,6 @@ pub struct Session {
     pub(crate) client_id: StrBytes,
     /// What the client said its software is (KIP-511).
     pub(crate) software: Option<(StrBytes, StrBytes)>,
-    /// Whether it ever appended: then it is held back when the disk cannot follow.
-    pub(crate) has_produced: bool,
     /// Partitions whose queues got something since the last settle.
     touched: Vec<Arc<Partition>>,
     /// Partitions that this connection used, as of one catalog version. It keeps none of them alive: a connection that
@@ -155,7 +153,6 @@ impl Session {
             peer,
             client_id: StrBytes::default(),
             software: None,
-            has_produced: false,
             touched: Vec::new(),
             partitions: HashMap::new(),
             catalog_version: 0,

@@ -8,7 +8,7 @@ use kafka_protocol::messages::ApiKey;
 
 use super::context::{Call, Responder, Session, Started, done};
 use super::{Api, Outcome, Slice, session, table};
-use crate::broker::off_worker;
+use crate::broker::{off_worker, writes_here};
 use crate::wire::frame::FrameError;
 use crate::wire::header::{API_VERSIONS, ApiSpec, RequestHeader, RequestStart};
 use crate::wire::read::{DecodeError, Reader};
@@ -30,11 +30,17 @@ impl Service for KafkaService {
         Session::new(*peer)
     }
 
-    fn poll_room(&self, session: &Session, context: &mut Context<'_>) -> Poll<()> {
-        match session.has_produced {
-            true => self.0.broker.committer().unsynced().poll_room(context),
-            false => Poll::Ready(()),
-        }
+    fn has_room(&self) -> bool {
+        !self.0.broker.committer().unsynced().is_full()
+    }
+
+    fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.0.broker.committer().unsynced().poll_room(context)
+    }
+
+    fn needs_room(&self, frame: &[u8]) -> bool {
+        const PRODUCE: i16 = ApiKey::Produce as i16;
+        RequestStart::peek(frame).is_some_and(|start| start.api_key == PRODUCE)
     }
 
     fn overlaps(&self, frame: &[u8]) -> bool {
@@ -60,7 +66,7 @@ impl Service for KafkaService {
             if partition.lacks_file() {
                 off_worker(|| partition.await_file());
             }
-            partition.drain();
+            writes_here(partition.committer(), || partition.drain());
         }
     }
 

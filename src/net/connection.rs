@@ -3,11 +3,13 @@
 //! Requests start in order and are answered in order. Those that overlap (Produce) may wait together, so that waiting
 //! for the disk does not stop the next one; any other starts when all before it are answered, and nothing starts behind
 //! it until it is. The connection reads on meanwhile, within its byte bound, so that it notices a peer that goes away.
+//! While the disk is too far behind, a Produce is left where it is; a connection that has none is served as ever.
 //! All frames of one receive are started before their shared work is settled, and all answers that are finished leave
 //! in one write; but no more is started while many bytes of answers have not left, and a connection that has been busy
 //! for a while lets the others have their turn.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 use super::budget::Gate;
-use super::receive::receive;
+use super::receive::{allowed, lies_open, receive};
 use super::write_queue::{Patience, WriteQueue};
 use super::{ByteBudget, Drain, Transport};
 use crate::storage::log::LogSlice;
@@ -197,7 +199,7 @@ impl<T: Transport> Connection<T> {
             if self.is_over() || (drain.begun() && !self.owes_acknowledgements()) {
                 return Ok(());
             }
-            match self.wait(service, session, &mut drain).await? {
+            match self.wait(service, &mut drain).await? {
                 Event::Received => self.untaken = true,
                 Event::Stalled(error) => self.give_up(service, session, &error),
                 Event::Other => {}
@@ -270,11 +272,16 @@ impl<T: Transport> Connection<T> {
 
     fn can_start<S: Service<Slice = LogSlice>>(&self, service: &S) -> bool {
         let Some(frame) = self.inbox.front() else { return false };
-        if self.ending == Some(Ending::Close) || self.muted_until.is_some() {
+        if self.ending == Some(Ending::Close) || self.muted_until.is_some() || self.lacks_room(service) {
             return false;
         }
         self.waiting.is_empty()
             || (self.waiting.iter().all(|waiting| waiting.overlaps) && service.overlaps(&frame.bytes))
+    }
+
+    /// Whether the next frame is more than the disk has room for.
+    fn lacks_room<S: Service<Slice = LogSlice>>(&self, service: &S) -> bool {
+        !service.has_room() && self.inbox.front().is_some_and(|frame| service.needs_room(&frame.bytes))
     }
 
     /// Starts every frame that may start now, then settles what they gathered. Those that are answered at once stop it
@@ -361,7 +368,6 @@ impl<T: Transport> Connection<T> {
     async fn wait<S: Service<Slice = LogSlice>>(
         &mut self,
         service: &S,
-        session: &S::Session,
         drain: &mut Drain,
     ) -> io::Result<Event> {
         let draining = drain.begun();
@@ -373,8 +379,11 @@ impl<T: Transport> Connection<T> {
                 || self.reads_on());
         self.listening = may_read;
         let (owed_nothing, holds_little) = (self.reads_on(), !self.is_in_large_frame());
-        let heeds_silence = self.heeds_silence();
-        let Self { io, frames, gate, waiting, muted_until, silence, .. } = self;
+        let (heeds_silence, lacks_room) = (self.heeds_silence(), self.lacks_room(service));
+        let Self { io, frames, inbox, gate, waiting, muted_until, silence, .. } = self;
+        let inbox = &*inbox;
+        let allowed =
+            |frames: &FrameBuffer, context: &mut Context<'_>| allowed(service, inbox, frames, context);
         tokio::select! {
             biased;
             outcome = head(waiting), if !waiting.is_empty() => {
@@ -385,10 +394,15 @@ impl<T: Transport> Connection<T> {
                 *muted_until = None;
                 Ok(Event::Other)
             }
-            received = receive(io, frames, gate, (owed_nothing, holds_little), |context| service.poll_room(session, context)),
-                if may_read => self.heard(received),
+            () = poll_fn(|context| service.poll_room(context)), if lacks_room => Ok(Event::Other),
+            received = receive(io, frames, gate, (owed_nothing, holds_little), allowed), if may_read => {
+                self.heard(received)
+            }
             () = drain.wait(), if !draining => Ok(Event::Other),
-            () = silence, if heeds_silence => Ok(self.heard_nothing()),
+            () = silence, if heeds_silence => {
+                self.listening &= lies_open(service, &self.inbox, &self.frames);
+                Ok(self.heard_nothing())
+            }
         }
     }
 

@@ -1,9 +1,10 @@
 //! Connections over an in-memory stream, with a service that does as its frames say.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -21,6 +22,16 @@ struct Echo {
     started: AtomicUsize,
     settled: AtomicUsize,
     gate: Arc<Notify>,
+    /// Set while there is no room for frames of API key 0.
+    full: AtomicBool,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Echo {
+    fn make_room(&self) {
+        self.full.store(false, Ordering::SeqCst);
+        self.waiting.lock().drain(..).for_each(Waker::wake);
+    }
 }
 
 impl Service for Echo {
@@ -29,8 +40,20 @@ impl Service for Echo {
 
     fn open(&self, _peer: &Peer) {}
 
-    fn poll_room(&self, _session: &(), _context: &mut Context<'_>) -> Poll<()> {
-        Poll::Ready(())
+    fn has_room(&self) -> bool {
+        !self.full.load(Ordering::SeqCst)
+    }
+
+    fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.has_room() {
+            return Poll::Ready(());
+        }
+        self.waiting.lock().push(context.waker().clone());
+        Poll::Pending
+    }
+
+    fn needs_room(&self, frame: &[u8]) -> bool {
+        frame.starts_with(&[0, 0])
     }
 
     fn overlaps(&self, frame: &[u8]) -> bool {
@@ -388,4 +411,70 @@ async fn who_drips_makes_room_for_others_and_only_then() {
         assert_eq!(served.is_finished(), is_full);
         assert_eq!(rig.budget.used() == 0, is_full);
     }
+}
+
+/// A frame of API key 0 with `bytes` more in it.
+fn long_frame(bytes: usize, answer: u8) -> Vec<u8> {
+    let mut frame = vec![0; 4 + 8 + bytes + 2];
+    let len = u32::try_from(frame.len() - 4).unwrap();
+    frame[..4].copy_from_slice(&len.to_be_bytes());
+    *frame.last_mut().unwrap() = answer;
+    frame
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_room_only_those_wait_who_need_it() {
+    let rig = Rig::new(1 << 20);
+    rig.echo.full.store(true, Ordering::SeqCst);
+    let (mut writes, _served) = rig.connect();
+    let (mut reads, _served) = rig.connect();
+    // It has written before: what else it asks is answered all the same.
+    writes
+        .write_all(&[frame(3, false, b'a'), frame(0, false, b'b'), frame(3, false, b'c')].concat())
+        .await
+        .unwrap();
+    assert_eq!(read(&mut writes, 1).await, *b"a");
+    for _ in 0..3 {
+        reads.write_all(&frame(3, false, b'r')).await.unwrap();
+        assert_eq!(read(&mut reads, 1).await, *b"r");
+    }
+    assert_eq!(rig.echo.started.load(Ordering::SeqCst), 4, "what is behind waits, for answers have an order");
+    rig.echo.make_room();
+    assert_eq!(read(&mut writes, 2).await, *b"bc");
+    rig.echo.full.store(true, Ordering::SeqCst);
+    writes.write_all(&frame(3, false, b'd')).await.unwrap();
+    assert_eq!(read(&mut writes, 1).await, *b"d");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_room_a_long_frame_is_left_where_it_is_and_its_sender_is_not_called_silent() {
+    let rig = Rig::new(1 << 20);
+    let (mut client, served) = rig.connect();
+    client.write_all(&frame(0, false, b'a')).await.unwrap();
+    assert_eq!(read(&mut client, 1).await, *b"a");
+    rig.echo.full.store(true, Ordering::SeqCst);
+    let sends = tokio::spawn(async move {
+        client.write_all(&long_frame(1_000_000, b'b')).await.unwrap();
+        client.write_all(&long_frame(1_000_000, b'c')).await.unwrap();
+        client
+    });
+    // Longer than a silent connection may last.
+    tokio::time::sleep(Duration::from_secs(1200)).await;
+    assert!(!served.is_finished() && !sends.is_finished());
+    assert!(rig.budget.used() < 64 * 1024, "{} bytes are held", rig.budget.used());
+    rig.echo.make_room();
+    let mut client = sends.await.unwrap();
+    assert_eq!(read(&mut client, 2).await, *b"bc");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_room_is_given_up_when_the_broker_stops() {
+    let rig = Rig::new(1 << 20);
+    rig.echo.full.store(true, Ordering::SeqCst);
+    let (mut client, served) = rig.connect();
+    client.write_all(&frame(0, false, b'a')).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    rig.shutdown.begin();
+    served.await.unwrap().unwrap();
+    assert_eq!(rig.echo.started.load(Ordering::SeqCst), 0);
 }

@@ -213,6 +213,11 @@ impl FrameBuffer {
         }
     }
 
+    /// What is there of the frame that comes next, without its length; frames that are whole may lie behind it.
+    pub fn begun(&self) -> &[u8] {
+        self.received.front().get(LENGTH_BYTES..).unwrap_or_default()
+    }
+
     /// Bytes that have come and belong to no whole frame yet.
     pub fn pending(&self) -> usize {
         self.received.len()

@@ -72,9 +72,16 @@ pub trait Service: Send + Sync + 'static {
     /// A connection was accepted.
     fn open(&self, peer: &Peer) -> Self::Session;
 
-    /// Whether more of this connection may be read now; if not, `context` is woken when it may. Holds back those who
-    /// write faster than the disk does.
-    fn poll_room(&self, session: &Self::Session, context: &mut Context<'_>) -> Poll<()>;
+    /// Whether there is room for frames that [need it](Service::needs_room): the cheap question before each.
+    fn has_room(&self) -> bool;
+
+    /// Ready when there is that room; otherwise `context` is woken once there is.
+    fn poll_room(&self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// Whether this frame, of which only the beginning may be there, takes of that room: while there is none it is
+    /// neither started nor received to its end. So those who write faster than the disk does are held back, and nobody
+    /// else.
+    fn needs_room(&self, frame: &[u8]) -> bool;
 
     /// Whether this frame may start while earlier ones that also overlap wait for their answers.
     fn overlaps(&self, frame: &[u8]) -> bool;

@@ -114,7 +114,6 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
     let mut request = Request::decode(&mut call.body, call.version)?;
     keep_last_mentions(&mut request.topics);
     let slots: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
-    call.session.has_produced = true;
     let ticket = AppendTicket::new(slots);
     let mut answer = Answer {
         responder: call.responder,
