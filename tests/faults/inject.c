@@ -9,7 +9,8 @@
  *     CALL PATH ERRNO FROM
  *
  * CALL is a name of the table below, PATH a part of the path of the file that the call is about (* for any), ERRNO a
- * number; of reads only those at FROM or behind it fail. Calls that were failed are written to RULES.met, a line each. Exit status 77: not possible here.
+ * number, or 0 for a call that is to stand still as long as the rule is there; of reads only those at FROM or behind it
+ * fail. Calls that were failed are written to RULES.met, a line each. Exit status 77: not possible here.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -120,6 +121,8 @@ static int path_of(pid_t pid, const struct call *call, const uint64_t *args, cha
     return readlink(link, path, size - 1) < 0 ? -1 : 0;
 }
 
+/* What becomes of a call: an error number, 0 to let it go on, HOLD to let it stand still. */
+#define HOLD -1
 static int verdict(const struct seccomp_notif *told, const char *met) {
     const struct call *call = NULL;
     for (size_t i = 0; i < CALLS_COUNT; i++)
@@ -135,9 +138,33 @@ static int verdict(const struct seccomp_notif *told, const char *met) {
         if (strcmp(rules[i].path, "*") != 0 && !strstr(path, rules[i].path)) continue;
         FILE *file = fopen(met, "a");
         if (file) { fprintf(file, "%s %s\n", call->name, path); fclose(file); }
-        return rules[i].error;
+        return rules[i].error == 0 ? HOLD : rules[i].error;
     }
     return 0;
+}
+
+/* A read that is not to wait for the disk: the kernel answers it at once that it would have to. */
+static int may_not_wait(const struct seccomp_notif *told) {
+    return told->data.nr == SYS_preadv2 && (told->data.args[5] & RWF_NOWAIT);
+}
+
+/* Calls that stand still. */
+static struct seccomp_notif held[256];
+static int held_count;
+
+static void answer(int listener, const struct seccomp_notif *told, int error) {
+    struct seccomp_notif_resp answer = { .id = told->id };
+    if (error) answer.error = -error; else answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+    ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+}
+
+static void look_at_held(int listener) {
+    int kept = 0;
+    for (int i = 0; i < held_count; i++) {
+        int error = verdict(&held[i], "/dev/null");
+        if (error == HOLD) held[kept++] = held[i]; else answer(listener, &held[i], error);
+    }
+    held_count = kept;
 }
 
 static void supervise(int listener, const char *path) {
@@ -145,7 +172,9 @@ static void supervise(int listener, const char *path) {
     snprintf(met, sizeof met, "%s.met", path);
     for (;;) {
         struct pollfd ready = { .fd = listener, .events = POLLIN };
-        if (poll(&ready, 1, -1) < 0 && errno != EINTR) exit(1);
+        if (poll(&ready, 1, held_count ? 10 : -1) < 0 && errno != EINTR) exit(1);
+        read_rules(path);
+        look_at_held(listener);
         if (ready.revents & (POLLHUP | POLLERR)) exit(0);
         if (!(ready.revents & POLLIN)) continue;
         struct seccomp_notif told;
@@ -154,11 +183,9 @@ static void supervise(int listener, const char *path) {
             if (errno == EINTR || errno == ENOENT) continue;
             exit(1);
         }
-        read_rules(path);
         int error = verdict(&told, met);
-        struct seccomp_notif_resp answer = { .id = told.id };
-        if (error) answer.error = -error; else answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
-        ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+        if (error == HOLD && may_not_wait(&told)) error = EAGAIN;
+        if (error == HOLD && held_count < 256) held[held_count++] = told; else answer(listener, &told, error == HOLD ? 0 : error);
     }
 }
 

@@ -1,4 +1,4 @@
-//! A broker whose system calls can be made to fail: it runs under `inject.c`, which is built when a test first asks.
+//! A broker whose system calls can be made to fail, or to stand still: it runs under `inject.c`, which is built when a test first asks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,8 +30,8 @@ impl Faults {
         Self { rules: dir.join("rules") }
     }
 
-    /// From now on these calls on files with `path` in their paths fail with `errno`; of reads those at `from` or
-    /// behind it.
+    /// From now on these calls on files with `path` in their paths fail with `errno`, or stand still if that is 0; of reads
+    /// those at `from` or behind it.
     pub(crate) fn set(&self, calls: &[&str], path: &str, errno: i32, from: u64) {
         let rules: String = calls.iter().map(|call| format!("{call} {path} {errno} {from}\n")).collect();
         let next = self.rules.with_extension("next");

@@ -1,0 +1,142 @@
+//! A reader that goes through what is no longer in memory beside readers at the tail.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kafka_protocol::messages::{FetchRequest, ProduceRequest};
+
+use crate::latencies::{Latencies, meanwhile};
+use crate::support::Broker;
+use crate::support::raw::{self, Connection};
+
+/// What the reader goes through, again and again.
+const COLD_BYTES: usize = 192 << 20;
+const BATCH_BYTES: usize = 1_000_000;
+/// Written at the tail: 20 MB/s.
+const TAIL_BATCH_BYTES: usize = 40_000;
+const TAIL_PAUSE: Duration = Duration::from_millis(2);
+const LASTS: Duration = Duration::from_secs(3);
+/// What the reader's reading may cost those at the tail.
+const WORSE_MAX: Duration = Duration::from_millis(100);
+
+/// Puts the logs on disk and has the kernel forget what they hold.
+fn chill(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            chill(&path);
+        } else if path.extension().is_some_and(|extension| extension == "log")
+            && let Ok(file) = File::open(&path)
+        {
+            file.sync_data().unwrap();
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        }
+    }
+}
+
+/// Reads all of the cold topic, forgets it and begins anew, until it is over.
+fn reads_back(broker: &Broker, over: &AtomicBool, read: &AtomicUsize) {
+    let mut connection = Connection::to(broker.address());
+    let cold = fs::read_dir(broker.data()).unwrap().flatten().map(|entry| entry.path());
+    let cold =
+        cold.into_iter().find(|path| path.to_string_lossy().contains("cold-0")).expect("its directory");
+    let mut next = 0;
+    while !over.load(Ordering::Relaxed) {
+        if next == 0 {
+            chill(&cold);
+        }
+        let response = connection.call(11, &raw::fetch("cold", 0, next, 0));
+        let partition = &response.responses[0].partitions[0];
+        assert_eq!(partition.error_code, 0);
+        let bytes = partition.records.as_ref().map_or(0, Bytes::len);
+        read.fetch_add(bytes, Ordering::Relaxed);
+        // A record in each batch.
+        next += i64::try_from(bytes / BATCH_BYTES).unwrap();
+        if next >= partition.high_watermark {
+            next = 0;
+        }
+    }
+}
+
+/// One that waits at the tail of a partition: how long each record took from its sending.
+fn follows(broker: &Broker, partition: i32, over: &AtomicBool) -> Latencies {
+    let mut connection = Connection::to(broker.address());
+    let found = connection.call(11, &raw::fetch("hot", partition, 0, 0));
+    let mut next = found.responses[0].partitions[0].high_watermark;
+    let mut latencies = Latencies::default();
+    while !over.load(Ordering::Relaxed) {
+        let response = connection.call::<FetchRequest>(11, &raw::fetch("hot", partition, next, 500));
+        let now = since_start();
+        let (error, _, records) = raw::fetched(&response, next);
+        assert_eq!(error, 0);
+        for record in records {
+            let sent = record.value.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+            latencies.push(Duration::from_micros(now.saturating_sub(sent)));
+            next = record.offset + 1;
+        }
+    }
+    latencies
+}
+
+/// Writes at a steady rate, as far as it can keep to it.
+fn writes(broker: &Broker, over: &AtomicBool) {
+    let mut connection = Connection::to(broker.address());
+    let mut due = Instant::now();
+    let mut value = vec![7; TAIL_BATCH_BYTES];
+    for n in 0.. {
+        if over.load(Ordering::Relaxed) {
+            return;
+        }
+        due += TAIL_PAUSE;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        value[..8].copy_from_slice(&since_start().to_be_bytes());
+        let request = raw::produce("hot", n % 2, 1, raw::batch(&[&value]));
+        assert_eq!(raw::produced(&connection.call::<ProduceRequest>(9, &request)).0, 0);
+    }
+}
+
+fn tail(broker: &Broker) -> Latencies {
+    let all = |over: &AtomicBool| {
+        thread::scope(|scope| {
+            let readers: Vec<_> =
+                (0..2).map(|partition| scope.spawn(move || follows(broker, partition, over))).collect();
+            writes(broker, over);
+            Latencies::together(readers.into_iter().map(|reader| reader.join().expect("a reader goes on")))
+        })
+    };
+    meanwhile(all, || thread::sleep(LASTS))
+}
+
+/// Microseconds since the first call.
+fn since_start() -> u64 {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_micros()).unwrap() + 1
+}
+
+#[test]
+fn a_reader_of_cold_data_does_not_hurt_those_at_the_tail() {
+    let _alone = crate::alone();
+    let broker = crate::broker("[durability]\nfsync = \"interval(1s)\"\n");
+    let mut connection = Connection::to(broker.address());
+    let kept = [("segment.bytes", "67108864"), ("retention.ms", "-1")];
+    raw::create(&mut connection, "cold", 1, &kept);
+    raw::create(&mut connection, "hot", 2, &[]);
+    let request = raw::produce("cold", 0, 1, raw::batch(&[&vec![7; BATCH_BYTES]]));
+    for _ in 0..COLD_BYTES / BATCH_BYTES {
+        assert_eq!(raw::produced(&connection.call(9, &request)).0, 0);
+    }
+    // What it costs to write it is not the question.
+    chill(&broker.data());
+    let alone = tail(&broker);
+    let (mut beside, read) = (Latencies::default(), AtomicUsize::new(0));
+    meanwhile(|over| reads_back(&broker, over, &read), || beside = tail(&broker));
+    let read = read.into_inner() >> 20;
+    eprintln!("alone: {alone}\nbeside a reader of {read} MiB: {beside}");
+    assert!(read > 0, "nothing was read");
+    let (before, then) = (alone.p99(), beside.p99());
+    assert!(then < before + WORSE_MAX, "alone: {alone}\nbeside a reader of cold data: {beside}");
+}
