@@ -1,8 +1,8 @@
 //! Answers on their way out: one vectored write for what is in memory, `sendfile` for large slices of log files.
 //!
-//! On plain TCP a slice of the active segment is handed to the kernel as a piece of its read map, so the broker's own
-//! code never loads from the map; small slices elsewhere are read into memory if they are resident, and by the blocking
-//! pool if they are not: a worker never waits for the disk.
+//! On plain TCP a slice of the active segment that is in memory is handed to the kernel as a piece of its read map, so
+//! the broker's own code never loads from the map; small slices elsewhere are read into memory if they are resident, and
+//! by the blocking pool if they are not: a worker never waits for the disk. docs/decisions/fetch-path.md has the figures.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -23,8 +23,10 @@ use crate::wire::encode::Chunk;
 
 /// Slices up to this many bytes join the vectored write; larger ones go by `sendfile`.
 const GATHER_BYTES_MAX: usize = 64 * 1024;
-/// How much one `sendfile` call may move before other tasks get their turn.
+/// How much one `sendfile` call may move, and after how much other tasks get their turn.
 const SENDFILE_BYTES_MAX: usize = 1 << 20;
+/// How much one vectored write may take: as many bytes as a socket holds at most. Copying them is half a millisecond.
+const GATHERED_BYTES_MAX: usize = 4 << 20;
 /// How long a peer may take no answers when the broker stops.
 const DRAIN_STALL_MAX: Duration = Duration::from_millis(500);
 /// How many pieces one vectored write takes.
@@ -36,6 +38,8 @@ pub(super) struct WriteQueue {
     chunks: VecDeque<Chunk<LogSlice>>,
     /// Bytes of the first chunk, a slice, that have left already.
     sent: usize,
+    /// Bytes of the first chunk, a slice with a map, that were found in memory, from its start.
+    found: usize,
     /// Bytes of answers in memory that were pushed since all had left.
     in_memory: usize,
 }
@@ -74,6 +78,9 @@ impl WriteQueue {
         drain: &mut Drain,
     ) -> io::Result<()> {
         while !self.chunks.is_empty() {
+            if io.tcp().is_some() {
+                self.look_at_mapped()?;
+            }
             self.load_small_slices(io.tcp().is_some()).await?;
             match io.tcp() {
                 Some(tcp) => {
@@ -86,6 +93,33 @@ impl WriteQueue {
             }
         }
         self.in_memory = 0;
+        Ok(())
+    }
+
+    /// Sees to it that what the next call takes out of maps is in memory: it would wait for the disk.
+    fn look_at_mapped(&mut self) -> io::Result<()> {
+        let (mut skip, mut found) = (self.sent, self.found);
+        let mut room = GATHERED_BYTES_MAX;
+        for (index, chunk) in self.chunks.iter_mut().take(PIECES_MAX).enumerate() {
+            let len = chunk_len(chunk);
+            let piece = (len - skip).min(room);
+            if let Chunk::Slice(slice) = chunk
+                && slice.mapped().is_some()
+                && !slice.is_tail()
+                && found < skip + piece
+            {
+                if !is_resident(slice, skip, piece).inspect_err(|_| slice.could_not_be_read())? {
+                    slice.leave_map();
+                } else if index == 0 {
+                    self.found = skip + piece;
+                }
+            }
+            room -= piece;
+            if room == 0 {
+                break;
+            }
+            (skip, found) = (0, 0);
+        }
         Ok(())
     }
 
@@ -158,7 +192,7 @@ impl WriteQueue {
     /// One vectored write of what stands in memory or in a map at the front.
     fn gather(&self, tcp: &TcpStream) -> io::Result<usize> {
         let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
-        let mut count = 0;
+        let (mut count, mut room) = (0, GATHERED_BYTES_MAX);
         let mut flags = SendFlags::NOSIGNAL;
         for (index, chunk) in self.chunks.iter().enumerate() {
             let bytes: &[u8] = match chunk {
@@ -171,12 +205,19 @@ impl WriteQueue {
                     }
                 },
             };
-            if count == PIECES_MAX {
+            if count == PIECES_MAX || room == 0 {
+                flags |= SendFlags::MORE;
                 break;
             }
-            pieces[count] =
-                IoSlice::new(if index == 0 { &bytes[self.sent.min(bytes.len())..] } else { bytes });
+            let rest = if index == 0 { &bytes[self.sent.min(bytes.len())..] } else { bytes };
+            let piece = &rest[..rest.len().min(room)];
+            room -= piece.len();
+            pieces[count] = IoSlice::new(piece);
             count += 1;
+            if piece.len() < rest.len() {
+                flags |= SendFlags::MORE;
+                break;
+            }
         }
         let mut control = SendAncillaryBuffer::default();
         Ok(sendmsg(tcp, &pieces[..count], &mut control, flags)?)
@@ -195,19 +236,22 @@ impl WriteQueue {
 
     fn advance(&mut self, mut bytes: usize) {
         while let Some(chunk) = self.chunks.front() {
-            let len = match chunk {
-                Chunk::Bytes(bytes) => bytes.len(),
-                Chunk::Slice(slice) => slice.len(),
-            };
-            let left = len - self.sent;
+            let left = chunk_len(chunk) - self.sent;
             if bytes < left {
                 self.sent += bytes;
                 return;
             }
             bytes -= left;
-            self.sent = 0;
+            (self.sent, self.found) = (0, 0);
             self.chunks.pop_front();
         }
+    }
+}
+
+fn chunk_len(chunk: &Chunk<LogSlice>) -> usize {
+    match chunk {
+        Chunk::Bytes(bytes) => bytes.len(),
+        Chunk::Slice(slice) => slice.len(),
     }
 }
 

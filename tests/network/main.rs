@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, reports to people and runs by the real clock"
 )]
 
+mod backlog;
 mod checkpoints;
 mod crowd;
 mod frames;

@@ -201,10 +201,10 @@ fn read_stretch(
         stop = finder.check((start, from), stop, (around.limit, stretch.next))?;
     }
     let len = saturate_u32(stop.position - start);
-    let is_warm = stretch.is_active && start + TAIL_BYTES >= stretch.size;
-    let map = if is_warm { file.map(log.map_bytes(), &log.files) } else { None };
+    let map = if stretch.is_active { file.map(log.map_bytes(), &log.files) } else { None };
+    let is_tail = stretch.is_active && start + TAIL_BYTES >= stretch.size;
     out.bytes += len as usize;
-    out.slices.push(LogSlice { file, map, position: start, len });
+    out.slices.push(LogSlice { file, map, is_tail, position: start, len });
     Ok(Some(stop))
 }
 
@@ -451,5 +451,5 @@ const DAMAGES_MET: usize = 16;
 const RETRIES: usize = 3;
 /// A read of more than this looks into the index for its end instead of walking there, in bytes.
 const HOP_BYTES: u64 = 64 << 10;
-/// What was appended last is in memory, so that a map of it can be handed to the kernel, in bytes.
+/// What was appended last is in memory: nobody has to look, in bytes.
 const TAIL_BYTES: u64 = 8 << 20;

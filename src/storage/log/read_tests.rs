@@ -141,8 +141,23 @@ fn the_warm_tail_shows_through_the_map_and_only_below_what_is_committed() {
     assert_eq!(more.slices[0].mapped().unwrap(), bytes_of(&more), "no new map is needed");
     opened.writer.roll(None, NOW).unwrap();
     let sealed = opened.reader.read(0, None, 1 << 20, 4, true).unwrap();
-    assert!(sealed.slices[0].mapped().is_none(), "a sealed segment is no tail");
+    assert!(sealed.slices[0].mapped().is_none(), "a sealed segment has no map");
     assert!(more.slices[0].mapped().is_some(), "who holds a slice keeps its map");
+}
+
+#[test]
+fn of_the_segment_that_is_written_only_the_end_is_taken_to_be_in_memory() {
+    let (_rig, opened) = log_of(&[1_000_000; 12], 1 << 30);
+    let slice = |from| {
+        let read = opened.reader.read(from, None, 1, 12, true).unwrap();
+        let slice = read.slices[0].clone();
+        assert!(slice.mapped().is_some_and(|bytes| bytes == bytes_of(&read)));
+        slice
+    };
+    assert_eq!([0, 3, 4, 11].map(|from| slice(from).is_tail()), [false, false, true, true]);
+    let mut left = slice(0);
+    left.leave_map();
+    assert!(left.mapped().is_none() && slice(0).mapped().is_some());
 }
 
 #[test]

@@ -66,6 +66,7 @@ impl ReadBatches {
 pub struct LogSlice {
     pub(in crate::storage) file: Arc<SegmentFile>,
     pub(in crate::storage) map: Option<Arc<ReadMap>>,
+    pub(in crate::storage) is_tail: bool,
     pub(in crate::storage) position: u64,
     pub(in crate::storage) len: u32,
 }
@@ -91,12 +92,24 @@ impl LogSlice {
         self.file.log()
     }
 
-    /// The slice through the active segment's read map, if it has one and the slice lies in the warm tail.
+    /// The slice through the active segment's read map, if it has one. A load of what is not in memory waits for the
+    /// disk: [`LogSlice::is_tail`].
     ///
     /// **Only the kernel may load from it** (as the source of `writev`): a page that cannot be read is then an EFAULT
     /// of one call; a load by our own code would be a SIGBUS.
     pub fn mapped(&self) -> Option<&[u8]> {
         self.map.as_deref()?.slice(self.position, self.len as usize)
+    }
+
+    /// Whether the slice was appended so lately that it is in memory; of any other a piece is looked for first
+    /// ([`LogSlice::try_read_resident`]).
+    pub fn is_tail(&self) -> bool {
+        self.is_tail
+    }
+
+    /// Leaves the slice without its map: it is not in memory, so it goes the way of those that are read from disk.
+    pub fn leave_map(&mut self) {
+        self.map = None;
     }
 
     /// Copies the slice from byte `from` of it into `into`, as far as it is in memory. Never waits for the disk.
