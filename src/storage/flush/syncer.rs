@@ -359,7 +359,7 @@ impl Run {
     }
 }
 
-/// Up to this many files, syncing each beats syncing the file system (measured: reference/storage.md 3.5).
+/// Up to this many files, syncing each beats syncing the file system (measured: docs/decisions/group-sync.md).
 const FEW: usize = 7;
 /// The same where others write as well, which is asked of the system.
 const FEW_IF_SHARED: usize = 64;
