@@ -58,11 +58,16 @@ impl Faults {
 
 /// A broker with these settings that runs under the injector; `None`, and a word on it, where that is not possible.
 pub(crate) fn broker(config: &str) -> Option<(Broker, Faults)> {
+    broker_behind(&[], config)
+}
+
+/// The same behind a program that runs what it is told.
+pub(crate) fn broker_behind(program: &[String], config: &str) -> Option<(Broker, Faults)> {
     let injector = injector()?;
     let dir = TempDir::new().expect("a temp dir");
     let faults = Faults::new(dir.path());
-    let launcher = [injector, &faults.rules].map(|path| path.display().to_string());
-    Some((Broker::over(dir, config, &launcher), faults))
+    let own = [injector, &faults.rules].map(|path| path.display().to_string());
+    Some((Broker::over(dir, config, &[program, &own].concat()), faults))
 }
 
 /// The built injector, if it works here.

@@ -19,9 +19,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kafka_protocol::messages::{FetchRequest, ProduceRequest};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::{FetchRequest, ListOffsetsRequest, ProduceRequest};
 use tempfile::TempDir;
 
+use crate::cgroup::Cgroup;
 use crate::latencies::{Latencies, meanwhile};
 use crate::support::Broker;
 use crate::support::raw::{self, Connection};
@@ -30,6 +32,8 @@ const PARTITIONS: i32 = 4;
 const BATCH_BYTES: usize = 256 * 1024;
 /// Of each producer; there is one for each partition.
 const IN_FLIGHT: usize = 8;
+/// As Kafka's consumer does by default.
+const FETCH_BYTES: i32 = 1 << 20;
 const OFFSET_OUT_OF_RANGE: i16 = 1;
 /// A segment is a quarter of what a partition keeps.
 const SEGMENTS: u64 = 4;
@@ -38,62 +42,40 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
 }
 
-/// A memory cgroup of this test's; gone with it.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn new(bytes: u64) -> Self {
-        let own = fs::read_to_string("/proc/self/cgroup").expect("this process's cgroups");
-        let v1 = own.lines().find_map(|line| line.split_once(":memory:")).map(|(_, path)| path);
-        let v2 = own.lines().find_map(|line| line.strip_prefix("0::"));
-        let (above, limit) = match v1 {
-            Some(path) => (format!("/sys/fs/cgroup/memory{path}"), "memory.limit_in_bytes"),
-            None => (format!("/sys/fs/cgroup{}", v2.expect("a cgroup")), "memory.max"),
-        };
-        let cgroup = Path::new(&above).join(format!("streamd-pressure-{}", std::process::id()));
-        fs::create_dir(&cgroup).expect("a cgroup can be made, which takes root");
-        let cgroup = Self(cgroup);
-        fs::write(cgroup.0.join(limit), bytes.to_string()).expect("its limit can be set");
-        cgroup
-    }
-
-    /// A shell's line that enters it.
-    fn entry(&self) -> String {
-        format!("echo $$ > {}/cgroup.procs && ", self.0.display())
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        for _ in 0..50 {
-            if fs::remove_dir(&self.0).is_ok() {
-                return;
-            }
-            thread::sleep(Duration::from_millis(100));
-        }
-        eprintln!("{} stays", self.0.display());
-    }
-}
-
-/// Bytes a second that a file takes which is written from its beginning to its end and synced.
+/// Bytes a second that as many files take as there are partitions, each written from its beginning to its end and synced
+/// whenever there are some megabytes.
 fn disk_speed(dir: &Path, bytes: usize) -> f64 {
-    let path = dir.join("sequential");
-    let piece = vec![7; 1 << 20];
+    let piece = noise(1 << 20);
+    let write = |nth: i32| {
+        let path = dir.join(format!("sequential-{nth}"));
+        let mut file = File::create(&path).expect("a file");
+        for written in 1..=bytes >> 20 {
+            file.write_all(&piece).expect("it is written");
+            if written % 16 == 0 || written == bytes >> 20 {
+                file.sync_data().expect("it is synced");
+            }
+        }
+        fs::remove_file(path).expect("it goes again");
+    };
     let began = Instant::now();
-    let mut file = File::create(&path).expect("a file");
-    for _ in 0..bytes >> 20 {
-        file.write_all(&piece).expect("it is written");
-    }
-    file.sync_data().expect("it is synced");
-    let speed = bytes as f64 / began.elapsed().as_secs_f64();
-    fs::remove_file(path).expect("it goes again");
-    speed
+    thread::scope(|scope| (0..PARTITIONS).for_each(|nth| drop(scope.spawn(move || write(nth)))));
+    bytes as f64 * f64::from(PARTITIONS) / began.elapsed().as_secs_f64()
+}
+
+/// What nobody can make smaller.
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    };
+    (0..bytes).map(|_| next()).collect()
 }
 
 /// Has some requests under way until it is over; what was acknowledged is counted.
 fn writes(broker: &Broker, partition: i32, over: &AtomicBool, written: &AtomicU64) -> Latencies {
     let mut connection = Connection::to(broker.address());
-    let request = raw::produce("t", partition, -1, raw::batch(&[&[7; BATCH_BYTES]]));
+    let request = raw::produce("t", partition, -1, raw::batch(&[&noise(BATCH_BYTES)]));
     let (_, frame) = connection.frame(9, &request);
     let mut sent = std::collections::VecDeque::new();
     let mut latencies = Latencies::default();
@@ -111,18 +93,19 @@ fn writes(broker: &Broker, partition: i32, over: &AtomicBool, written: &AtomicU6
     latencies
 }
 
-/// Reads what comes, as soon as it comes: how long each fetch took.
-fn follows(broker: &Broker, index: i32, over: &AtomicBool) -> Latencies {
+/// Reads what comes to the first partition, as soon as it comes: how long each fetch took.
+fn follows(broker: &Broker, over: &AtomicBool) -> Latencies {
     let mut connection = Connection::to(broker.address());
     let mut latencies = Latencies::default();
     let (mut next, mut lost) = (0, 0);
     while !over.load(Ordering::Relaxed) {
         let began = Instant::now();
-        let response = connection.call::<FetchRequest>(11, &raw::fetch("t", index, next, 500));
+        let fetch = raw::fetch("t", 0, next, 500);
+        let response = connection.call::<FetchRequest>(11, &fetch.with_max_bytes(FETCH_BYTES));
         let partition = &response.responses[0].partitions[0];
         if partition.error_code == OFFSET_OUT_OF_RANGE {
             lost += 1;
-            next = partition.log_start_offset;
+            next = earliest(&mut connection);
             continue;
         }
         assert_eq!(partition.error_code, 0);
@@ -134,25 +117,27 @@ fn follows(broker: &Broker, index: i32, over: &AtomicBool) -> Latencies {
         next += i64::try_from(bytes / BATCH_BYTES).unwrap();
     }
     if lost > 0 {
-        eprintln!("partition {index}: the reader fell behind what is kept, {lost} times");
+        eprintln!("the reader fell behind what is kept, {lost} times");
     }
     latencies
 }
 
-/// All writers and readers until it is over: how long requests and fetches took.
+fn earliest(connection: &mut Connection) -> i64 {
+    let place = ListOffsetsPartition::default().with_partition_index(0).with_timestamp(-2);
+    let topic = ListOffsetsTopic::default().with_name(raw::name("t")).with_partitions(vec![place]);
+    let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);
+    connection.call(5, &request).topics[0].partitions[0].offset
+}
+
+/// All writers and a reader until it is over: how long requests and fetches took.
 fn load(broker: &Broker, over: &AtomicBool, written: &AtomicU64) -> (Latencies, Latencies) {
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..PARTITIONS)
-            .map(|partition| {
-                let reader = scope.spawn(move || follows(broker, partition, over));
-                (scope.spawn(move || writes(broker, partition, over, written)), reader)
-            })
+        let reader = scope.spawn(move || follows(broker, over));
+        let writers: Vec<_> = (0..PARTITIONS)
+            .map(|partition| scope.spawn(move || writes(broker, partition, over, written)))
             .collect();
-        let (writers, readers): (Vec<_>, Vec<_>) = threads.into_iter().unzip();
-        let together = |all: Vec<thread::ScopedJoinHandle<'_, Latencies>>| {
-            Latencies::together(all.into_iter().map(|one| one.join().expect("all goes well")))
-        };
-        (together(writers), together(readers))
+        let writers = writers.into_iter().map(|one| one.join().expect("all goes well"));
+        (Latencies::together(writers), reader.join().expect("all goes well"))
     })
 }
 
@@ -166,9 +151,9 @@ fn full_rate_goes_on_with_more_data_than_memory() {
     let dir = std::env::var_os("PRESSURE_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let dir = TempDir::new_in(dir).expect("a directory for the data");
     let beside = TempDir::new_in(dir.path().parent().expect("it is in one")).expect("a directory beside it");
-    let probe_bytes = usize::try_from((2 * memory).max(64 << 20)).unwrap();
+    let probe_bytes = usize::try_from((memory / 2).max(16 << 20)).unwrap();
     let before = disk_speed(beside.path(), probe_bytes);
-    let cgroup = (memory > 0).then(|| Cgroup::new(memory));
+    let cgroup = (memory > 0).then(|| Cgroup::new(memory).expect("a memory cgroup"));
     let entry = cgroup.as_ref().map(Cgroup::entry).unwrap_or_default();
     let broker = crate::broker_in(dir, &format!("[durability]\nfsync = \"{fsync}\"\n"), &entry);
     let settings =

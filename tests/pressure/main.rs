@@ -19,6 +19,7 @@
 )]
 
 mod backfill;
+mod cgroup;
 mod connections;
 mod full_rate;
 mod greedy;

@@ -20,6 +20,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
+use crate::cgroup::Cgroup;
 use crate::injector::{self, Faults, READS, SYNCS};
 use crate::support::Broker;
 use crate::support::raw::{self, Connection};
@@ -27,8 +28,8 @@ use crate::support::raw::{self, Connection};
 const MIB: usize = 1 << 20;
 /// What the injector takes for "let it stand still".
 const HOLDS: i32 = 0;
-/// A tenth of it may be unsynced.
-const MEMORY: &str = "[memory]\nlimit = \"320 MiB\"\n";
+/// What the broker may use. A tenth of it may be unsynced.
+const MEMORY_BYTES: usize = 320 * MIB;
 const UNSYNCED_BYTES_MAX: usize = 32 * MIB;
 const REQUEST_BYTES: usize = 64 * 1024;
 const WRITERS: usize = 4;
@@ -174,7 +175,10 @@ impl Writers {
 
 /// A broker with topics `t` and `u`, a record in `t`, and somebody who has produced and is owed nothing.
 fn scene(config: &str) -> Option<(Broker, Faults, Connection)> {
-    let (broker, faults) = injector::broker(config)?;
+    injector::broker(config).map(scene_with)
+}
+
+fn scene_with((broker, faults): (Broker, Faults)) -> (Broker, Faults, Connection) {
     let mut connection = Connection::to(broker.address());
     let partitions = i32::try_from(WRITERS).unwrap();
     raw::create(&mut connection, "t", partitions, &[]);
@@ -185,24 +189,20 @@ fn scene(config: &str) -> Option<(Broker, Faults, Connection)> {
             assert_eq!(raw::produced(&response).0, 0);
         }
     }
-    Some((broker, faults, connection))
+    (broker, faults, connection)
 }
 
 fn holds_back_produce_alone(fsync: &str, commits: bool) {
     let _alone = crate::alone();
-    let Some((broker, faults, mut produced)) = scene(&format!("{MEMORY}[durability]\nfsync = \"{fsync}\"\n"))
-    else {
-        return;
-    };
+    let config = format!("[memory]\nlimit = \"{MEMORY_BYTES}\"\n[durability]\nfsync = \"{fsync}\"\n");
+    let Some((broker, faults, mut produced)) = scene(&config) else { return };
     let mut member = Member::join(&broker, commits);
     let mut reader = Connection::to(broker.address());
     faults.set(&SYNCS, "*", HOLDS, 0);
     let writers = Writers::start(&broker, "t");
     let taken = writers.wait_until_held_back();
     eprintln!("{fsync}: {taken} bytes are taken while nothing is synced");
-    let under_way = WRITERS * IN_FLIGHT * REQUEST_BYTES;
-    assert!(taken + under_way >= UNSYNCED_BYTES_MAX, "{taken} bytes are too few to be held back for");
-    assert!(taken <= UNSYNCED_BYTES_MAX + under_way, "{taken} bytes are more than may be unsynced");
+    is_as_much_as_may_be_unsynced(taken);
 
     for _ in 0..3 {
         is_read_soon(&mut reader, "t");
@@ -228,6 +228,27 @@ fn holds_back_produce_alone(fsync: &str, commits: bool) {
     }
     writers.end();
     member.goes_on();
+}
+
+fn is_as_much_as_may_be_unsynced(taken: usize) {
+    let under_way = WRITERS * IN_FLIGHT * REQUEST_BYTES;
+    assert!(taken + under_way >= UNSYNCED_BYTES_MAX, "{taken} bytes are too few to be held back for");
+    assert!(taken <= UNSYNCED_BYTES_MAX + under_way, "{taken} bytes are more than may be unsynced");
+}
+
+#[test]
+fn what_may_be_unsynced_follows_the_cgroups_memory() {
+    let _alone = crate::alone();
+    let Some(cgroup) = Cgroup::new(MEMORY_BYTES as u64) else { return };
+    let enter = format!("{}exec \"$0\" \"$@\"", cgroup.entry());
+    let enter = ["/bin/sh", "-c", &enter].map(str::to_owned);
+    let started = injector::broker_behind(&enter, "[durability]\nfsync = \"interval(1s)\"\n");
+    let Some((broker, faults, _produced)) = started.map(scene_with) else { return };
+    faults.set(&SYNCS, "*", HOLDS, 0);
+    let writers = Writers::start(&broker, "t");
+    is_as_much_as_may_be_unsynced(writers.wait_until_held_back());
+    faults.clear();
+    writers.end();
 }
 
 #[test]

@@ -111,17 +111,12 @@ impl Committer {
         &self.shared.unsynced
     }
 
-    /// Whether a write into the page cache may stand still at this moment, and so belongs on a thread that may: much is
-    /// unsynced, or the disk has lately been slow.
-    pub fn may_stall(&self) -> bool {
-        self.shared.unsynced.is_past_half() || self.shared.pace.is_slow(self.shared.clock.monotonic())
-    }
-
-    /// Does `write`, which writes into the page cache, and takes note of it if it stands still.
-    pub fn watch<T>(&self, write: impl FnOnce() -> T) -> T {
-        let (clock, pace) = (&self.shared.clock, &self.shared.pace);
+    /// Does `write`, which writes into the page cache, and takes note of it if it stands still. It is told whether it may:
+    /// much is unsynced, or the disk has lately been slow. Then it belongs on a thread that may wait.
+    pub fn watch<T>(&self, write: impl FnOnce(bool) -> T) -> T {
+        let Shared { clock, pace, unsynced, .. } = &*self.shared;
         let began = clock.monotonic();
-        let written = write();
+        let written = write(unsynced.is_past_half() || pace.is_slow(began));
         let now = clock.monotonic();
         pace.wrote(now.saturating_sub(began), now);
         written
