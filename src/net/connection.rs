@@ -271,8 +271,13 @@ impl<T: Transport> Connection<T> {
     }
 
     fn can_start<S: Service<Slice = LogSlice>>(&self, service: &S) -> bool {
+        self.is_next(service) && !self.lacks_room(service)
+    }
+
+    /// Whether the next frame may start if the disk has room for it.
+    fn is_next<S: Service<Slice = LogSlice>>(&self, service: &S) -> bool {
         let Some(frame) = self.inbox.front() else { return false };
-        if self.ending == Some(Ending::Close) || self.muted_until.is_some() || self.lacks_room(service) {
+        if self.ending == Some(Ending::Close) || self.muted_until.is_some() {
             return false;
         }
         self.waiting.is_empty()
@@ -380,6 +385,10 @@ impl<T: Transport> Connection<T> {
         self.listening = may_read;
         let (owed_nothing, holds_little) = (self.reads_on(), !self.is_in_large_frame());
         let (heeds_silence, lacks_room) = (self.heeds_silence(), self.lacks_room(service));
+        if !lacks_room && self.is_next(service) {
+            // There was none when the frame was to start. Asked once: who waits for it below is sure to be woken.
+            return Ok(Event::Other);
+        }
         let Self { io, frames, inbox, gate, waiting, muted_until, silence, .. } = self;
         let inbox = &*inbox;
         let allowed =

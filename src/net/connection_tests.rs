@@ -24,6 +24,8 @@ struct Echo {
     gate: Arc<Notify>,
     /// Set while there is no room for frames of API key 0.
     full: AtomicBool,
+    /// How often there is no room yet when somebody asks.
+    full_for: AtomicUsize,
     waiting: Mutex<Vec<Waker>>,
 }
 
@@ -41,6 +43,14 @@ impl Service for Echo {
     fn open(&self, _peer: &Peer) {}
 
     fn has_room(&self) -> bool {
+        if let Ok(left) = self.full_for.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+        {
+            if left == 1 {
+                // There is from here on: whoever waits is told.
+                self.waiting.lock().drain(..).for_each(Waker::wake);
+            }
+            return false;
+        }
         !self.full.load(Ordering::SeqCst)
     }
 
@@ -49,7 +59,9 @@ impl Service for Echo {
             return Poll::Ready(());
         }
         self.waiting.lock().push(context.waker().clone());
-        Poll::Pending
+        // Looked at again, as whoever makes room between the two would tell nobody.
+        let is_full = self.full.load(Ordering::SeqCst) || self.full_for.load(Ordering::SeqCst) > 0;
+        if is_full { Poll::Pending } else { Poll::Ready(()) }
     }
 
     fn needs_room(&self, frame: &[u8]) -> bool {
@@ -444,6 +456,22 @@ async fn without_room_only_those_wait_who_need_it() {
     rig.echo.full.store(true, Ordering::SeqCst);
     writes.write_all(&frame(3, false, b'd')).await.unwrap();
     assert_eq!(read(&mut writes, 1).await, *b"d");
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_that_is_made_while_a_connection_looks_for_it_is_found() {
+    let mut found = 0;
+    for looks in 1..40 {
+        let rig = Rig::new(1 << 20);
+        let (mut client, _served) = rig.connect();
+        rig.echo.full_for.store(looks, Ordering::SeqCst);
+        client.write_all(&frame(0, false, b'a')).await.unwrap();
+        let answered = tokio::time::timeout(Duration::from_secs(5), read(&mut client, 1)).await.is_ok();
+        let came = rig.echo.full_for.load(Ordering::SeqCst) == 0;
+        assert_eq!(answered, came, "room came behind look {looks}");
+        found += usize::from(answered);
+    }
+    assert!((4..39).contains(&found), "it came while somebody looked {found} times, and not in every case");
 }
 
 #[tokio::test(start_paused = true)]
