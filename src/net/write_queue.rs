@@ -23,6 +23,8 @@ use crate::wire::encode::Chunk;
 
 /// Slices up to this many bytes join the vectored write; larger ones go by `sendfile`.
 const GATHER_BYTES_MAX: usize = 64 * 1024;
+/// How much of them is read into memory ahead of a peer that may take nothing for long.
+const LOADED_BYTES_MAX: usize = 128 * 1024;
 /// How much one `sendfile` call may move, and after how much other tasks get their turn.
 const SENDFILE_BYTES_MAX: usize = 1 << 20;
 /// How much one vectored write may take: as many bytes as a socket holds at most. Copying them is half a millisecond.
@@ -40,6 +42,8 @@ pub(super) struct WriteQueue {
     sent: usize,
     /// Bytes of the first chunk, a slice with a map, that were found in memory, from its start.
     found: usize,
+    /// Whether the peer was waited for since all had left: what was in memory before need not be any more.
+    waited: bool,
     /// Bytes of answers in memory that were pushed since all had left.
     in_memory: usize,
 }
@@ -87,12 +91,13 @@ impl WriteQueue {
                     let written = self.try_write_tcp(tcp).await;
                     if !written.inspect_err(|error| self.suspect(error))? {
                         within(patience, drain, tcp.writable()).await?;
+                        (self.found, self.waited) = (0, true);
                     }
                 }
                 None => within(patience, drain, self.write_stream(io)).await?,
             }
         }
-        self.in_memory = 0;
+        (self.in_memory, self.waited) = (0, false);
         Ok(())
     }
 
@@ -105,7 +110,7 @@ impl WriteQueue {
             let piece = (len - skip).min(room);
             if let Chunk::Slice(slice) = chunk
                 && slice.mapped().is_some()
-                && !slice.is_tail()
+                && (self.waited || !slice.is_tail())
                 && found < skip + piece
             {
                 if !is_resident(slice, skip, piece).inspect_err(|_| slice.could_not_be_read())? {
@@ -125,8 +130,16 @@ impl WriteQueue {
 
     /// Brings the slices at the front that are to be gathered into memory.
     async fn load_small_slices(&mut self, plain: bool) -> io::Result<()> {
+        let mut room = LOADED_BYTES_MAX;
         for index in 0..self.chunks.len().min(PIECES_MAX) {
-            let Some(Chunk::Slice(slice)) = self.chunks.get(index) else { continue };
+            let slice = match self.chunks.get(index) {
+                Some(Chunk::Slice(slice)) if room > 0 => slice,
+                Some(Chunk::Bytes(bytes)) => {
+                    room = room.saturating_sub(bytes.len());
+                    continue;
+                }
+                _ => break,
+            };
             let skip = if index == 0 { self.sent } else { 0 };
             if plain && (slice.mapped().is_some() || slice.len() - skip > GATHER_BYTES_MAX) {
                 continue;
@@ -134,8 +147,8 @@ impl WriteQueue {
             if !plain && index > 0 {
                 break;
             }
-            let mut bytes = load(slice).await.inspect_err(|_| slice.could_not_be_read())?;
-            bytes.advance(skip);
+            let bytes = load(slice, skip).await.inspect_err(|_| slice.could_not_be_read())?;
+            room = room.saturating_sub(bytes.len());
             if index == 0 {
                 self.sent = 0;
             }
@@ -306,12 +319,12 @@ async fn within(
     last.map_err(|_| stalled("the peer takes no answers"))?
 }
 
-/// The bytes of a slice: at once if they are in the page cache, by the blocking pool if not.
-async fn load(slice: &LogSlice) -> io::Result<Bytes> {
-    let mut buffer = vec![0; slice.len()];
+/// The bytes of a slice behind those that were sent: at once if they are in the page cache, by the blocking pool if not.
+async fn load(slice: &LogSlice, sent: usize) -> io::Result<Bytes> {
+    let mut buffer = vec![0; slice.len() - sent];
     let mut read = 0;
     while read < buffer.len() {
-        match slice.try_read_resident(read, &mut buffer[read..])? {
+        match slice.try_read_resident(sent + read, &mut buffer[read..])? {
             0 => break,
             more => read += more,
         }
@@ -320,7 +333,7 @@ async fn load(slice: &LogSlice) -> io::Result<Bytes> {
         let slice = slice.clone();
         buffer = read_cold(move || {
             let rest = &mut buffer[read..];
-            slice.read_into(read, rest).map(|_| buffer)
+            slice.read_into(sent + read, rest).map(|_| buffer)
         })
         .await??;
     }
@@ -330,7 +343,7 @@ async fn load(slice: &LogSlice) -> io::Result<Bytes> {
 /// Whether a piece of a slice seems to be in the page cache: looks at its last byte and at one in each stretch that
 /// the kernel reads ahead as one.
 fn is_resident(slice: &LogSlice, from: usize, bytes: usize) -> io::Result<bool> {
-    const STRETCH: usize = 128 * 1024;
+    const STRETCH: usize = 64 * 1024;
     let mut probe = [0];
     for at in (from..from + bytes).step_by(STRETCH).chain([from + bytes - 1]) {
         if slice.try_read_resident(at, &mut probe)? == 0 {
