@@ -80,7 +80,7 @@ impl CoordLog for PartitionLog {
 
     fn reserve(&self, bytes: u64) -> Result<(), LogFault> {
         self.make_way();
-        self.partition.reserve(bytes).map_err(append_fault)
+        writes_here(self.partition.committer(), || self.partition.reserve(bytes)).map_err(append_fault)
     }
 
     fn is_empty(&self) -> bool {
@@ -92,7 +92,7 @@ impl CoordLog for PartitionLog {
     }
 
     fn roll(&self) -> Result<(), LogFault> {
-        self.partition.roll_segment().map_err(append_fault)
+        writes_here(self.partition.committer(), || self.partition.roll_segment()).map_err(append_fault)
     }
 
     fn drop_below(&self, offset: i64) -> Result<(), LogFault> {

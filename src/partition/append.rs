@@ -27,6 +27,8 @@ use crate::types::Timestamp;
 
 /// The most that one drain writes before it publishes.
 const DRAIN_BYTES_MAX: usize = 1 << 20;
+/// What a thread appends for everybody before it goes back to its own: the first write that reaches it is the last.
+const DRAIN_TURN_BYTES: usize = 512 << 10;
 /// The most batches that one drain takes.
 const DRAIN_BATCHES_MAX: usize = 1024;
 
@@ -75,13 +77,19 @@ impl Partition {
         self.queue.lock().push(Pending { batch, ack, said });
     }
 
-    /// Appends what is in the queue, unless another thread does.
+    /// Appends what is in the queue, unless another thread does: a turn's worth of it, for whoever calls this has others
+    /// to serve, and those who push may go on for as long as there is no answer. What is left is a task's, where there are
+    /// any.
     pub fn drain(self: &Arc<Self>) {
+        let mut left = DRAIN_TURN_BYTES;
         loop {
             {
                 let Some(mut writer) = self.writer.try_lock() else { return };
                 self.adopt_settings(&mut writer);
-                while let Some(pending) = self.take_queue() {
+                while left > 0
+                    && let Some(pending) = self.take_queue()
+                {
+                    left = left.saturating_sub(pending.iter().map(|pending| pending.batch.bytes.len()).sum());
                     self.append_all(&mut writer, pending);
                     // Those who wait for the writer itself would wait for as long as others push.
                     MutexGuard::bump(&mut writer);
@@ -91,7 +99,29 @@ impl Partition {
             if self.queue.lock().is_empty() {
                 return;
             }
+            if left == 0 {
+                if self.hand_over() {
+                    return;
+                }
+                left = DRAIN_TURN_BYTES;
+            }
         }
+    }
+
+    /// Has a task see to the queue; `false` where there are none.
+    fn hand_over(self: &Arc<Self>) -> bool {
+        let Ok(tasks) = Handle::try_current() else { return false };
+        let this = Arc::clone(self);
+        drop(tasks.spawn(async move {
+            let committer = Arc::clone(&this.committer);
+            committer.watch(|may_stall| match may_stall {
+                true => {
+                    drop(tokio::task::spawn_blocking(move || this.committer.watch(|_may_stall| this.drain())))
+                }
+                false => this.drain(),
+            });
+        }));
+        true
     }
 
     /// Whether somebody has the writer at this moment.
@@ -115,11 +145,11 @@ impl Partition {
             work(&mut writer)
         };
         let left_behind = !self.queue.lock().is_empty();
-        if left_behind && let Some(this) = self.sync.partition.upgrade() {
-            match Handle::try_current() {
-                Ok(tasks) => drop(tasks.spawn(async move { this.drain() })),
-                Err(_) => this.drain(),
-            }
+        if left_behind
+            && let Some(this) = self.sync.partition.upgrade()
+            && !this.hand_over()
+        {
+            this.drain();
         }
         outcome
     }

@@ -56,6 +56,28 @@ fn whoever_held_the_writer_appends_what_came_meanwhile() {
 }
 
 #[test]
+fn who_drains_for_others_does_a_turns_worth_and_leaves_the_rest_to_a_task() {
+    let rig = Rig::with(TopicSettings::default(), FileCache::new(64, 8), Fsync::Never);
+    let partition = rig.open("t", id(1));
+    let others: Vec<_> = (0..20).map(|_| enqueue(&partition, record(&[7; 300_000]))).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let done = || others.iter().filter(|ticket| ticket.is_done()).count();
+    {
+        let _tasks = runtime.enter();
+        partition.drain();
+    }
+    assert!((1..=4).contains(&done()), "{} of 20 were appended before it could go on", done());
+    // Nobody else asks for it.
+    runtime.block_on(async {
+        while done() < others.len() {
+            tokio::task::yield_now().await;
+        }
+    });
+    let offsets: Vec<_> = others.iter().map(|ticket| offset(answer(ticket))).collect();
+    assert_eq!(offsets, (0..20).collect::<Vec<_>>(), "in the order in which they came");
+}
+
+#[test]
 fn a_batch_checked_against_batches_that_were_not_written_is_refused() {
     // Files are closed as soon as they are synced, so that a write has to open them again.
     let rig = Rig::with(segments_of(400), FileCache::new(0, 0), Fsync::Batch);
