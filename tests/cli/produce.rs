@@ -1,6 +1,8 @@
 //! `streamd produce`.
 
-use crate::scene::{Scene, lines};
+use std::time::Duration;
+
+use crate::scene::{PATIENCE, Scene, lines};
 
 /// Everything in a topic, a record a line.
 fn content(scene: &Scene, topic: &str, format: &str) -> Vec<String> {
@@ -209,6 +211,39 @@ fn ctrl_c_writes_what_was_read() {
     assert_eq!(consumer.take(2), ["a", "b"]);
     assert_eq!(producer.interrupt().0, 0);
     assert_eq!(consumer.interrupt().0, 0);
+}
+
+/// Ctrl-C goes to both ends of `generate | streamd produce …`, so the end of the input may be seen first.
+#[test]
+fn after_the_end_of_the_input_one_ctrl_c_waits_for_what_was_read_and_a_second_does_not() {
+    let pause = Duration::from_millis(500);
+    for patient in [true, false] {
+        let mut scene = Scene::with("");
+        let topic = scene.topic("t", 1);
+        let mut producer = scene.start(&["produce", &topic]);
+        producer.feed("a\n");
+        assert_eq!(scene.start(&["consume", &topic]).line(), "a");
+        let broker = scene.broker().expect("our own");
+        broker.freeze();
+        producer.feed("b\n");
+        producer.end_input();
+        assert_eq!(producer.ends_within(pause), None, "what was read is not written yet");
+        producer.signal("INT");
+        assert_eq!(producer.ends_within(pause), None, "what was read is still not written");
+        let code = if patient {
+            broker.signal("CONT");
+            producer.ends_within(PATIENCE)
+        } else {
+            producer.signal("INT");
+            let code = producer.ends_within(PATIENCE);
+            broker.signal("CONT");
+            code
+        };
+        assert_eq!(code, Some(if patient { 0 } else { 130 }));
+        if patient {
+            assert_eq!(content(&scene, &topic, "%v"), ["a", "b"]);
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
@@ -14,7 +14,7 @@ use rdkafka::client::DefaultClientContext;
 use crate::support::{Broker, signal};
 
 /// How long a command may take to say what is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const OTHER_BROKER: &str = "STREAMD_TEST_BROKERS";
 
 /// A broker of our own, or the one that the environment names.
@@ -200,9 +200,28 @@ impl Running {
 
     /// Presses Ctrl-C and waits for the end: its exit code and the lines that were left.
     pub(crate) fn interrupt(mut self) -> (i32, Vec<String>) {
-        signal(&self.child, "INT");
+        // `wait` closes the standard input, which would be another way to ask for the end.
+        let _open = self.child.stdin.take();
+        self.signal("INT");
         let status = self.child.wait().expect("it ends");
         (status.code().unwrap_or(-1), self.lines.iter().collect())
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(&self.child, name);
+    }
+
+    /// Its exit code, if it ends within this time.
+    pub(crate) fn ends_within(&mut self, time: Duration) -> Option<i32> {
+        let began = Instant::now();
+        loop {
+            match self.child.try_wait().expect("it can be waited for") {
+                Some(status) => return Some(status.code().unwrap_or(-1)),
+                None if began.elapsed() > time => return None,
+                None => thread::sleep(Duration::from_millis(10)),
+            }
+        }
     }
 
     /// Ends it without a chance to say goodbye.
@@ -211,9 +230,14 @@ impl Running {
         self.child.wait().expect("it ends");
     }
 
+    /// Closes its standard input.
+    pub(crate) fn end_input(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     /// Closes its standard input and waits for the end.
     pub(crate) fn close(mut self) -> i32 {
-        drop(self.child.stdin.take());
+        self.end_input();
         self.child.wait().expect("it ends").code().unwrap_or(-1)
     }
 }

@@ -60,7 +60,7 @@ async fn a_broker_that_stood_still_longer_than_sessions_last_goes_on() {
         let still = async {
             // In the midst of it.
             tokio::time::sleep(Duration::from_millis(30)).await;
-            broker.signal("STOP");
+            broker.freeze();
             tokio::time::sleep(Duration::from_millis(3500)).await;
             broker.signal("CONT");
         };

@@ -79,7 +79,7 @@ impl Parts {
         assert_eq!(client.transact(&plan(1, true)), Outcome::Committed);
         client.begin(&plan(2, commit));
         // As it would be if it were killed here.
-        broker.signal("STOP");
+        broker.freeze();
         let before = load(&broker.data());
         broker.signal("CONT");
         client.again().end(commit).expect("it is ended");

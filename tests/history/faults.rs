@@ -23,7 +23,7 @@ pub(crate) fn plague(broker: &mut Broker, address: &str, seed: u64, time: Durati
                 stops += 1;
             }
             1 | 2 => {
-                broker.signal("STOP");
+                broker.freeze();
                 thread::sleep(Duration::from_millis(random.below(500)));
                 broker.signal("CONT");
                 pauses += 1;

@@ -182,6 +182,22 @@ impl Broker {
         signal(self.child.as_ref().expect("it runs"), name);
     }
 
+    /// Stops every thread of it where it is, until `SIGCONT`. One that runs takes the signal when it enters the kernel.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+        let stands = |thread: &Path| {
+            // One that has ended meanwhile has no state.
+            let stat = fs::read_to_string(thread.join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_none_or(|state| state.is_empty() || state.starts_with('T'))
+        };
+        let threads = || fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its threads");
+        let began = Instant::now();
+        while !threads().all(|thread| stands(&thread.expect("a thread").path())) {
+            assert!(began.elapsed() < STOP_MAX, "a thread runs on");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Waits for the end of a broker that was asked to stop, which must be a good one.
     pub fn wait_until_stopped(&mut self) {
         let status = self.wait();

@@ -48,7 +48,7 @@ impl Watch {
         tokio::spawn(async move {
             interrupt.asked().await;
             let _nobody_waits = tell.send(true);
-            interrupt.next_one_ends_it();
+            interrupt.second_one_ends_it();
         });
         Self { interrupted, lines }
     }

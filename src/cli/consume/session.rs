@@ -94,7 +94,7 @@ impl<'a> Session<'a> {
     pub(super) async fn run(&mut self) -> anyhow::Result<()> {
         let Some(mut interrupt) = self.interrupt.take() else { return Ok(()) };
         let outcome = Box::pin(self.read(&mut interrupt)).await;
-        interrupt.next_one_ends_it();
+        interrupt.second_one_ends_it();
         if outcome.is_ok() && self.plan.stop_at_end && self.positions.is_over() {
             self.held_back.notes().iter().for_each(|note| self.notes.note(note));
         }

@@ -123,7 +123,7 @@ async fn produce(args: &Args, topic: &str, mut source: Source, mut input: Input)
             }
         }
     }
-    interrupt.next_one_ends_it();
+    interrupt.second_one_ends_it();
     // What came before a fault in the input is as good as ever.
     let flushed = producer.flush().await;
     flushed.map_err(|error| refused(&producer, topic, error))?;
