@@ -8,7 +8,6 @@ use kafka_protocol::messages::ApiKey;
 
 use super::context::{Call, Responder, Session, Started, done};
 use super::{Api, Outcome, Slice, session, table};
-use crate::broker::{off_worker, writes_here};
 use crate::wire::frame::FrameError;
 use crate::wire::header::{API_VERSIONS, ApiSpec, RequestHeader, RequestStart};
 use crate::wire::read::{DecodeError, Reader};
@@ -63,10 +62,7 @@ impl Service for KafkaService {
 
     fn settle(&self, session: &mut Session) {
         for partition in session.take_touched() {
-            if partition.lacks_file() {
-                off_worker(|| partition.await_file());
-            }
-            writes_here(partition.committer(), || partition.drain());
+            partition.drain();
         }
     }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{off_worker, writes_here};
 use crate::coord::log::Wake;
 use crate::coord::{CoordLog, CorruptRecord, LogFault};
 use crate::partition::Partition;
@@ -27,15 +26,6 @@ impl fmt::Debug for PartitionLog {
     }
 }
 
-impl PartitionLog {
-    /// Waits for a descriptor if the next append needs one.
-    fn make_way(&self) {
-        if self.partition.lacks_file() {
-            off_worker(|| self.partition.await_file());
-        }
-    }
-}
-
 impl CoordLog for PartitionLog {
     fn append(&self, batches: Vec<Bytes>) -> Result<i64, LogFault> {
         let headed: Result<Vec<_>, _> = batches
@@ -43,9 +33,7 @@ impl CoordLog for PartitionLog {
             .map(|batch| BatchHeader::parse(&batch).map(|header| (batch, header)))
             .collect();
         let headed = headed.map_err(|error| fault(io::Error::other(error)))?;
-        self.make_way();
-        let append = || self.partition.append_own(&headed);
-        writes_here(self.partition.committer(), append).map_err(append_fault)
+        self.partition.append_own(&headed).map_err(append_fault)
     }
 
     fn durable_end(&self) -> Result<i64, LogFault> {
@@ -79,8 +67,7 @@ impl CoordLog for PartitionLog {
     }
 
     fn reserve(&self, bytes: u64) -> Result<(), LogFault> {
-        self.make_way();
-        writes_here(self.partition.committer(), || self.partition.reserve(bytes)).map_err(append_fault)
+        self.partition.reserve(bytes).map_err(append_fault)
     }
 
     fn is_empty(&self) -> bool {
@@ -92,7 +79,7 @@ impl CoordLog for PartitionLog {
     }
 
     fn roll(&self) -> Result<(), LogFault> {
-        writes_here(self.partition.committer(), || self.partition.roll_segment()).map_err(append_fault)
+        self.partition.roll_segment().map_err(append_fault)
     }
 
     fn drop_below(&self, offset: i64) -> Result<(), LogFault> {

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::markers::End;
-use super::{Broker, CONSUMER_OFFSETS, writes_here};
+use super::{Broker, CONSUMER_OFFSETS};
 use crate::catalog::TopicImage;
 use crate::partition::{Closed, NotAppended, OpenFault, Partition, TransactionMarker};
 use crate::types::ErrorCode;
@@ -71,8 +71,7 @@ impl Broker {
             OpenFault::Stopping => ErrorCode::NotLeaderOrFollower,
             OpenFault::Storage(_) => ErrorCode::KafkaStorageError,
         })?;
-        let append = || partition.append_marker(marker);
-        let end = writes_here(partition.committer(), append).map_err(|why| match why {
+        let end = partition.append_marker(marker).map_err(|why| match why {
             NotAppended::Refused(code) => code,
             NotAppended::Gone => ErrorCode::UnknownTopicOrPartition,
             NotAppended::Stopping => ErrorCode::NotLeaderOrFollower,

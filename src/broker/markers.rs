@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::at_once::apart;
 use super::txn_shards::Coordinator;
-use super::{Broker, CONSUMER_OFFSETS, at_once, writes_here};
+use super::{Broker, CONSUMER_OFFSETS, at_once};
 use crate::catalog::TopicImage;
 use crate::coord::task::LoadWhen;
 use crate::groups::{self, EndTransaction};
@@ -163,7 +163,7 @@ async fn append(
         // Nobody steps the coordinator while this waits its turn: from here on it goes in a task of its own.
         tokio::task::yield_now().await;
     }
-    match writes_here(partition.committer(), || partition.append_marker(marker)) {
+    match partition.append_marker(marker) {
         Ok(end) => Ok(Some((partition, end))),
         Err(NotAppended::Gone) => Ok(None),
         Err(NotAppended::Refused(ErrorCode::InvalidProducerEpoch)) => {

@@ -14,6 +14,7 @@ use parking_lot::MutexGuard;
 use tokio::runtime::Handle;
 
 use super::ack::{Ack, NotAppended};
+use super::off_worker::{off_worker, writes_here};
 use super::producers::{Change, Producers, SeenBatch, TransactionMarker, Verdict};
 use super::transactions::CoordinatorWord;
 use super::{Appended, Partition};
@@ -80,7 +81,14 @@ impl Partition {
     /// Appends what is in the queue, unless another thread does: a turn's worth of it, for whoever calls this has others
     /// to serve, and those who push may go on for as long as there is no answer. What is left is a task's, where there are
     /// any.
+    ///
+    /// On a runtime this thread's other tasks go to another one first, if the disk is so far behind that the write may
+    /// stand still. This holds for all that appends here.
     pub fn drain(self: &Arc<Self>) {
+        self.writing(|| self.drain_here());
+    }
+
+    fn drain_here(self: &Arc<Self>) {
         let mut left = DRAIN_TURN_BYTES;
         loop {
             {
@@ -112,15 +120,7 @@ impl Partition {
     fn hand_over(self: &Arc<Self>) -> bool {
         let Ok(tasks) = Handle::try_current() else { return false };
         let this = Arc::clone(self);
-        drop(tasks.spawn(async move {
-            let committer = Arc::clone(&this.committer);
-            committer.watch(|may_stall| match may_stall {
-                true => {
-                    drop(tokio::task::spawn_blocking(move || this.committer.watch(|_may_stall| this.drain())))
-                }
-                false => this.drain(),
-            });
-        }));
+        drop(tasks.spawn(async move { this.drain() }));
         true
     }
 
@@ -133,6 +133,19 @@ impl Partition {
     #[cfg(test)]
     pub(crate) fn hold_writer<T>(&self, work: impl FnOnce() -> T) -> T {
         self.with_writer(|_| work())
+    }
+
+    /// Does what writes: with a file to write to, and on a thread that may wait where the disk may make it.
+    fn writing<T>(&self, write: impl FnOnce() -> T) -> T {
+        if self.log.lacks_file() {
+            off_worker(|| self.committer.relieve(self.log.files()));
+        }
+        writes_here(&self.committer, write)
+    }
+
+    /// [`Partition::with_writer`] for work that appends.
+    fn append_with<T>(&self, append: impl FnOnce(&mut Writer) -> T) -> T {
+        self.writing(|| self.with_writer(append))
     }
 
     /// Runs `work` with the writer, then sees to what was pushed meanwhile by those who found the lock taken: whoever
@@ -339,7 +352,7 @@ impl Partition {
     /// # Errors
     /// [`AppendError`].
     pub fn append_own(self: &Arc<Self>, batches: &[(Bytes, BatchHeader)]) -> Result<i64, AppendError> {
-        self.with_writer(|writer| self.append_staged(writer, batches, self.clock.now_ms()))
+        self.append_with(|writer| self.append_staged(writer, batches, self.clock.now_ms()))
     }
 
     fn append_staged(
@@ -385,7 +398,7 @@ impl Partition {
         let batch = built.and_then(|bytes| BatchHeader::parse(&bytes).map(|header| (bytes, header)));
         // Nothing but a bug.
         let batch = batch.map_err(|_| NotAppended::Misplaced)?;
-        self.with_writer(|writer| {
+        self.append_with(|writer| {
             writer.producers.check_marker(&marker)?;
             let appended = self.append_staged(writer, &[batch], now);
             if appended.is_ok() && !marker.v2 {
@@ -411,12 +424,12 @@ impl Partition {
 
     /// Makes sure that `bytes` more can be appended without asking the disk for space.
     pub fn reserve(&self, bytes: u64) -> Result<(), AppendError> {
-        self.with_writer(|writer| writer.log.reserve(bytes, self.clock.now_ms()))
+        self.append_with(|writer| writer.log.reserve(bytes, self.clock.now_ms()))
     }
 
     /// Begins a new segment, so that what lies before it can be dropped as a whole.
     pub fn roll_segment(self: &Arc<Self>) -> Result<(), AppendError> {
-        self.with_writer(|writer| self.roll(writer, self.clock.now_ms()))
+        self.append_with(|writer| self.roll(writer, self.clock.now_ms()))
     }
 
     /// Ends writing for good: reserved space is freed and index files are completed.

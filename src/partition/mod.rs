@@ -9,6 +9,7 @@ pub mod ack;
 mod append;
 mod compaction;
 mod durability;
+mod off_worker;
 mod open;
 pub mod producers;
 mod read;
@@ -41,6 +42,7 @@ use crate::storage::room::Room;
 use crate::types::{Clock, Timestamp, TopicPartition};
 
 pub use self::ack::{AckSlot, AppendTicket, NotAppended};
+pub use self::off_worker::off_worker;
 pub use self::open::{Environment, OpenFault, OpenPartition, Recovered, Whose, set_deleted_aside};
 pub use self::producers::TransactionMarker;
 pub use self::read::{Isolation, OffsetAt, PartitionRead, ReadRequest};
@@ -199,22 +201,6 @@ impl Partition {
     /// Whether its topic was deleted.
     fn is_deleted(&self) -> bool {
         self.closed() == Some(Closed::Deleted)
-    }
-
-    /// Whether an append would have to open a file and there is no descriptor for it now: then it is refused, unless
-    /// [`Partition::await_file`] is called before.
-    pub fn lacks_file(&self) -> bool {
-        self.log.lacks_file()
-    }
-
-    /// What makes its appends durable.
-    pub fn committer(&self) -> &Committer {
-        &self.committer
-    }
-
-    /// Blocks until an append finds a descriptor, but not for ever. For threads that may wait for the disk.
-    pub fn await_file(&self) {
-        self.committer.relieve(self.log.files());
     }
 
     /// Takes a watcher that is signalled with `slot` whenever the end of what it may see moves, the log start moves or

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{Api, Call, Started, done};
-use crate::broker::{Broker, off_worker};
+use crate::broker::Broker;
 use crate::catalog::TopicImage;
+use crate::partition::off_worker;
 use crate::types::{ErrorCode, TopicPartition};
 use crate::wire::{ApiSpec, DecodeError, Reader, StrBytes, Writer};
 

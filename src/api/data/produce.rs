@@ -17,10 +17,10 @@ use bytes::Bytes;
 
 use super::produce_transaction::{self, Ready};
 use crate::api::{Call, Outcome, Responder, Started, errors, waits};
-use crate::broker::off_worker;
 use crate::catalog::TopicImage;
 use crate::config::topic::set_by;
 use crate::partition::ack::{Ack, AckSlot, AppendResult, AppendTicket, Appended};
+use crate::partition::off_worker;
 use crate::partition::{NotAppended, Partition as OpenPartition};
 use crate::record::batch::BatchHeader;
 use crate::record::check::{self, CheckRules, CheckedBatch, Refusal};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::api::{Call, errors};
-use crate::broker::{Broker, JoinTransaction, at_once, writes_here};
+use crate::broker::{Broker, JoinTransaction, at_once};
 use crate::partition::Partition as OpenPartition;
 use crate::partition::ack::{Ack, AckSlot};
 use crate::partition::transactions::{CoordinatorWord, FirstBatch, TransactionTicket};
@@ -109,7 +109,7 @@ pub(super) fn enqueue(call: &mut Call<'_>, transactional_id: Option<StrBytes>, r
             let _ = before.changed().await;
         }
         let targets = joining.await;
-        targets.iter().for_each(|target| writes_here(target.committer(), || target.drain()));
+        targets.iter().for_each(|target| target.drain());
         drop(queued);
     });
 }

@@ -12,6 +12,6 @@ pub fn off_worker<T>(work: impl FnOnce() -> T) -> T {
 
 /// Runs work that writes into the page cache: here, which is soon done, unless the disk is so far behind that the write
 /// may stand still; then [`off_worker`].
-pub fn writes_here<T>(committer: &Committer, write: impl FnOnce() -> T) -> T {
+pub(super) fn writes_here<T>(committer: &Committer, write: impl FnOnce() -> T) -> T {
     committer.watch(|may_stall| if may_stall { off_worker(write) } else { write() })
 }
