@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::Waker;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -118,11 +119,11 @@ struct WaitingAck {
 }
 
 impl Visible {
-    /// Signals these watchers.
-    fn signal(&self, wanted: impl Fn(&Watcher) -> bool) {
-        for watcher in self.watchers.iter().filter(|watcher| wanted(watcher)) {
-            watcher.waiter.signal(watcher.slot);
-        }
+    /// Signals these watchers; those who are returned are to be woken, without the lock, which they take first of all.
+    #[must_use]
+    fn signal(&self, wanted: impl Fn(&Watcher) -> bool) -> Vec<Waker> {
+        let signalled = self.watchers.iter().filter(|watcher| wanted(watcher));
+        signalled.filter_map(|watcher| watcher.waiter.mark(watcher.slot)).collect()
     }
 }
 
@@ -190,7 +191,8 @@ impl Partition {
 
     /// Signals readers that the log start has moved: what they wait for may be gone.
     pub fn log_start_moved(&self) {
-        self.visible.lock().signal(|_| true);
+        let woken = self.visible.lock().signal(|_| true);
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// Why the partition was closed, if it was.
@@ -293,7 +295,7 @@ impl Partition {
 
     /// Moves the high watermark up to `end`, answers what waited for it and wakes the watchers.
     fn advance(&self, end: i64) {
-        let mut covered = Vec::new();
+        let (mut covered, mut woken) = (Vec::new(), Vec::new());
         {
             let mut visible = self.visible.lock();
             if end > visible.high_watermark {
@@ -302,12 +304,14 @@ impl Partition {
                 self.high_watermark.store(end, Ordering::Release);
                 self.show_transactions(end);
                 let is_stable_moved = self.stable_end(&visible) > stable;
-                visible.signal(|watcher| is_stable_moved || watcher.isolation == Isolation::ReadUncommitted);
+                woken = visible
+                    .signal(|watcher| is_stable_moved || watcher.isolation == Isolation::ReadUncommitted);
             }
             while visible.waiting.front().is_some_and(|ack| ack.end <= end) {
                 covered.extend(visible.waiting.pop_front());
             }
         }
+        woken.into_iter().for_each(Waker::wake);
         for waiting in covered {
             waiting.ack.answer(Ok(waiting.at));
         }

@@ -5,6 +5,7 @@
 //! without its entry. A partition without transactions pays one load of an atomic.
 
 use std::sync::atomic::Ordering;
+use std::task::Waker;
 use std::time::Duration;
 
 use super::append::Writer;
@@ -82,6 +83,7 @@ impl Partition {
                 writer.log.note_aborted(*transaction);
             }
         }
+        let mut woken = Vec::new();
         let visible = self.visible.lock();
         let stable = self.stable_end(&visible);
         {
@@ -91,8 +93,10 @@ impl Partition {
         }
         // The sync of a marker may have been faster.
         if self.stable_end(&visible) > stable {
-            visible.signal(|watcher| watcher.isolation == Isolation::ReadCommitted);
+            woken = visible.signal(|watcher| watcher.isolation == Isolation::ReadCommitted);
         }
+        drop(visible);
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// What a transactional batch needs before it is appended: a ticket, if the coordinator has to be asked (S54), or

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
@@ -29,15 +29,20 @@ impl FetchWaiter {
 
     /// The partition that the fetch knows by this slot has something new.
     pub fn signal(&self, slot: usize) {
+        if let Some(fetch) = self.mark(slot) {
+            fetch.wake();
+        }
+    }
+
+    /// The same for those who hold a lock that the fetch takes next: whoever is to be woken after it.
+    pub(super) fn mark(&self, slot: usize) -> Option<Waker> {
         let first = {
             let mut ready = self.ready.lock();
             let was_empty = ready.is_empty();
             ready.insert(slot);
             was_empty
         };
-        if first {
-            self.waker.wake();
-        }
+        if first { self.waker.take() } else { None }
     }
 
     /// Waits until a partition is ready and takes the slots of all that are, in order.

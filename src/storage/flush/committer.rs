@@ -111,12 +111,16 @@ impl Committer {
         &self.shared.unsynced
     }
 
-    /// Does `write`, which writes into the page cache, and takes note of it if it stands still. It is told whether it may:
-    /// much is unsynced, or the disk has lately been slow. Then it belongs on a thread that may wait.
-    pub fn watch<T>(&self, write: impl FnOnce(bool) -> T) -> T {
+    /// Does `write`, which writes into the page cache, and takes note of it if it stands still. It is told whether it
+    /// belongs on a thread that may wait: the disk is behind or slow, or a write stands still already, and too few of
+    /// the workers, whose number is asked for where it matters, would be left.
+    pub fn watch<T>(&self, workers: impl FnOnce() -> usize, write: impl FnOnce(bool) -> T) -> T {
         let Shared { clock, pace, unsynced, .. } = &*self.shared;
         let began = clock.monotonic();
-        let written = write(unsynced.is_past_half() || pace.is_slow(began));
+        let may_stall = unsynced.is_past_half() || pace.is_slow(began);
+        let on_worker = pace.write_begins(began, may_stall, workers);
+        let written = write(on_worker.is_none());
+        drop(on_worker);
         let now = clock.monotonic();
         pace.wrote(now.saturating_sub(began), now);
         written
