@@ -1,7 +1,6 @@
 //! From a frame to a handler: the front-end as connections see it.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
@@ -33,8 +32,8 @@ impl Service for KafkaService {
         !self.0.broker.committer().unsynced().is_full()
     }
 
-    fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.0.broker.committer().unsynced().poll_room(context)
+    fn room(&self) -> impl Future<Output = ()> + Send {
+        self.0.broker.committer().unsynced().room()
     }
 
     fn needs_room(&self, frame: &[u8]) -> bool {

@@ -3,13 +3,14 @@
 //! Requests start in order and are answered in order. Those that overlap (Produce) may wait together, so that waiting
 //! for the disk does not stop the next one; any other starts when all before it are answered, and nothing starts behind
 //! it until it is. The connection reads on meanwhile, within its byte bound, so that it notices a peer that goes away.
-//! While the disk is too far behind, a Produce is left where it is; a connection that has none is served as ever.
+//! While the disk is too far behind, a Produce is left where it is; a connection that has none is served as ever. A peer
+//! that hangs up then is let go at once, unless a whole request of it is there: like Kafka's broker this one carries that
+//! out, and answers a peer that has only ended its own side.
 //! All frames of one receive are started before their shared work is settled, and all answers that are finished leave
 //! in one write; but no more is started while many bytes of answers have not left, and a connection that has been busy
 //! for a while lets the others have their turn.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -20,11 +21,12 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 use super::budget::Gate;
-use super::receive::{allowed, lies_open, receive};
+use super::receive::{Manner, Received, lies_open, receive};
+use super::transport::is_hang_up;
 use super::write_queue::{Patience, WriteQueue};
-use super::{ByteBudget, Drain, Transport};
+use super::{ConnectionLimits, Drain, HangUp, Transport};
 use crate::storage::log::LogSlice;
-use crate::wire::frame::{Block, Frame, FrameBuffer, FrameError, FrameLimits};
+use crate::wire::frame::{Block, Frame, FrameBuffer, FrameError};
 use crate::wire::service::{Outcome, Peer, Pending, Service, Started};
 
 /// A connection that was silent for this long holds no more memory than the bytes that it sent.
@@ -42,22 +44,6 @@ const FRAME_RATE_OVER: Duration = Duration::from_secs(4);
 const ANSWERS_BYTES_MAX: usize = 256 * 1024;
 /// How long a connection works through its frames before other tasks get their turn.
 const TURN_MAX: Duration = Duration::from_millis(2);
-
-/// Bounds of one connection.
-#[derive(Debug, Clone)]
-pub struct ConnectionLimits {
-    /// Sizes that frames may have.
-    pub frame: FrameLimits,
-    /// Request bytes held for one connection: over it, the connection is not read.
-    pub inflight_bytes_max: usize,
-    /// Requests held for one connection: over it, the connection is not read.
-    pub inflight_requests_max: usize,
-    /// How long a connection that is owed nothing may be silent, and how long a peer may take no answers
-    /// (`connections.max.idle.ms`); `None` is for ever.
-    pub idle_max: Option<Duration>,
-    /// The bound on memory for requests and larger answers of all connections.
-    pub budget: Arc<ByteBudget>,
-}
 
 /// Serves one connection until it ends or is cut. Returns why it ended if that is worth a debug line.
 pub async fn serve_connection<T: Transport, S: Service<Slice = LogSlice>>(
@@ -77,6 +63,7 @@ pub async fn serve_connection<T: Transport, S: Service<Slice = LogSlice>>(
         untaken: false,
         unheard: false,
         waiting: VecDeque::new(),
+        sends_no_more: false,
         listening: true,
         held_bytes: 0,
         out: WriteQueue::default(),
@@ -146,6 +133,8 @@ struct Connection<T> {
     /// Nobody takes answers any more: they are dropped.
     unheard: bool,
     waiting: VecDeque<Waiting>,
+    /// The peer was seen to send no more; what it sent before need not have been read.
+    sends_no_more: bool,
     /// Whether the peer was listened to when the silence began to count.
     listening: bool,
     /// Bytes of whole frames that are not answered.
@@ -383,16 +372,18 @@ impl<T: Transport> Connection<T> {
                 && self.has_place()
                 || self.reads_on());
         self.listening = may_read;
-        let (owed_nothing, holds_little) = (self.reads_on(), !self.is_in_large_frame());
         let (heeds_silence, lacks_room) = (self.heeds_silence(), self.lacks_room(service));
+        let manner = Manner {
+            owed_nothing: self.reads_on(),
+            holds_little: !self.is_in_large_frame(),
+            lacks_room,
+            sends_no_more: self.sends_no_more,
+        };
         if !lacks_room && self.is_next(service) {
             // There was none when the frame was to start. Asked once: who waits for it below is sure to be woken.
             return Ok(Event::Other);
         }
         let Self { io, frames, inbox, gate, waiting, muted_until, silence, .. } = self;
-        let inbox = &*inbox;
-        let allowed =
-            |frames: &FrameBuffer, context: &mut Context<'_>| allowed(service, inbox, frames, context);
         tokio::select! {
             biased;
             outcome = head(waiting), if !waiting.is_empty() => {
@@ -403,8 +394,7 @@ impl<T: Transport> Connection<T> {
                 *muted_until = None;
                 Ok(Event::Other)
             }
-            () = poll_fn(|context| service.poll_room(context)), if lacks_room => Ok(Event::Other),
-            received = receive(io, frames, gate, (owed_nothing, holds_little), allowed), if may_read => {
+            received = receive(io, frames, gate, manner, service, inbox), if may_read || lacks_room => {
                 self.heard(received)
             }
             () = drain.wait(), if !draining => Ok(Event::Other),
@@ -416,10 +406,16 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Takes note of a receive.
-    fn heard(&mut self, received: io::Result<usize>) -> io::Result<Event> {
+    fn heard(&mut self, received: io::Result<Received>) -> io::Result<Event> {
         let received = match received {
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
-            other => other?,
+            Err(error) => return Err(error),
+            Ok(Received::Bytes(bytes)) => bytes,
+            Ok(Received::Room) => return Ok(Event::Other),
+            Ok(Received::HungUp(how)) => {
+                self.let_go(how);
+                return Ok(Event::Other);
+            }
         };
         self.last_heard = Instant::now();
         if self.quiet {
@@ -427,10 +423,31 @@ impl<T: Transport> Connection<T> {
             self.silence.as_mut().reset(self.last_heard + QUIET_AFTER);
         }
         if received == 0 {
+            self.sends_no_more = true;
             self.ending = Some(Ending::PeerClosed);
             return Ok(Event::Other);
         }
         Ok(Event::Received)
+    }
+
+    /// The peer hung up while it was held back. What it sent in full stays what it is, for it may take the answer; once
+    /// it is gone nothing that has not begun is owed to anybody.
+    fn let_go(&mut self, how: HangUp) {
+        let is_gone = how == HangUp::Gone;
+        self.sends_no_more = true;
+        let unread = self.io.unread();
+        if !is_gone && self.frames.missing().map_or(unread > 0, |missing| missing <= unread) {
+            return;
+        }
+        self.frames.clear();
+        self.io.discard_unread();
+        self.untaken = false;
+        self.ending.get_or_insert(Ending::PeerClosed);
+        if is_gone {
+            self.held_bytes -= self.inbox.drain(..).map(|frame| frame.bytes.len()).sum::<usize>();
+            self.stop_answering();
+        }
+        self.count_held();
     }
 
     /// Whether silence means something now.
@@ -563,12 +580,6 @@ async fn head(waiting: &mut VecDeque<Waiting>) -> Outcome<LogSlice> {
         Some(head) => head.pending.as_mut().await,
         None => std::future::pending().await,
     }
-}
-
-/// Whether a write failed because the peer is gone.
-fn is_hang_up(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-    matches!(error.kind(), BrokenPipe | ConnectionReset | ConnectionAborted)
 }
 
 async fn until(instant: Option<Instant>) {

@@ -1,17 +1,19 @@
 //! Connections over an in-memory stream, with a service that does as its frames say.
 
-use std::net::SocketAddr;
+use std::future::poll_fn;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::net::{ShutdownHandle, shutdown};
-use crate::wire::frame::FrameError;
+use crate::net::{ByteBudget, ShutdownHandle, shutdown};
+use crate::wire::frame::{FrameError, FrameLimits};
 
 const LARGE_ANSWER: usize = 100_000;
 
@@ -54,14 +56,17 @@ impl Service for Echo {
         !self.full.load(Ordering::SeqCst)
     }
 
-    fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
-        if self.has_room() {
-            return Poll::Ready(());
-        }
-        self.waiting.lock().push(context.waker().clone());
-        // Looked at again, as whoever makes room between the two would tell nobody.
-        let is_full = self.full.load(Ordering::SeqCst) || self.full_for.load(Ordering::SeqCst) > 0;
-        if is_full { Poll::Pending } else { Poll::Ready(()) }
+    async fn room(&self) {
+        poll_fn(|context| {
+            if self.has_room() {
+                return Poll::Ready(());
+            }
+            self.waiting.lock().push(context.waker().clone());
+            // Looked at again, as whoever makes room between the two would tell nobody.
+            let is_full = self.full.load(Ordering::SeqCst) || self.full_for.load(Ordering::SeqCst) > 0;
+            if is_full { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
     }
 
     fn needs_room(&self, frame: &[u8]) -> bool {
@@ -120,6 +125,17 @@ impl Rig {
 
     fn connect(&self) -> (DuplexStream, JoinHandle<io::Result<()>>) {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
+        (ours, self.serve(theirs))
+    }
+
+    /// The same over a socket.
+    async fn connect_socket(&self) -> (TcpStream, JoinHandle<io::Result<()>>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (ours, self.serve(listener.accept().await.unwrap().0))
+    }
+
+    fn serve(&self, theirs: impl Transport) -> JoinHandle<io::Result<()>> {
         let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
         let peer = Peer { address, listener: 0, local: address };
         let limits = ConnectionLimits {
@@ -129,8 +145,7 @@ impl Rig {
             idle_max: Some(Duration::from_secs(600)),
             budget: Arc::clone(&self.budget),
         };
-        let served = serve_connection(theirs, Arc::clone(&self.echo), peer, limits, self.drain.clone());
-        (ours, tokio::spawn(served))
+        tokio::spawn(serve_connection(theirs, Arc::clone(&self.echo), peer, limits, self.drain.clone()))
     }
 }
 
@@ -505,4 +520,111 @@ async fn who_waits_for_room_is_given_up_when_the_broker_stops() {
     rig.shutdown.begin();
     served.await.unwrap().unwrap();
     assert_eq!(rig.echo.started.load(Ordering::SeqCst), 0);
+}
+
+/// How somebody hangs up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum HangsUp {
+    /// It sends no more and waits for answers.
+    Half,
+    Whole,
+    /// It closes at once, with a reset.
+    Resets,
+}
+
+impl HangsUp {
+    /// Returns what is left to read from, if anything.
+    async fn from(self, mut client: TcpStream) -> Option<TcpStream> {
+        match self {
+            Self::Half => {
+                client.shutdown().await.unwrap();
+                return Some(client);
+            }
+            Self::Whole => {}
+            Self::Resets => client.set_zero_linger().unwrap(),
+        }
+        None
+    }
+}
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), what).await.expect("it takes too long")
+}
+
+#[tokio::test]
+async fn who_hangs_up_in_a_frame_that_waits_for_room_is_let_go_at_once() {
+    for how in [HangsUp::Half, HangsUp::Whole, HangsUp::Resets] {
+        let rig = Rig::new(1 << 20);
+        rig.echo.full.store(true, Ordering::SeqCst);
+        let (mut client, served) = rig.connect_socket().await;
+        // What comes first is answered, so what is behind it was looked at as well.
+        client.write_all(&frame(3, false, b'a')).await.unwrap();
+        client.write_all(&long_frame(500_000, b'b')[..30_000]).await.unwrap();
+        let mut answer = [0];
+        soon(client.read_exact(&mut answer)).await.unwrap();
+        let rest = how.from(client).await;
+        soon(served).await.unwrap().unwrap();
+        if let Some(mut rest) = rest {
+            let mut more = Vec::new();
+            soon(rest.read_to_end(&mut more)).await.unwrap();
+            assert_eq!(more, b"");
+        }
+        assert_eq!(rig.echo.started.load(Ordering::SeqCst), 1, "{how:?}");
+        assert_eq!(rig.budget.used(), 0, "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_whole_request_that_waits_for_room_outlasts_the_end_of_its_peers_side_but_not_a_reset() {
+    // In memory, and mostly in the socket.
+    for request in [frame(0, false, b'b').to_vec(), long_frame(40_000, b'b')] {
+        for how in [HangsUp::Half, HangsUp::Whole, HangsUp::Resets] {
+            let rig = Rig::new(1 << 20);
+            rig.echo.full.store(true, Ordering::SeqCst);
+            let (mut client, served) = rig.connect_socket().await;
+            client.write_all(&frame(3, false, b'a')).await.unwrap();
+            client.write_all(&request).await.unwrap();
+            let mut answer = [0];
+            soon(client.read_exact(&mut answer)).await.unwrap();
+            let rest = how.from(client).await;
+            if how == HangsUp::Resets {
+                soon(served).await.unwrap().unwrap();
+                assert_eq!((rig.echo.started.load(Ordering::SeqCst), rig.budget.used()), (1, 0));
+                continue;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert!(!served.is_finished(), "{how:?}: it is owed an answer, if it takes one");
+            rig.echo.make_room();
+            soon(served).await.unwrap().unwrap();
+            assert_eq!(rig.echo.started.load(Ordering::SeqCst), 2, "{how:?}");
+            if let Some(mut rest) = rest {
+                let mut more = Vec::new();
+                soon(rest.read_to_end(&mut more)).await.unwrap();
+                assert_eq!(more, b"b");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_follows_a_whole_request_that_waits_and_can_never_be_one_is_dropped_when_the_peer_ends() {
+    let rig = Rig::new(4 << 20);
+    let (mut client, served) = rig.connect_socket().await;
+    // Half of a long frame is received while there is room; it is freed though a request before it still waits.
+    client.write_all(&frame(0, true, b'a')).await.unwrap();
+    until(|| rig.echo.started.load(Ordering::SeqCst) == 1).await;
+    let half = long_frame(500_000, b'b')[..250_000].to_vec();
+    client.write_all(&half).await.unwrap();
+    until(|| rig.budget.used() >= 250_000).await;
+    rig.echo.full.store(true, Ordering::SeqCst);
+    // Seen with the next bytes.
+    client.write_all(&[0; 10]).await.unwrap();
+    client.shutdown().await.unwrap();
+    soon(until(|| rig.budget.used() < LITTLE_BYTES as u64)).await;
+    assert!(!served.is_finished());
+    rig.echo.gate.notify_one();
+    let mut answers = Vec::new();
+    soon(client.read_to_end(&mut answers)).await.unwrap();
+    assert_eq!(answers, b"a");
+    soon(served).await.unwrap().unwrap();
 }

@@ -3,6 +3,7 @@
 
 mod budget;
 mod connection;
+mod limits;
 mod listener;
 mod port_owner;
 mod receive;
@@ -11,10 +12,11 @@ mod transport;
 mod write_queue;
 
 pub use budget::ByteBudget;
-pub use connection::{ConnectionLimits, serve_connection};
+pub use connection::serve_connection;
+pub use limits::ConnectionLimits;
 pub use listener::{BindError, Listener, ListenerLimits, SocketOptions, bind};
 pub use shutdown::{Drain, ShutdownHandle, shutdown};
-pub use transport::Transport;
+pub use transport::{HangUp, Transport};
 
 /// An answer: chunks in memory and slices of log files, in the order in which they leave.
 pub type Reply = crate::wire::encode::Reply<crate::storage::log::LogSlice>;

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 use bytes::BufMut as _;
 use tokio::io::AsyncReadExt as _;
 
-use super::Transport;
 use super::budget::Gate;
+use super::{HangUp, Transport};
 use crate::wire::frame::{Frame, FrameBuffer};
 use crate::wire::service::Service;
 
@@ -20,7 +20,7 @@ use crate::wire::service::Service;
 const LITTLE_RECEIVE_BYTES: usize = 8 * 1024;
 
 /// What may be read of a connection, for the sake of the disk.
-pub(super) enum Allowed {
+enum Allowed {
     /// As much as there is.
     All,
     /// The beginning of a frame, to see what it is.
@@ -29,33 +29,63 @@ pub(super) enum Allowed {
     Nothing,
 }
 
-/// Reads once, and keeps no memory while there is nothing to read.
-pub(super) async fn receive<T: Transport>(
+/// How a connection receives.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    pub(super) owed_nothing: bool,
+    pub(super) holds_little: bool,
+    /// The next frame is more than the disk has room for.
+    pub(super) lacks_room: bool,
+    /// The peer was seen to send no more.
+    pub(super) sends_no_more: bool,
+}
+
+/// What a receive brought.
+#[derive(Debug)]
+pub(super) enum Received {
+    /// This many bytes; 0 at the end of what the peer sends.
+    Bytes(usize),
+    /// The disk has room again for what was held back.
+    Room,
+    /// The peer hung up while it was held back.
+    HungUp(HangUp),
+}
+
+/// Reads once, and keeps no memory while there is nothing to read. Where nothing may be read for want of room it waits
+/// for room, or for the peer to hang up, which no read would tell then.
+pub(super) async fn receive<T: Transport, S: Service>(
     io: &mut T,
     frames: &mut FrameBuffer,
     gate: &mut Gate,
-    (owed_nothing, holds_little): (bool, bool),
-    allowed: impl Fn(&FrameBuffer, &mut Context<'_>) -> Allowed,
-) -> io::Result<usize> {
-    poll_fn(|context| {
-        let beginning = match allowed(frames, context) {
-            Allowed::All => Some(false),
-            Allowed::Beginning => Some(true),
-            Allowed::Nothing => None,
-        };
-        let received = match beginning {
-            Some(beginning) => {
-                poll_receive(io, frames, gate, (owed_nothing, holds_little), beginning, context)
+    manner: Manner,
+    service: &S,
+    inbox: &VecDeque<Frame>,
+) -> io::Result<Received> {
+    if !manner.lacks_room {
+        let received = poll_fn(|context| {
+            let beginning = match allowed(service, inbox, frames) {
+                Allowed::All => false,
+                Allowed::Beginning => true,
+                Allowed::Nothing => return Poll::Ready(None),
+            };
+            let received = poll_receive(io, frames, gate, manner, beginning, context);
+            if received.is_pending() {
+                frames.rest(gate.is_easy());
             }
-            None => Poll::Pending,
-        };
-        if received.is_pending() {
-            frames.rest(gate.is_easy());
+            gate.hold(frames.allocated());
+            received.map(Some)
+        });
+        if let Some(received) = received.await {
+            return Ok(Received::Bytes(received?));
         }
-        gate.hold(frames.allocated());
-        received
-    })
-    .await
+    }
+    frames.rest(gate.is_easy());
+    gate.hold(frames.allocated());
+    tokio::select! {
+        biased;
+        () = service.room() => Ok(Received::Room),
+        how = io.hang_up(manner.sends_no_more) => Ok(Received::HungUp(how)),
+    }
 }
 
 /// Makes room only when there is something to read, and asks at the gate, if it must, only then. A connection that is
@@ -64,7 +94,7 @@ fn poll_receive<T: Transport>(
     io: &mut T,
     frames: &mut FrameBuffer,
     gate: &mut Gate,
-    (owed_nothing, holds_little): (bool, bool),
+    Manner { owed_nothing, holds_little, .. }: Manner,
     beginning: bool,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
@@ -97,20 +127,15 @@ fn poll_receive<T: Transport>(
 
 /// What may be read behind these frames: while the disk has no room for more, no frame that needs it, but everything
 /// else, and so much of the next frame that it shows which it is.
-pub(super) fn allowed<S: Service>(
-    service: &S,
-    inbox: &VecDeque<Frame>,
-    frames: &FrameBuffer,
-    context: &mut Context<'_>,
-) -> Allowed {
+fn allowed<S: Service>(service: &S, inbox: &VecDeque<Frame>, frames: &FrameBuffer) -> Allowed {
     if service.has_room() {
         Allowed::All
-    } else if lies_open(service, inbox, frames) {
-        if frames.pending() == 0 { Allowed::Beginning } else { Allowed::All }
-    } else if service.poll_room(context).is_ready() {
-        Allowed::All
-    } else {
+    } else if !lies_open(service, inbox, frames) {
         Allowed::Nothing
+    } else if frames.pending() == 0 {
+        Allowed::Beginning
+    } else {
+        Allowed::All
     }
 }
 

@@ -218,6 +218,16 @@ impl FrameBuffer {
         self.received.front().get(LENGTH_BYTES..).unwrap_or_default()
     }
 
+    /// How many bytes the next frame lacks; `None` while its length is not known, or is none.
+    pub fn missing(&self) -> Option<usize> {
+        self.announced().map(|len| (LENGTH_BYTES + len).saturating_sub(self.received.len()))
+    }
+
+    /// Drops all that has come.
+    pub fn clear(&mut self) {
+        self.received.clear();
+    }
+
     /// Bytes that have come and belong to no whole frame yet.
     pub fn pending(&self) -> usize {
         self.received.len()

@@ -130,6 +130,13 @@ impl Received {
         }
     }
 
+    /// Drops the bytes and the room behind them.
+    pub(super) fn clear(&mut self) {
+        self.earlier.clear();
+        self.earlier_len = 0;
+        (self.last, self.block) = (BytesMut::new(), None);
+    }
+
     /// Gives up the room behind the bytes, if it is much.
     pub(super) fn trim(&mut self, spare_max: usize) {
         self.free_empty();

@@ -4,7 +4,6 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -75,8 +74,8 @@ pub trait Service: Send + Sync + 'static {
     /// Whether there is room for frames that [need it](Service::needs_room): the cheap question before each.
     fn has_room(&self) -> bool;
 
-    /// Ready when there is that room; otherwise `context` is woken once there is.
-    fn poll_room(&self, context: &mut Context<'_>) -> Poll<()>;
+    /// Returns when there is that room.
+    fn room(&self) -> impl Future<Output = ()> + Send;
 
     /// Whether this frame, of which only the beginning may be there, takes of that room: while there is none it is
     /// neither started nor received to its end. So those who write faster than the disk does are held back, and nobody

@@ -4,6 +4,7 @@
 //! So write-back is started at a quarter of the limit, appends go to threads that may stall at half of it, and at all of
 //! it Produce has to wait.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
@@ -21,8 +22,26 @@ pub struct Unsynced {
     limit_bytes: u64,
     /// Set when the directory has failed: nothing is synced any more, so nothing may wait for it.
     released: AtomicBool,
-    /// Connections that wait for room; at most one entry each.
-    waiting: Mutex<Vec<Waker>>,
+    /// Connections that wait for room.
+    waiting: Mutex<Waiting>,
+}
+
+/// Who waits, each in a place of its own, so that coming and going cost the same however many there are.
+#[derive(Debug, Default)]
+struct Waiting {
+    places: Vec<Option<Waker>>,
+    /// Places that are empty.
+    free: Vec<usize>,
+    /// How often all were woken, which empties the places.
+    woken: u64,
+}
+
+/// A wait for room. Gives up its place when it is dropped.
+#[derive(Debug)]
+pub struct Room<'a> {
+    unsynced: &'a Unsynced,
+    /// Where it waits, and how often all had been woken before it came there.
+    place: Option<(usize, u64)>,
 }
 
 impl Unsynced {
@@ -31,7 +50,7 @@ impl Unsynced {
             bytes: AtomicU64::new(0),
             limit_bytes: limit_bytes.max(1),
             released: AtomicBool::new(false),
-            waiting: Mutex::new(Vec::new()),
+            waiting: Mutex::default(),
         }
     }
 
@@ -55,20 +74,9 @@ impl Unsynced {
         self.bytes() >= self.limit_bytes / 2
     }
 
-    /// Ready when there is room; otherwise wakes the task once there is.
-    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_full() {
-            return Poll::Ready(());
-        }
-        let mut waiting = self.waiting.lock();
-        // Looked at again under the lock, which whoever makes room takes after it made it.
-        if !self.is_full() {
-            return Poll::Ready(());
-        }
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
-        }
-        Poll::Pending
+    /// Waits until there is room.
+    pub fn room(&self) -> Room<'_> {
+        Room { unsynced: self, place: None }
     }
 
     /// Whether write-back should run.
@@ -99,9 +107,67 @@ impl Unsynced {
         if self.is_full() {
             return;
         }
-        let woken = std::mem::take(&mut *self.waiting.lock());
-        for waker in woken {
-            waker.wake();
+        let mut waiting = self.waiting.lock();
+        waiting.free.clear();
+        waiting.woken += 1;
+        let places = std::mem::take(&mut waiting.places);
+        drop(waiting);
+        places.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+impl Future for Room<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let unsynced = self.unsynced;
+        if !unsynced.is_full() {
+            return Poll::Ready(());
+        }
+        let mut waiting = unsynced.waiting.lock();
+        // Looked at again under the lock, which whoever makes room takes after it made it.
+        if !unsynced.is_full() {
+            return Poll::Ready(());
+        }
+        let place = waiting.take_place(self.place);
+        self.place = Some((place, waiting.woken));
+        if let Some(slot) = waiting.places.get_mut(place) {
+            match slot {
+                Some(waker) => waker.clone_from(context.waker()),
+                None => *slot = Some(context.waker().clone()),
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        if self.place.is_some() {
+            self.unsynced.waiting.lock().leave(self.place);
+        }
+    }
+}
+
+impl Waiting {
+    /// The place that was taken before, unless all were woken since; then another.
+    fn take_place(&mut self, before: Option<(usize, u64)>) -> usize {
+        match before {
+            Some((place, woken)) if woken == self.woken => place,
+            _ => self.free.pop().unwrap_or_else(|| {
+                self.places.push(None);
+                self.places.len() - 1
+            }),
+        }
+    }
+
+    fn leave(&mut self, place: Option<(usize, u64)>) {
+        if let Some((place, woken)) = place
+            && woken == self.woken
+            && let Some(slot) = self.places.get_mut(place)
+        {
+            *slot = None;
+            self.free.push(place);
         }
     }
 }
@@ -112,6 +178,7 @@ const LIMIT_BYTES_MIN: u64 = 16 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
     use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
@@ -149,15 +216,69 @@ mod tests {
         let count = Arc::new(Count::default());
         let waker = Waker::from(count.clone());
         let mut cx = Context::from_waker(&waker);
-        assert!(unsynced.poll_room(&mut cx).is_ready());
+        assert!(pin!(unsynced.room()).poll(&mut cx).is_ready());
         unsynced.add(150);
-        assert!(unsynced.poll_room(&mut cx).is_pending());
-        assert!(unsynced.poll_room(&mut cx).is_pending(), "polled twice, registered once");
+        let mut room = pin!(unsynced.room());
+        assert!(room.as_mut().poll(&mut cx).is_pending());
+        assert!(room.as_mut().poll(&mut cx).is_pending(), "polled twice, registered once");
         unsynced.sub(50);
         assert_eq!(count.0.load(Ordering::SeqCst), 0, "100 of 100 is still full");
         unsynced.sub(1);
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
-        assert!(unsynced.poll_room(&mut cx).is_ready());
+        // Room that another took meanwhile is waited for again.
+        unsynced.add(150);
+        assert!(room.as_mut().poll(&mut cx).is_pending());
+        unsynced.sub(150);
+        assert_eq!(count.0.load(Ordering::SeqCst), 2);
+        assert!(room.as_mut().poll(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn who_no_longer_waits_for_room_is_not_woken_and_leaves_its_place_to_another() {
+        let unsynced = Unsynced::new(100);
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        let mut cx = Context::from_waker(&waker);
+        unsynced.add(100);
+        let mut stays = pin!(unsynced.room());
+        assert!(stays.as_mut().poll(&mut cx).is_pending());
+        for _ in 0..100 {
+            assert!(pin!(unsynced.room()).poll(&mut cx).is_pending());
+        }
+        assert_eq!(unsynced.waiting.lock().places.len(), 2);
+        // One that leaves after all were woken takes nobody's place.
+        let mut late = Box::pin(unsynced.room());
+        assert!(late.as_mut().poll(&mut cx).is_pending());
+        unsynced.sub(1);
+        assert_eq!(count.0.load(Ordering::SeqCst), 2);
+        unsynced.add(1);
+        let mut others = [(); 3].map(|()| Box::pin(unsynced.room()));
+        assert!(others.iter_mut().all(|other| other.as_mut().poll(&mut cx).is_pending()));
+        drop(late);
+        unsynced.sub(1);
+        assert_eq!(count.0.load(Ordering::SeqCst), 5);
+    }
+
+    #[test]
+    fn thousands_who_wait_for_room_cost_no_more_each_than_one() {
+        const WAIT: usize = 10_000;
+        let unsynced = Unsynced::new(100);
+        unsynced.add(100);
+        let counts: Vec<_> = (0..WAIT).map(|_| Arc::new(Count::default())).collect();
+        let wakers: Vec<_> = counts.iter().map(|count| Waker::from(count.clone())).collect();
+        let mut rooms: Vec<_> = (0..WAIT).map(|_| Box::pin(unsynced.room())).collect();
+        let clock = crate::types::Clock::system();
+        let began = clock.monotonic();
+        for _ in 0..50 {
+            for (room, waker) in rooms.iter_mut().zip(&wakers) {
+                assert!(room.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+            }
+        }
+        // Half a million polls; to look through all who wait at each takes half a minute.
+        let took = clock.monotonic().saturating_sub(began);
+        assert!(took < std::time::Duration::from_secs(10), "{took:?}");
+        unsynced.sub(1);
+        assert!(counts.iter().all(|count| count.0.load(Ordering::SeqCst) == 1));
     }
 
     #[test]
@@ -166,7 +287,8 @@ mod tests {
         let count = Arc::new(Count::default());
         let waker = Waker::from(count.clone());
         unsynced.add(150);
-        assert!(unsynced.poll_room(&mut Context::from_waker(&waker)).is_pending());
+        let mut room = pin!(unsynced.room());
+        assert!(room.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         unsynced.release();
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
         assert!(!unsynced.is_full());
