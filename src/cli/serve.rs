@@ -19,7 +19,8 @@ use crate::telemetry::{self, Format};
 use crate::types::Clock;
 
 /// Threads for calls that block: recovery, reads that miss the page cache, checks that take long, appends to a disk that
-/// hardly writes any more. Made when they are needed; with none left the workers would have to wait.
+/// hardly writes any more. Made when they are needed; with none left the workers would have to wait. So reads and appends
+/// take no more than a part of them each (`broker::read_cold`, `storage::flush::Unsynced`).
 const BLOCKING_THREADS_MAX: usize = 512;
 
 /// Signals within this time are one.

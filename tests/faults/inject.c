@@ -149,7 +149,8 @@ static int may_not_wait(const struct seccomp_notif *told) {
 }
 
 /* Calls that stand still. */
-static struct seccomp_notif held[256];
+#define HELD_MAX 1024
+static struct seccomp_notif held[HELD_MAX];
 static int held_count;
 
 static void answer(int listener, const struct seccomp_notif *told, int error) {
@@ -185,7 +186,7 @@ static void supervise(int listener, const char *path) {
         }
         int error = verdict(&told, met);
         if (error == HOLD && may_not_wait(&told)) error = EAGAIN;
-        if (error == HOLD && held_count < 256) held[held_count++] = told; else answer(listener, &told, error == HOLD ? 0 : error);
+        if (error == HOLD && held_count < HELD_MAX) held[held_count++] = told; else answer(listener, &told, error == HOLD ? 0 : error);
     }
 }
 

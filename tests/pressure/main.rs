@@ -29,6 +29,7 @@ mod injector;
 mod latencies;
 mod members;
 mod slow_disk;
+mod stalled_writers;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -43,7 +43,7 @@ const SOON: Duration = Duration::from_secs(5);
 const WAITS: Duration = Duration::from_millis(700);
 
 /// A member of the group `g` that commits as it goes.
-struct Member {
+pub(crate) struct Member {
     connection: Connection,
     id: StrBytes,
     generation: i32,
@@ -51,7 +51,7 @@ struct Member {
 }
 
 impl Member {
-    fn join(broker: &Broker, commits: bool) -> Self {
+    pub(crate) fn join(broker: &Broker, commits: bool) -> Self {
         let mut connection = Connection::to(broker.address());
         let group = GroupId(StrBytes::from_static_str("g"));
         let range = JoinGroupRequestProtocol::default().with_name(StrBytes::from_static_str("range"));
@@ -75,7 +75,7 @@ impl Member {
     }
 
     /// A heartbeat and, where that does not wait for the disk, a commit are answered soon.
-    fn goes_on(&mut self) {
+    pub(crate) fn goes_on(&mut self) {
         self.connection.patience(SOON);
         let group = GroupId(StrBytes::from_static_str("g"));
         let heartbeat = HeartbeatRequest::default()
@@ -99,14 +99,14 @@ impl Member {
     }
 }
 
-fn is_served_soon(connection: &mut Connection, what: &str) {
+pub(crate) fn is_served_soon(connection: &mut Connection, what: &str) {
     connection.patience(SOON);
     let metadata = MetadataRequest::default().with_topics(None);
     assert!(connection.ask(9, &metadata).is_ok(), "Metadata waits: {what}");
 }
 
 /// The first record of a topic is read soon.
-fn is_read_soon(connection: &mut Connection, topic: &str) {
+pub(crate) fn is_read_soon(connection: &mut Connection, topic: &str) {
     connection.patience(SOON);
     let response = connection.ask(11, &raw::fetch(topic, 0, 0, 0).with_max_bytes(1)).expect("a fetch waits");
     let (error, _, records) = raw::fetched(&response, 0);

@@ -119,8 +119,9 @@ impl Committer {
         let began = clock.monotonic();
         let may_stall = unsynced.is_past_half() || pace.is_slow(began);
         let on_worker = pace.write_begins(began, may_stall, workers);
-        let written = write(on_worker.is_none());
-        drop(on_worker);
+        let elsewhere = on_worker.is_none().then(|| unsynced.write_elsewhere());
+        let written = write(elsewhere.is_some());
+        drop((on_worker, elsewhere));
         let now = clock.monotonic();
         pace.wrote(now.saturating_sub(began), now);
         written

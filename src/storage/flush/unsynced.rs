@@ -2,10 +2,10 @@
 //!
 //! The kernel throttles writers when too many pages are dirty, and a throttled worker stalls every connection it serves.
 //! So write-back is started at a quarter of the limit, appends go to threads that may stall at half of it, and at all of
-//! it Produce has to wait.
+//! it Produce has to wait. It has to wait, too, while as many of those threads stall as writes may take.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
@@ -15,11 +15,19 @@ pub fn unsynced_limit_bytes(memory_bytes: u64) -> u64 {
     (memory_bytes / 10).clamp(LIMIT_BYTES_MIN, LIMIT_BYTES_MAX)
 }
 
+/// Writes on threads that may wait, at which Produce has to wait for one to end: half of the threads that there are of
+/// that kind (the program sets 512). The rest are for reads of what is not in memory, which take up to 64, for the logs of
+/// the coordinators, which have at most a hundred partitions, and for the workers' own loops, which run on such threads
+/// as well once their first ones stall: without one more, nothing at all goes on.
+pub(super) const WRITES_ELSEWHERE_MAX: usize = 256;
+
 /// Unsynced bytes of all logs of a data directory. Queries are one or two atomic loads.
 #[derive(Debug)]
 pub struct Unsynced {
     bytes: AtomicU64,
     limit_bytes: u64,
+    /// Writes that are under way on threads that may wait.
+    elsewhere: AtomicUsize,
     /// Set when the directory has failed: nothing is synced any more, so nothing may wait for it.
     released: AtomicBool,
     /// Connections that wait for room.
@@ -49,6 +57,7 @@ impl Unsynced {
         Self {
             bytes: AtomicU64::new(0),
             limit_bytes: limit_bytes.max(1),
+            elsewhere: AtomicUsize::new(0),
             released: AtomicBool::new(false),
             waiting: Mutex::default(),
         }
@@ -66,7 +75,18 @@ impl Unsynced {
 
     /// Whether Produce should wait.
     pub fn is_full(&self) -> bool {
-        self.bytes() >= self.limit_bytes && !self.released.load(Ordering::Relaxed)
+        let takes_no_more = self.bytes() >= self.limit_bytes
+            || self.elsewhere.load(Ordering::Relaxed) >= WRITES_ELSEWHERE_MAX;
+        takes_no_more && !self.released.load(Ordering::Relaxed)
+    }
+
+    /// A write begins on a thread that may wait; it is over when what is returned is dropped.
+    ///
+    /// Those that do not come from Produce do not ask whether there is [room](Self::room), and each worker may begin one
+    /// more than there is, so more than the bound may be under way, by a few.
+    pub(super) fn write_elsewhere(&self) -> WriteElsewhere<'_> {
+        self.elsewhere.fetch_add(1, Ordering::Relaxed);
+        WriteElsewhere(self)
     }
 
     /// Whether appends belong on threads that may stall: half of the limit is reached.
@@ -104,15 +124,28 @@ impl Unsynced {
     }
 
     fn wake(&self) {
+        let mut waiting = self.waiting.lock();
+        // Asked under the lock: of two who each take away one reason to wait, the second sees what the first did.
         if self.is_full() {
             return;
         }
-        let mut waiting = self.waiting.lock();
         waiting.free.clear();
         waiting.woken += 1;
         let places = std::mem::take(&mut waiting.places);
         drop(waiting);
         places.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+/// A write on a thread that may wait.
+#[derive(Debug)]
+pub(super) struct WriteElsewhere<'a>(&'a Unsynced);
+
+impl Drop for WriteElsewhere<'_> {
+    fn drop(&mut self) {
+        if self.0.elsewhere.fetch_sub(1, Ordering::Relaxed) == WRITES_ELSEWHERE_MAX {
+            self.0.wake();
+        }
     }
 }
 
@@ -279,6 +312,26 @@ mod tests {
         assert!(took < std::time::Duration::from_secs(10), "{took:?}");
         unsynced.sub(1);
         assert!(counts.iter().all(|count| count.0.load(Ordering::SeqCst) == 1));
+    }
+
+    #[test]
+    fn as_many_writes_that_may_stall_as_may_be_hold_produce_back_until_one_ends() {
+        let unsynced = Unsynced::new(100);
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        let mut writes: Vec<_> = (1..WRITES_ELSEWHERE_MAX).map(|_| unsynced.write_elsewhere()).collect();
+        assert!(!unsynced.is_full());
+        writes.push(unsynced.write_elsewhere());
+        writes.push(unsynced.write_elsewhere());
+        let mut room = pin!(unsynced.room());
+        assert!(room.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        unsynced.add(100);
+        writes.pop();
+        writes.pop();
+        assert_eq!(count.0.load(Ordering::SeqCst), 0, "too much is unsynced, too");
+        unsynced.sub(1);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        assert!(room.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
     }
 
     #[test]
