@@ -23,6 +23,7 @@ use tokio::time::{Instant, Sleep};
 use super::budget::Gate;
 use super::receive::{Manner, Received, lies_open, receive};
 use super::transport::is_hang_up;
+use super::turn::{TURN_MAX, Turn};
 use super::write_queue::{Patience, WriteQueue};
 use super::{ConnectionLimits, Drain, HangUp, Transport};
 use crate::storage::log::LogSlice;
@@ -42,8 +43,6 @@ const FRAME_RATE_MIN: u64 = 32 * 1024;
 const FRAME_RATE_OVER: Duration = Duration::from_secs(4);
 /// Answers in memory that have not left, in bytes: above it no frame is started. One answer may be larger.
 const ANSWERS_BYTES_MAX: usize = 256 * 1024;
-/// How long a connection works through its frames before other tasks get their turn.
-const TURN_MAX: Duration = Duration::from_millis(2);
 
 /// Serves one connection until it ends or is cut. Returns why it ended if that is worth a debug line.
 pub async fn serve_connection<T: Transport, S: Service<Slice = LogSlice>>(
@@ -158,18 +157,18 @@ impl<T: Transport> Connection<T> {
         session: &mut S::Session,
         mut drain: Drain,
     ) -> io::Result<()> {
-        let mut turn_began = Instant::now();
+        let mut turn = Turn::begin();
         loop {
             if self.untaken {
                 self.take_frames(service, session);
             }
-            self.start_frames(service, session, turn_began + TURN_MAX);
+            self.start_frames(service, session, turn.end());
             self.collect_finished();
             self.cancel_long_poll();
             // One write carries the answers to all frames that came together.
             if self.waiting.is_empty()
                 && self.out.bytes_in_memory() < ANSWERS_BYTES_MAX
-                && turn_began.elapsed() < TURN_MAX
+                && !turn.is_over()
                 && self.can_start(service)
             {
                 continue;
@@ -179,22 +178,18 @@ impl<T: Transport> Connection<T> {
             }
             // What is finished, answered or not, may have been what the next frames waited for.
             if self.can_start(service) || self.untaken && self.has_place() {
-                if turn_began.elapsed() >= TURN_MAX {
-                    tokio::task::yield_now().await;
-                    turn_began = Instant::now();
-                }
+                turn.pass_on().await;
                 continue;
             }
             if self.is_over() || (drain.begun() && !self.owes_acknowledgements()) {
                 return Ok(());
             }
-            match self.wait(service, &mut drain).await? {
+            match turn.wait(self.wait(service, &mut drain)).await? {
                 Event::Received => self.untaken = true,
                 Event::Stalled(error) => self.give_up(service, session, &error),
                 Event::Other => {}
             }
             self.count_held();
-            turn_began = Instant::now();
         }
     }
 

@@ -9,6 +9,7 @@ mod port_owner;
 mod receive;
 mod shutdown;
 mod transport;
+mod turn;
 mod write_queue;
 
 pub use budget::ByteBudget;
