@@ -5,8 +5,8 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, spawn_blocking};
 
 /// Reads of this kind that go on at a time; more wait. A disk that takes long answers no sooner when it is asked for
-/// more, and every other use of the runtime's blocking threads, appends that may stand still among
-/// them, needs one while these wait.
+/// more, and every other use of the runtime's blocking threads, appends that may stand still among them, needs one
+/// while these wait.
 const READS_MAX: usize = 64;
 static READS: Semaphore = Semaphore::const_new(READS_MAX);
 
