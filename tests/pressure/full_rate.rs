@@ -153,7 +153,7 @@ fn full_rate_goes_on_with_more_data_than_memory() {
     let beside = TempDir::new_in(dir.path().parent().expect("it is in one")).expect("a directory beside it");
     let probe_bytes = usize::try_from((memory / 2).max(16 << 20)).unwrap();
     let before = disk_speed(beside.path(), probe_bytes);
-    let cgroup = (memory > 0).then(|| Cgroup::new(memory).expect("a memory cgroup"));
+    let cgroup = (memory > 0).then(|| Cgroup::memory(memory).expect("a memory cgroup"));
     let entry = cgroup.as_ref().map(Cgroup::entry).unwrap_or_default();
     let broker = crate::broker_in(dir, &format!("[durability]\nfsync = \"{fsync}\"\n"), &entry);
     let settings =

@@ -19,6 +19,7 @@
 )]
 
 mod backfill;
+mod bystanders;
 mod cgroup;
 mod connections;
 mod full_rate;
@@ -32,6 +33,8 @@ mod slow_disk;
 mod stalled_writers;
 #[path = "../support/mod.rs"]
 mod support;
+mod throttled_disk;
+mod writers;
 
 use parking_lot::{Mutex, MutexGuard};
 use tempfile::TempDir;

@@ -4,174 +4,24 @@
 //! The disk stands still by a rule of the injector: its syncs do not return. That is a slow disk at its worst, and the
 //! same on every machine.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
-use kafka_protocol::messages::offset_commit_request::{
-    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
-};
-use kafka_protocol::messages::{
-    FetchRequest, GroupId, HeartbeatRequest, JoinGroupRequest, MetadataRequest, OffsetCommitRequest,
-    ProduceRequest, SyncGroupRequest,
-};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::{FetchRequest, ProduceRequest};
 
+use crate::bystanders::{Member, SOON, is_read_soon, is_served_soon};
 use crate::cgroup::Cgroup;
 use crate::injector::{self, Faults, READS, SYNCS};
 use crate::support::Broker;
 use crate::support::raw::{self, Connection};
+use crate::writers::{
+    IN_FLIGHT, MEMORY_BYTES, REQUEST_BYTES, UNSYNCED_BYTES_MAX, WAITS, WRITERS, Writers, with_topics,
+};
 
-const MIB: usize = 1 << 20;
 /// What the injector takes for "let it stand still".
 const HOLDS: i32 = 0;
-/// What the broker may use. A tenth of it may be unsynced.
-const MEMORY_BYTES: usize = 320 * MIB;
-const UNSYNCED_BYTES_MAX: usize = 32 * MIB;
-const REQUEST_BYTES: usize = 64 * 1024;
-const WRITERS: usize = 4;
-/// Of each writer; what is under way when the bytes are full still goes through.
-const IN_FLIGHT: usize = 16;
 /// More than the broker has threads for reads that wait.
 const READERS: usize = 200;
-/// How long anything that does not wait for the disk may take. What waits for it waits for ever here.
-const SOON: Duration = Duration::from_secs(5);
-/// After this long without an answer somebody waits.
-const WAITS: Duration = Duration::from_millis(700);
-
-/// A member of the group `g` that commits as it goes.
-pub(crate) struct Member {
-    connection: Connection,
-    id: StrBytes,
-    generation: i32,
-    commits: bool,
-}
-
-impl Member {
-    pub(crate) fn join(broker: &Broker, commits: bool) -> Self {
-        let mut connection = Connection::to(broker.address());
-        let group = GroupId(StrBytes::from_static_str("g"));
-        let range = JoinGroupRequestProtocol::default().with_name(StrBytes::from_static_str("range"));
-        let join = JoinGroupRequest::default()
-            .with_group_id(group.clone())
-            .with_session_timeout_ms(30_000)
-            .with_rebalance_timeout_ms(30_000)
-            .with_protocol_type(StrBytes::from_static_str("consumer"))
-            .with_protocols(vec![range.with_metadata(Bytes::from_static(b"m"))]);
-        let joined = connection.call(3, &join);
-        assert_eq!(joined.error_code, 0);
-        let (id, generation) = (joined.member_id, joined.generation_id);
-        let sync = SyncGroupRequest::default()
-            .with_group_id(group)
-            .with_generation_id(generation)
-            .with_member_id(id.clone());
-        assert_eq!(connection.call(3, &sync).error_code, 0);
-        let mut member = Self { connection, id, generation, commits };
-        member.goes_on();
-        member
-    }
-
-    /// A heartbeat and, where that does not wait for the disk, a commit are answered soon.
-    pub(crate) fn goes_on(&mut self) {
-        self.connection.patience(SOON);
-        let group = GroupId(StrBytes::from_static_str("g"));
-        let heartbeat = HeartbeatRequest::default()
-            .with_group_id(group.clone())
-            .with_generation_id(self.generation)
-            .with_member_id(self.id.clone());
-        assert_eq!(self.connection.ask(3, &heartbeat).expect("a heartbeat waits").error_code, 0);
-        if !self.commits {
-            return;
-        }
-        let place = OffsetCommitRequestPartition::default().with_partition_index(0).with_committed_offset(1);
-        let topic =
-            OffsetCommitRequestTopic::default().with_name(raw::name("t")).with_partitions(vec![place]);
-        let commit = OffsetCommitRequest::default()
-            .with_group_id(group)
-            .with_generation_id_or_member_epoch(self.generation)
-            .with_member_id(self.id.clone())
-            .with_topics(vec![topic]);
-        let committed = self.connection.ask(7, &commit).expect("a commit waits");
-        assert_eq!(committed.topics[0].partitions[0].error_code, 0);
-    }
-}
-
-pub(crate) fn is_served_soon(connection: &mut Connection, what: &str) {
-    connection.patience(SOON);
-    let metadata = MetadataRequest::default().with_topics(None);
-    assert!(connection.ask(9, &metadata).is_ok(), "Metadata waits: {what}");
-}
-
-/// The first record of a topic is read soon.
-pub(crate) fn is_read_soon(connection: &mut Connection, topic: &str) {
-    connection.patience(SOON);
-    let response = connection.ask(11, &raw::fetch(topic, 0, 0, 0).with_max_bytes(1)).expect("a fetch waits");
-    let (error, _, records) = raw::fetched(&response, 0);
-    assert!(error == 0 && !records.is_empty(), "error {error}, {} records", records.len());
-}
-
-/// Writers that have some requests under way, each on a partition of its own, until they are told to end.
-struct Writers {
-    answered: Arc<AtomicUsize>,
-    over: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Writers {
-    fn start(broker: &Broker, topic: &'static str) -> Self {
-        let (answered, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let threads = (0..WRITERS)
-            .map(|n| {
-                let mut connection = Connection::to(broker.address());
-                connection.patience(Duration::from_secs(60));
-                let (answered, over) = (Arc::clone(&answered), Arc::clone(&over));
-                thread::spawn(move || {
-                    let batch = raw::batch(&[&[7; REQUEST_BYTES]]);
-                    let request = raw::produce(topic, i32::try_from(n).unwrap(), 1, batch);
-                    let (_, frame) = connection.frame(9, &request);
-                    (0..IN_FLIGHT).for_each(|_| connection.write(&frame).unwrap());
-                    let mut under_way = IN_FLIGHT;
-                    while under_way > 0 {
-                        let (_, response) =
-                            connection.answer::<ProduceRequest>(9).expect("an answer, at last");
-                        assert_eq!(raw::produced(&response).0, 0);
-                        answered.fetch_add(1, Ordering::SeqCst);
-                        under_way -= 1;
-                        if !over.load(Ordering::SeqCst) {
-                            connection.write(&frame).unwrap();
-                            under_way += 1;
-                        }
-                    }
-                })
-            })
-            .collect();
-        Self { answered, over, threads }
-    }
-
-    fn bytes(&self) -> usize {
-        self.answered.load(Ordering::SeqCst) * REQUEST_BYTES
-    }
-
-    /// Waits until none of them is answered any more; how many bytes were.
-    fn wait_until_held_back(&self) -> usize {
-        let began = Instant::now();
-        let mut last = usize::MAX;
-        while last != self.bytes() {
-            assert!(began.elapsed() < Duration::from_secs(60), "nothing holds them back");
-            last = self.bytes();
-            thread::sleep(WAITS);
-        }
-        last
-    }
-
-    fn end(self) {
-        self.over.store(true, Ordering::SeqCst);
-        self.threads.into_iter().for_each(|thread| thread.join().expect("a writer ends well"));
-    }
-}
 
 /// A broker with topics `t` and `u`, a record in `t`, and somebody who has produced and is owed nothing.
 fn scene(config: &str) -> Option<(Broker, Faults, Connection)> {
@@ -179,16 +29,7 @@ fn scene(config: &str) -> Option<(Broker, Faults, Connection)> {
 }
 
 fn scene_with((broker, faults): (Broker, Faults)) -> (Broker, Faults, Connection) {
-    let mut connection = Connection::to(broker.address());
-    let partitions = i32::try_from(WRITERS).unwrap();
-    raw::create(&mut connection, "t", partitions, &[]);
-    raw::create(&mut connection, "u", partitions, &[]);
-    for topic in ["t", "u"] {
-        for partition in 0..partitions {
-            let response = connection.call(9, &raw::produce(topic, partition, -1, raw::batch(&[&[7; 1000]])));
-            assert_eq!(raw::produced(&response).0, 0);
-        }
-    }
+    let connection = with_topics(&broker);
     (broker, faults, connection)
 }
 
@@ -239,7 +80,7 @@ fn is_as_much_as_may_be_unsynced(taken: usize) {
 #[test]
 fn what_may_be_unsynced_follows_the_cgroups_memory() {
     let _alone = crate::alone();
-    let Some(cgroup) = Cgroup::new(MEMORY_BYTES as u64) else { return };
+    let Some(cgroup) = Cgroup::memory(MEMORY_BYTES as u64) else { return };
     let enter = format!("{}exec \"$0\" \"$@\"", cgroup.entry());
     let enter = ["/bin/sh", "-c", &enter].map(str::to_owned);
     let started = injector::broker_behind(&enter, "[durability]\nfsync = \"interval(1s)\"\n");

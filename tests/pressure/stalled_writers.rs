@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::ProduceRequest;
 
+use crate::bystanders::{Member, is_read_soon, is_served_soon};
 use crate::injector::{self, SYNCS};
-use crate::slow_disk::{Member, is_read_soon, is_served_soon};
 use crate::support::raw::{self, Connection};
 
 /// More than the broker has threads that may wait (512).
