@@ -104,8 +104,9 @@ fn follows(broker: &Broker, over: &AtomicBool) -> Latencies {
         let response = connection.call::<FetchRequest>(11, &fetch.with_max_bytes(FETCH_BYTES));
         let partition = &response.responses[0].partitions[0];
         if partition.error_code == OFFSET_OUT_OF_RANGE {
+            // As Kafka's consumer does by default: it goes on with what comes.
             lost += 1;
-            next = earliest(&mut connection);
+            next = latest(&mut connection);
             continue;
         }
         assert_eq!(partition.error_code, 0);
@@ -122,8 +123,8 @@ fn follows(broker: &Broker, over: &AtomicBool) -> Latencies {
     latencies
 }
 
-fn earliest(connection: &mut Connection) -> i64 {
-    let place = ListOffsetsPartition::default().with_partition_index(0).with_timestamp(-2);
+fn latest(connection: &mut Connection) -> i64 {
+    let place = ListOffsetsPartition::default().with_partition_index(0).with_timestamp(-1);
     let topic = ListOffsetsTopic::default().with_name(raw::name("t")).with_partitions(vec![place]);
     let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);
     connection.call(5, &request).topics[0].partitions[0].offset
