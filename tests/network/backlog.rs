@@ -1,12 +1,8 @@
 //! Readers of what was appended long ago: the same bytes come whether they are in memory or have to be read from disk,
 //! in answers that are much larger than a socket takes at once.
 
-use std::fs::{self, File};
-use std::path::PathBuf;
-
-use rustix::fs::{Advice, fadvise};
-
 use crate::support::Broker;
+use crate::support::cold::{self, DiskReads};
 use crate::support::raw::{self, Connection};
 
 /// More than the stretch at the end of a log that is taken to be in memory.
@@ -16,17 +12,6 @@ const VALUE_BYTES: usize = 700_000;
 fn value(nth: usize) -> Vec<u8> {
     let byte = |at| u8::try_from((at / 7 + nth * 31) % 251).unwrap();
     (0..VALUE_BYTES).map(byte).collect()
-}
-
-/// Drops what of the log nobody has mapped from memory.
-fn forget(broker: &Broker) {
-    let is_log = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "log");
-    let files = fs::read_dir(broker.data().join("t-0")).unwrap().map(|entry| entry.unwrap().path());
-    for path in files.filter(is_log) {
-        let file = File::open(path).unwrap();
-        file.sync_all().unwrap();
-        fadvise(&file, 0, None, Advice::DontNeed).unwrap();
-    }
 }
 
 fn reads_all(broker: &Broker) {
@@ -49,11 +34,20 @@ fn a_backlog_is_read_from_disk_as_from_memory() {
             let response = connection.call(9, &raw::produce("t", 0, -1, raw::batch(&[&value(nth)])));
             assert_eq!(raw::produced(&response), (0, nth as i64));
         }
-        forget(&broker);
+        let disk = DiskReads::of(&broker);
+        let from_disk = || disk.as_ref().map(|disk| usize::try_from(disk.bytes()).unwrap());
+        cold::forget(&broker.data());
         reads_all(&broker);
+        let first = from_disk();
         // Parts of it are mapped now, and stay.
-        forget(&broker);
+        cold::forget(&broker.data());
         reads_all(&broker);
+        if let (Some(first), Some(both)) = (first, from_disk()) {
+            let (all, second) = (BATCHES * VALUE_BYTES, both - first);
+            eprintln!("of {all} bytes {first} came from the disk, and {second} when they were read again");
+            assert!(first * 10 > all * 9, "of {all} bytes {first} came from the disk");
+            assert!(second > VALUE_BYTES, "of {all} bytes that were read again {second} came from the disk");
+        }
     }
 }
 
