@@ -73,13 +73,21 @@ impl Cgroup {
 
     /// So many bytes a second go to the disk at most; as many as it takes where that is `None`.
     pub(crate) fn lets_write(&self, disk: &Disk, bytes: Option<u64>) -> io::Result<()> {
-        let disk = &disk.0;
+        self.lets(disk, ["blkio.throttle.write_bps_device", "wbps"], bytes)
+    }
+
+    /// So many bytes a second come from the disk at most; as many as it gives where that is `None`.
+    pub(crate) fn lets_read(&self, disk: &Disk, bytes: Option<u64>) -> io::Result<()> {
+        self.lets(disk, ["blkio.throttle.read_bps_device", "rbps"], bytes)
+    }
+
+    fn lets(&self, Disk(disk): &Disk, [file, word]: [&'static str; 2], bytes: Option<u64>) -> io::Result<()> {
         let line = match (self.version, bytes) {
             (Version::One, bytes) => format!("{disk} {}", bytes.unwrap_or(0)),
-            (Version::Two, Some(bytes)) => format!("{disk} wbps={bytes}"),
-            (Version::Two, None) => format!("{disk} wbps=max"),
+            (Version::Two, Some(bytes)) => format!("{disk} {word}={bytes}"),
+            (Version::Two, None) => format!("{disk} {word}=max"),
         };
-        fs::write(self.dir.join(self.either("blkio.throttle.write_bps_device", "io.max")), line)
+        fs::write(self.dir.join(self.either(file, "io.max")), line)
     }
 
     /// The beginning of a shell's line: it enters.
