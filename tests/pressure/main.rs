@@ -46,6 +46,12 @@ fn broker(config: &str) -> Broker {
     broker_in(TempDir::new().expect("a directory for the data"), config, "")
 }
 
+/// The same with so many workers. Who holds up the only one holds up everybody, and no other helps out.
+fn broker_of(workers: usize, config: &str) -> Broker {
+    let dir = TempDir::new().expect("a directory for the data");
+    broker_in(dir, config, &format!("export TOKIO_WORKER_THREADS={workers}; "))
+}
+
 /// The same in this directory; its shell does `first` before.
 fn broker_in(dir: TempDir, config: &str, first: &str) -> Broker {
     let line = match std::env::var("PRESSURE_BROKER") {

@@ -1,7 +1,6 @@
 //! A group of a thousand members that comes together again and again beside a producer and its consumer.
 
 use std::sync::atomic::AtomicBool;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,9 +20,10 @@ const MEMBERS: usize = 1_000;
 const ROUNDS: usize = 8;
 /// What a member says of itself, and is told: about what a client with some topics has.
 const METADATA_BYTES: usize = 100;
-/// What rebalances may cost what has nothing to do with them: that it takes longer, and comes more rarely. They follow
-/// each other without a pause, so there would be next to nothing of it if it stood behind them.
-const WORSE_MAX: Duration = Duration::from_millis(250);
+/// What rebalances may cost what has nothing to do with them, over what they cost it at another broker, where they take
+/// the machine from it and nothing else: that it takes longer, and comes more rarely. They follow each other without a
+/// pause, so there would be next to nothing of it if it stood behind them.
+const WORSE_MAX: Duration = Duration::from_millis(400);
 const RARER_MAX: f64 = 20.0;
 const REBALANCE_IN_PROGRESS: i16 = 27;
 
@@ -147,26 +147,34 @@ fn a_group_of_a_thousand_members_rebalances_without_blocking_the_data_path() {
     let _alone = crate::alone();
     let files = 2 * MEMBERS as u64 + 1_000;
     assert!(rlimit::increase_nofile_limit(2 * files).unwrap() >= files, "too few files may be open");
-    let broker = crate::broker(
-        "[kafka]\n\"group.initial.rebalance.delay.ms\" = 500\n[durability]\nfsync = \"interval(1s)\"\n",
-    );
-    raw::create(&mut Connection::to(broker.address()), "t", 1, &[]);
+    let config =
+        "[kafka]\n\"group.initial.rebalance.delay.ms\" = 500\n[durability]\nfsync = \"interval(1s)\"\n";
+    // One worker each: if a rebalance held it, no other would help out.
+    let (broker, other) = (crate::broker_of(1, config), crate::broker_of(1, config));
+    for broker in [&broker, &other] {
+        raw::create(&mut Connection::to(broker.address()), "t", 1, &[]);
+    }
     let mut members: Vec<_> = (0..MEMBERS).map(|_| Member::new(&broker)).collect();
     let mut round = 0;
     rebalance(&mut members, &mut round);
-    let lasts = Duration::from_secs(1);
-    let alone = meanwhile(|over| deliveries(&broker, over), || thread::sleep(lasts));
-    let began = Instant::now();
-    let rebalances = || (0..ROUNDS).for_each(|_| rebalance(&mut members, &mut round));
-    let beside = meanwhile(|over| deliveries(&broker, over), rebalances);
-    let rarer = per_second(&alone, lasts) / per_second(&beside, began.elapsed());
-    eprintln!("alone: {alone}\nbeside rebalances, {rarer:.1} times as rare: {beside}");
+    let mut beside = |broker: &Broker| {
+        let began = Instant::now();
+        let rebalances = || (0..ROUNDS).for_each(|_| rebalance(&mut members, &mut round));
+        let all = meanwhile(|over| deliveries(broker, over), rebalances);
+        (per_second(&all, began.elapsed()), all)
+    };
+    let (often_elsewhere, elsewhere) = beside(&other);
+    let (often, here) = beside(&broker);
+    let rarer = often_elsewhere / often;
+    eprintln!(
+        "beside rebalances of another broker: {elsewhere}\nof this one, {rarer:.1} times as rare: {here}"
+    );
     assert!(
         members.iter_mut().step_by(97).all(|member| matches!(member.heartbeat(), 0 | REBALANCE_IN_PROGRESS))
     );
-    let (before, then) = (alone.p99(), beside.p99());
-    assert!(then < before + WORSE_MAX, "alone: {alone}\nbeside rebalances: {beside}");
-    assert!(rarer < RARER_MAX, "{rarer} times as rare: alone: {alone}\nbeside rebalances: {beside}");
+    let (null, then) = (elsewhere.p99(), here.p99());
+    assert!(then < null + WORSE_MAX, "{then:?} beside rebalances, {null:?} beside those of another broker");
+    assert!(rarer < RARER_MAX, "{rarer} times as rare as beside rebalances of another broker");
 }
 
 fn per_second(all: &Latencies, lasting: Duration) -> f64 {
