@@ -34,6 +34,7 @@ mod stalled_writers;
 #[path = "../support/mod.rs"]
 mod support;
 mod throttled_disk;
+mod unread;
 mod writers;
 
 use parking_lot::{Mutex, MutexGuard};
