@@ -128,6 +128,10 @@ impl Broker {
         if let Some(open) = self.partitions.get(TopicPartition { topic: topic.id, partition }) {
             return Ok(open);
         }
+        // A request may name thousands: none of them takes a thread.
+        if !(0..topic.partitions).contains(&partition) {
+            return Err(OpenFault::Unknown);
+        }
         let (broker, topic) = (Arc::clone(self), Arc::clone(topic));
         let opening = tokio::task::spawn_blocking(move || broker.partition_blocking(&topic, partition));
         // Joining fails only when the runtime goes down.

@@ -29,6 +29,7 @@ mod greedy;
 mod injector;
 mod latencies;
 mod members;
+mod mentions;
 mod slow_disk;
 mod stalled_writers;
 #[path = "../support/mod.rs"]

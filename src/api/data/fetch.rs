@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::fetch_request::TOPIC_IDS;
 use super::fetch_session::{FetchContext, Wanted};
+use super::mentions::keep_last_mentions;
 use super::places::Places;
 use crate::api::{Api, Call, Outcome, Responder, Slice, Started, done, errors, waits_while_open};
 use crate::broker::read_cold;
@@ -46,7 +47,8 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(5);
 
 /// Reads what is there, and waits for more if that is too little.
 pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
-    let request = Request::decode(&mut call.body, call.version)?;
+    let mut request = Request::decode(&mut call.body, call.version)?;
+    keep_last_mentions(&mut request.topics);
     let (api, responder) = (Arc::clone(call.api), call.responder);
     let by_id = call.version >= TOPIC_IDS;
     let (context, wanted) = match api.fetch_sessions.enter(&request, by_id) {

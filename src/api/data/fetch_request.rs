@@ -1,5 +1,6 @@
 //! A Fetch request as it comes: what is read and from where, and what changes in the session.
 
+use super::mentions::Mentions;
 use crate::types::TopicId;
 use crate::types::offset::NO_EPOCH;
 use crate::wire::{DecodeError, Reader, StrBytes};
@@ -106,6 +107,26 @@ impl Topic {
         let topic = Self { name, id, partitions: r.array(|r| Partition::decode(r, version))? };
         r.end()?;
         Ok(topic)
+    }
+}
+
+impl Mentions for Topic {
+    type Partition = Partition;
+
+    fn topic(&self) -> (&StrBytes, TopicId) {
+        (&self.name, self.id)
+    }
+
+    fn partitions(&self) -> &[Partition] {
+        &self.partitions
+    }
+
+    fn partitions_mut(&mut self) -> &mut Vec<Partition> {
+        &mut self.partitions
+    }
+
+    fn index(partition: &Partition) -> i32 {
+        partition.index
     }
 }
 

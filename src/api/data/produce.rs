@@ -9,12 +9,12 @@
 //! A partition that is named twice takes the last of its batches. Batches of transactions need their transactional id
 //! in the request, and wait for the disk as with `acks` -1 whatever it says: `produce_transaction` has the rest.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::mentions::{Mentions, keep_last_mentions};
 use super::produce_transaction::{self, Ready};
 use crate::api::{Call, Outcome, Responder, Started, errors, waits};
 use crate::catalog::TopicImage;
@@ -63,6 +63,26 @@ pub struct Partition {
     pub index: i32,
     /// What to append, unchecked.
     pub records: Option<Bytes>,
+}
+
+impl Mentions for Topic {
+    type Partition = Partition;
+
+    fn topic(&self) -> (&StrBytes, TopicId) {
+        (&self.name, self.id)
+    }
+
+    fn partitions(&self) -> &[Partition] {
+        &self.partitions
+    }
+
+    fn partitions_mut(&mut self) -> &mut Vec<Partition> {
+        &mut self.partitions
+    }
+
+    fn index(partition: &Partition) -> i32 {
+        partition.index
+    }
 }
 
 impl Request {
@@ -174,26 +194,6 @@ pub(crate) fn start(call: &mut Call<'_>) -> Result<Started, DecodeError> {
         }
         answer.outcome()
     }))
-}
-
-/// Of a partition that is named more than once the last mention counts, and it alone is answered: Kafka gathers the
-/// partitions of a request in a map.
-fn keep_last_mentions(topics: &mut [Topic]) {
-    let mentions = topics.iter().map(|topic| topic.partitions.len()).sum();
-    if mentions < 2 {
-        return;
-    }
-    let mut numbers = HashMap::with_capacity(topics.len());
-    let mut seen = HashSet::with_capacity(mentions);
-    for Topic { name, id, partitions } in topics.iter_mut().rev() {
-        // A number for the name, so that a long one is not hashed for each partition.
-        let name: &str = name;
-        let next = numbers.len();
-        let number = *numbers.entry((name, *id)).or_insert(next);
-        partitions.reverse();
-        partitions.retain(|partition| seen.insert((number, partition.index)));
-        partitions.reverse();
-    }
 }
 
 /// Whether a batch says that it is part of a transaction. It is checked later.
