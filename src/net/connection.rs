@@ -35,7 +35,9 @@ const QUIET_AFTER: Duration = Duration::from_secs(1);
 /// A connection that holds less than this may read on when the memory for requests is taken, a little at a time: small
 /// requests are never held up by large ones.
 const LITTLE_BYTES: usize = 64 * 1024;
-/// How long a connection may stand still in the middle of a larger frame, or before a larger answer, while the memory for
+/// Answers of this size count as soon as the peer does not take them: thousands who take nothing would hold much together.
+const SMALL_ANSWERS_BYTES: usize = 8 * 1024;
+/// How long a connection may stand still in the middle of a larger frame, or before answers that count, while the memory for
 /// requests is taken.
 const STALL_MAX: Duration = Duration::from_secs(2);
 /// How fast a larger frame has to grow while the memory for requests is taken, in bytes per second, over this time.
@@ -193,16 +195,19 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Counts what the connection holds: its requests and, when they are large, the answers that have not left.
+    /// Counts what the connection holds: its requests and, unless they are small, the answers that have not left.
     fn count_held(&mut self) {
-        let answers = Some(self.out.bytes_in_memory()).filter(|bytes| *bytes >= LITTLE_BYTES);
+        let answers = Some(self.out.bytes_in_memory()).filter(|bytes| *bytes >= SMALL_ANSWERS_BYTES);
         self.gate.hold(self.frames.allocated() + answers.unwrap_or(0));
     }
 
     /// Writes all answers that are finished.
     async fn write_answers(&mut self, drain: &mut Drain) -> io::Result<()> {
-        let large = self.out.bytes_in_memory() >= LITTLE_BYTES;
-        let when_full = large.then_some((STALL_MAX, &*self.limits.budget));
+        let counts = self.out.bytes_in_memory() >= SMALL_ANSWERS_BYTES;
+        if counts {
+            self.count_held();
+        }
+        let when_full = counts.then_some((STALL_MAX, &*self.limits.budget));
         let patience = Patience { idle_max: self.limits.idle_max, when_full };
         match self.out.write_to(&mut self.io, patience, drain).await {
             Err(error) if is_hang_up(&error) => {
@@ -211,7 +216,7 @@ impl<T: Transport> Connection<T> {
             }
             written => written?,
         }
-        if large {
+        if counts {
             self.count_held();
         }
         // Silence begins anew: the peer may have waited for this.
@@ -225,8 +230,8 @@ impl<T: Transport> Connection<T> {
             None => false,
             Some(Ending::Close) => self.waiting.is_empty(),
             Some(Ending::Unreadable) => {
-                self.waiting.is_empty() && self.inbox.is_empty()
-                    || self.waiting.front().is_some_and(|waiting| waiting.while_open)
+                // A long poll that nothing stands behind need not be waited for.
+                self.inbox.is_empty() && self.waiting.front().is_none_or(|waiting| waiting.while_open)
             }
             Some(Ending::PeerClosed) => self.waiting.is_empty() && self.inbox.is_empty() && !self.untaken,
         }

@@ -19,6 +19,7 @@ use crate::wire::frame::{FrameError, FrameLimits};
 mod room;
 
 const LARGE_ANSWER: usize = 100_000;
+const MEDIUM_ANSWER: usize = 20 * 1024;
 
 /// Answers each frame with its last byte. Frames of API key 0 overlap; a frame whose second last byte is 1 waits until
 /// [`Echo::gate`] opens, and one of API key 1 only as long as the peer is there. The answer to API key 5 is large, and
@@ -88,6 +89,7 @@ impl Service for Echo {
         }
         let answer = match frame[1] {
             5 => Bytes::from(vec![0; LARGE_ANSWER]),
+            14 => Bytes::from(vec![0; MEDIUM_ANSWER]),
             _ => frame.slice(frame.len() - 1..),
         };
         let answer = Outcome::Reply(answer.into());
@@ -288,6 +290,18 @@ async fn a_drain_answers_what_overlaps_and_closes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_stands_between_a_long_poll_and_a_bad_length_is_answered() {
+    let rig = Rig::new(1 << 20);
+    let (mut client, served) = rig.connect();
+    let sent = [&frame(1, true, b'a')[..], &frame(0, false, b'b'), &(-5_i32).to_be_bytes()].concat();
+    client.write_all(&sent).await.unwrap();
+    until(|| rig.echo.started.load(Ordering::SeqCst) == 1).await;
+    rig.echo.gate.notify_one();
+    assert_eq!(read(&mut client, 2).await, *b"ab");
+    let _ended = served.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn s1_a_bad_length_closes_the_connection() {
     let rig = Rig::new(1 << 20);
     let (mut client, served) = rig.connect();
@@ -354,6 +368,21 @@ async fn answers_that_are_not_taken_are_not_piled_up_and_count() {
     assert!(rig.budget.used() > LITTLE_BYTES as u64, "{} counted", rig.budget.used());
     assert_eq!(read(&mut client, FRAMES * LARGE_ANSWER).await.len(), FRAMES * LARGE_ANSWER);
     until(|| rig.budget.used() == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_of_some_kilobytes_count_as_well_once_they_are_not_taken() {
+    let rig = Rig::new(10_000);
+    let (mut client, served) = rig.connect();
+    // As many as the way to the peer holds, and a part of one more.
+    const FRAMES: usize = (1 << 20) / MEDIUM_ANSWER + 1;
+    client.write_all(&frame(14, false, 0).repeat(FRAMES)).await.unwrap();
+    let held = (FRAMES * MEDIUM_ANSWER - (1 << 20)) as u64;
+    until(|| rig.echo.started.load(Ordering::SeqCst) == FRAMES && rig.budget.used() >= held).await;
+    // It is more than all together may hold, so whoever leaves it there is cut.
+    tokio::time::sleep(2 * STALL_MAX).await;
+    assert!(served.await.unwrap().is_err());
+    assert_eq!(rig.budget.used(), 0);
 }
 
 #[tokio::test(start_paused = true)]
