@@ -11,7 +11,7 @@ use streamd::client::load_txn::{Protocol, Transactor};
 use streamd::client::{Address, Client, Options, topics};
 use streamd::record::{BatchBuilder, NewRecord};
 
-use crate::scene::Scene;
+use crate::scene::{Running, Scene};
 
 /// Runs a mode for a second and returns its JSON.
 fn bench(scene: &Scene, mode: &str, flags: &[&str]) -> Value {
@@ -45,6 +45,22 @@ fn is_consistent(result: &Value, things: &str) {
     assert!(result["broker"]["produce_version"].is_u64() && result["client"]["version"].is_string());
 }
 
+/// What is in the histogram where no schedule says what is due, and without a warm-up.
+fn timed_are_those_that_ended_and_the_late(result: &Value, things: &str) {
+    let (timed, late) = (number(result, "/latency_us/count"), number(result, "/latency_us/late"));
+    assert_eq!(timed, number(result, &format!("/{things}")) + late, "{result:#}");
+}
+
+/// The JSON of a run that goes on, which has been told to end.
+fn result_of(run: Running) -> Value {
+    let mut lines = Vec::new();
+    while lines.last().is_none_or(|line| line != "}") {
+        lines.push(run.line());
+    }
+    assert_eq!(run.close(), 0);
+    serde_json::from_str(&lines.join("\n")).expect("one JSON object")
+}
+
 /// Whether the topic that a run has made is still there.
 fn is_left_over(scene: &Scene, result: &Value) -> bool {
     assert_eq!(result["settings"]["topic_made_for_this"], true);
@@ -64,7 +80,8 @@ fn what_was_produced_is_in_the_log_and_the_topic_goes() {
         bench(&scene, "produce", &["--connections", "2", "--record-bytes", "100", "--batch-bytes", "4KiB"]);
     is_consistent(&result, "requests");
     assert_eq!(number(&result, "/checked/acknowledged"), number(&result, "/checked/in_the_log"));
-    assert_eq!(number(&result, "/latency_us/count"), number(&result, "/requests"));
+    timed_are_those_that_ended_and_the_late(&result, "requests");
+    assert!(number(&result, "/latency_us/late") <= 2 * 4, "those that were under way\n{result:#}");
     let per_batch = number(&result, "/settings/records_per_batch");
     assert_eq!(number(&result, "/records"), number(&result, "/requests") * per_batch);
     assert!((37..=40).contains(&per_batch), "{per_batch} of 100 bytes in 4 KiB");
@@ -110,6 +127,7 @@ fn a_topic_is_read_from_its_start_to_its_end_and_every_record_comes() {
     let result =
         bench(&scene, "consume", &["--fill", "2MB", "-p", "3", "-c", "2", "--fetch-bytes", "256KiB"]);
     is_consistent(&result, "fetches");
+    timed_are_those_that_ended_and_the_late(&result, "fetches");
     let there = number(&result, "/settings/records_there");
     assert!((1_800..2_100).contains(&there), "{there} records of 1 KiB in 2 MB");
     let whole = number(&result, "/checked/of_partitions_read_to_the_end");
@@ -158,15 +176,7 @@ fn records_of_others_in_a_topic_are_not_counted() {
     for _ in 0..10 {
         scene.feed(&["produce", &topic], b"somebody else's\n");
     }
-    let mut lines = Vec::new();
-    while let Some(line) = run.line_within(Duration::from_secs(20)) {
-        let is_last = line == "}";
-        lines.push(line);
-        if is_last {
-            break;
-        }
-    }
-    let result: Value = serde_json::from_str(&lines.join("\n")).expect("one JSON object");
+    let result = result_of(run);
     assert_eq!(number(&result, "/checked/received"), number(&result, "/checked/acknowledged"));
     assert!(number(&result, "/checked/in_the_log") > number(&result, "/checked/acknowledged"), "{result:#}");
 }
@@ -182,7 +192,7 @@ fn transactions_are_committed_and_each_has_its_marker() {
     assert_eq!(checked("acknowledged"), checked("committed_transactions") * per_batch);
     assert_eq!(checked("offsets_in_the_log"), checked("acknowledged") + checked("committed_transactions"));
     assert_eq!(number(&result, "/records"), number(&result, "/commits") * per_batch);
-    assert_eq!(number(&result, "/latency_us/count"), number(&result, "/commits"));
+    timed_are_those_that_ended_and_the_late(&result, "commits");
     assert!(!is_left_over(&scene, &result));
 }
 
@@ -251,6 +261,38 @@ fn an_interrupted_run_says_what_it_has_measured_and_leaves_nothing() {
     assert!(result["seconds"].as_f64().expect("seconds") < 60.0);
     assert_eq!(number(&result, "/checked/acknowledged"), number(&result, "/checked/in_the_log"));
     assert!(!is_left_over(&scene, &result));
+}
+
+#[test]
+fn a_broker_that_stands_still_when_the_time_is_over_is_charged_for_it() {
+    /// How long it stands still before the end of the time, and after it.
+    const HALTS: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(700)];
+    let mut scene = Scene::new();
+    if scene.broker().is_none() {
+        return;
+    }
+    let topic = scene.topic("t", 1);
+    scene.feed(&["produce", &topic], b"to be read\n");
+    for (mode, things) in [("produce", "requests"), ("consume", "fetches"), ("txn", "commits")] {
+        let flags = ["bench", mode, "--topic", &topic, "--seconds", "600", "--warm-up", "0", "-o", "json"];
+        // On a busy machine the halt may come before the run has begun, and nothing is done in its time.
+        let result = (1..=5).find_map(|try_number| {
+            let run = scene.start(&flags);
+            std::thread::sleep(Duration::from_millis(500 * try_number));
+            let broker = scene.broker().expect("our own");
+            broker.freeze();
+            std::thread::sleep(HALTS[0]);
+            run.signal("INT");
+            std::thread::sleep(HALTS[1]);
+            broker.signal("CONT");
+            let result = result_of(run);
+            (number(&result, &format!("/{things}")) > 0).then_some(result)
+        });
+        let result = result.unwrap_or_else(|| panic!("{mode} never begins"));
+        timed_are_those_that_ended_and_the_late(&result, things);
+        let max = result["latency_us"]["max"].as_f64().expect("a time");
+        assert!(max >= HALTS[1].as_secs_f64() * 1e6, "{mode}: {max} us\n{result:#}");
+    }
 }
 
 #[test]

@@ -20,6 +20,11 @@ impl Window {
         self.from <= time && time < self.until
     }
 
+    /// Whether what went on between these times was under way in it.
+    fn meets(self, began: Duration, ended: Duration) -> bool {
+        self.from < self.until && began < self.until && self.from <= ended
+    }
+
     /// How long it is.
     pub(super) fn len(self) -> Duration {
         self.until.saturating_sub(self.from)
@@ -39,8 +44,10 @@ pub(super) struct Tally {
     pub(super) all_records: u64,
     /// Requests of the whole run.
     pub(super) all_requests: u64,
-    /// How long they took.
+    /// How long those took that were measured.
     pub(super) times: Histogram,
+    /// Those of them that ended after the window.
+    pub(super) late: u64,
 }
 
 /// Something that is over.
@@ -61,8 +68,8 @@ pub(super) struct Done {
 pub(super) struct Meter(Arc<Mutex<Tally>>);
 
 impl Meter {
-    /// Counts something that is over. The throughput is what ended in the window. What a schedule has sent is measured
-    /// by when it was due, so that what comes late is not left out.
+    /// Counts something that is over. The throughput is what ended in the window. The time of whatever was under way in
+    /// it is measured, and of what a schedule has sent, whatever was due in it: what comes late is not left out.
     pub(super) fn done(&self, window: Window, done: Done) {
         let mut tally = self.0.lock();
         tally.all_records += done.records;
@@ -72,8 +79,10 @@ impl Meter {
             tally.records += done.records;
             tally.bytes += done.bytes;
         }
-        if window.has(if done.scheduled { done.due } else { done.now }) {
+        let measured = if done.scheduled { window.has(done.due) } else { window.meets(done.due, done.now) };
+        if measured {
             tally.times.record(done.now.saturating_sub(done.due), 1);
+            tally.late += u64::from(done.now >= window.until);
         }
     }
 }
@@ -89,6 +98,7 @@ pub(super) fn sum(meters: &[Meter]) -> Tally {
         sum.all_records += tally.all_records;
         sum.all_requests += tally.all_requests;
         sum.times.merge(&tally.times);
+        sum.late += tally.late;
     }
     sum
 }
@@ -113,11 +123,45 @@ mod tests {
     }
 
     #[test]
-    fn what_was_due_in_the_window_and_came_late_is_measured() {
-        let (due, late) = (Duration::from_millis(1_500), Duration::from_millis(2_500));
-        let tally = after(Done { due, scheduled: true, now: late, records: 1, bytes: 10 });
-        assert_eq!((tally.records, tally.times.max()), (0, Some(Duration::from_secs(1))));
-        let tally = after(Done { due, scheduled: false, now: late, records: 1, bytes: 10 });
-        assert_eq!(tally.times.count(), 0, "without a schedule the end counts");
+    fn what_began_in_the_window_and_ended_late_is_measured_and_is_no_throughput() {
+        let (due, now) = (Duration::from_millis(1_500), Duration::from_millis(2_500));
+        for scheduled in [true, false] {
+            let tally = after(Done { due, scheduled, now, records: 1, bytes: 10 });
+            assert_eq!((tally.records, tally.requests, tally.late), (0, 0, 1), "scheduled: {scheduled}");
+            assert_eq!(tally.times.max(), Some(Duration::from_secs(1)), "scheduled: {scheduled}");
+        }
+    }
+
+    #[test]
+    fn what_was_under_way_through_the_whole_window_is_measured_without_a_schedule() {
+        let (due, now) = (Duration::from_millis(500), Duration::from_millis(2_500));
+        let tally = after(Done { due, scheduled: false, now, records: 1, bytes: 10 });
+        assert_eq!((tally.requests, tally.times.max(), tally.late), (0, Some(Duration::from_secs(2)), 1));
+    }
+
+    #[test]
+    fn nothing_is_measured_in_a_run_that_was_ended_in_its_warm_up() {
+        let meter = Meter::default();
+        let (until, now) = (Duration::from_millis(500), Duration::from_millis(1_500));
+        let done = Done { due: Duration::ZERO, scheduled: false, now, records: 1, bytes: 10 };
+        meter.done(Window { until, ..WINDOW }, done);
+        assert_eq!(sum(&[meter]).times.count(), 0);
+    }
+
+    #[test]
+    fn what_began_in_the_warm_up_is_measured_without_a_schedule_if_it_ends_in_the_window() {
+        let (due, now) = (Duration::from_millis(500), Duration::from_millis(1_500));
+        let count = |scheduled| {
+            let tally = after(Done { due, scheduled, now, records: 1, bytes: 10 });
+            (tally.requests, tally.times.count(), tally.late)
+        };
+        assert_eq!((count(true), count(false)), ((1, 0, 0), (1, 1, 0)));
+    }
+
+    #[test]
+    fn what_began_after_the_window_is_not_measured() {
+        let (due, now) = (Duration::from_millis(2_000), Duration::from_millis(2_500));
+        let tally = after(Done { due, scheduled: false, now, records: 1, bytes: 10 });
+        assert_eq!((tally.all_requests, tally.times.count(), tally.late), (1, 0, 0));
     }
 }

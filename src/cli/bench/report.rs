@@ -74,6 +74,14 @@ impl Report {
                 ),
             };
         }
+        if tally.late > 0 {
+            let _ = writeln!(
+                text,
+                "late      {} {} ended after the time: in the latency, not in the throughput",
+                text::count(tally.late),
+                self.things,
+            );
+        }
         let checked = self
             .checked
             .iter()
@@ -115,6 +123,7 @@ impl Report {
         let mut latency = json!({
             "what": self.latency,
             "count": tally.times.count(),
+            "late": tally.late,
             "min": micros(tally.times.min()),
             "mean": micros(tally.times.mean()),
             "max": micros(tally.times.max()),
