@@ -114,10 +114,28 @@ fn a_rate_is_a_schedule_with_a_slot_for_each_batch() {
 }
 
 #[test]
+fn a_rate_at_which_nothing_is_due_in_time_is_an_error_that_says_so() {
+    let scene = Scene::new();
+    // The first batch is due at once, in the warm-up, and the next one after 12.6 s.
+    let flags = ["bench", "produce", "--rate", "5", "--seconds", "1", "--warm-up", "1"];
+    let outcome = scene.run(&flags, b"");
+    assert_eq!((outcome.code, outcome.out.as_str()), (1, ""), "{outcome:?}");
+    for words in ["a batch is due every 12.6 s", "in the 1.00 s", "--batch-bytes", "--seconds"] {
+        assert!(outcome.err.contains(words), "{words}\n{}", outcome.err);
+    }
+    let outcome = scene.run(&[&flags[..], &["-o", "json"]].concat(), b"");
+    let result: Value = serde_json::from_str(&outcome.out).expect("one JSON object");
+    assert_eq!((outcome.code, number(&result, "/latency_us/count")), (1, 0), "{result:#}");
+}
+
+#[test]
 fn without_acks_it_is_told_how_much_was_sent() {
     let scene = Scene::new();
     let result = bench(&scene, "produce", &["--acks", "0", "--rate", "100/s"]);
-    assert!(number(&result, "/requests") > 0 && number(&result, "/checked/acknowledged") > 0, "{result:#}");
+    assert!(number(&result, "/requests") > 0 && number(&result, "/checked/sent") > 0, "{result:#}");
+    assert!(result["checked"].get("acknowledged").is_none(), "nobody has\n{result:#}");
+    let what = result["latency_us"]["what"].as_str().expect("words");
+    assert!(what.ends_with("until the system has taken it to send, since acks=0 has no answer"), "{what}");
     assert!(!is_left_over(&scene, &result));
 }
 

@@ -102,7 +102,7 @@ pub(super) async fn run(args: &Args, bench: &mut Bench, target: &Target) -> anyh
         things: "deliveries",
         latency: "from when a record was due to be sent to when a consumer has it",
         checked: vec![
-            ("acknowledged", acknowledged),
+            (args.sending.counted(), acknowledged),
             ("in_the_log", grown),
             ("received", flow.received.load(Ordering::Relaxed)),
         ],

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::acks::AcksName;
+use crate::client::producer::Acks;
 use crate::config::units;
 
 /// A value above what any broker takes; it keeps sizes within the format's.
@@ -74,6 +75,16 @@ impl Common {
             ("record_bytes", json!(self.record_bytes)),
             ("compression", json!("none")),
         ]
+    }
+}
+
+impl Sending {
+    /// What is known of the records that were written.
+    pub(super) fn counted(&self) -> &'static str {
+        match self.acks.acks() {
+            Acks::None => "sent",
+            _ => "acknowledged",
+        }
     }
 }
 

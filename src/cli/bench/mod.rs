@@ -112,12 +112,14 @@ async fn bench(args: &Args, clock: &Clock) -> anyhow::Result<()> {
     settings.push(("topic", Value::from(name)));
     settings.push(("topic_made_for_this", Value::from(own)));
     let report = Report { mode, things, latency, driven, facts, settings, checked };
+    let nothing = report.nothing();
     match common.output {
         Output::Json => print(&report.json()?)?,
-        Output::Text => print(&report.text())?,
+        Output::Text if nothing.is_none() => print(&report.text())?,
+        Output::Text => {}
     }
     closed?;
-    fault.map_or(Ok(()), |fault| Err(Ended::Refused(fault).into()))
+    fault.or(nothing).map_or(Ok(()), |fault| Err(Ended::Refused(fault).into()))
 }
 
 impl Mode {

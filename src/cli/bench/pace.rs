@@ -39,6 +39,8 @@ pub(super) struct Pace {
 /// How a schedule was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Kept {
+    /// How far apart its slots are.
+    pub(super) step: Duration,
     /// How long the next slot had been waiting to be sent when the time was over.
     pub(super) behind: Duration,
     /// How long each slot of the window that was never sent had been waiting by then.
@@ -119,7 +121,7 @@ impl Pace {
             unsent.record(until.saturating_sub(due), 1);
         }
         let behind = if next < due { until.saturating_sub(at(next)) } else { Duration::ZERO };
-        Some(Kept { behind, unsent })
+        Some(Kept { step: schedule.due(1), behind, unsent })
     }
 
     fn keep(&self, schedule: Schedule) {
@@ -160,6 +162,7 @@ mod tests {
         pace.end();
         assert_eq!(pace.turn().await, None);
         let kept = pace.kept().unwrap();
+        assert_eq!(kept.step, Duration::from_millis(100));
         assert_eq!(kept.behind, Duration::from_millis(500), "the slot at 500 ms is the next");
         assert_eq!(kept.unsent.count(), 5, "those at 500 to 900 ms");
     }

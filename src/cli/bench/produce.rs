@@ -79,16 +79,26 @@ pub(super) async fn run(args: &Args, bench: &mut Bench, target: &Target) -> anyh
     Ok(Outcome {
         mode: "produce",
         things: "requests",
-        latency: if args.rate.is_some() {
-            "from when a request was due to its acknowledgement"
-        } else {
-            "from a request to its acknowledgement"
-        },
-        checked: vec![("acknowledged", driven.tally.all_records), ("in_the_log", grown)],
+        latency: latency(args.rate.is_some(), acks),
+        checked: vec![(args.sending.counted(), driven.tally.all_records), ("in_the_log", grown)],
         settings,
         driven,
         fault,
     })
+}
+
+/// From when to when a request is measured.
+fn latency(scheduled: bool, acks: Acks) -> &'static str {
+    match (scheduled, acks) {
+        (true, Acks::None) => {
+            "from when a request was due until the system has taken it to send, since acks=0 has no answer"
+        }
+        (false, Acks::None) => {
+            "of a request until the system has taken it to send, since acks=0 has no answer"
+        }
+        (true, _) => "from when a request was due to its acknowledgement",
+        (false, _) => "from a request to its acknowledgement",
+    }
 }
 
 /// By how much the log has grown, and what is wrong with that.

@@ -30,6 +30,25 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// Why a run that had its whole time has nothing to show, and what to do.
+    pub(super) fn nothing(&self) -> Option<String> {
+        let Driven { tally, window, interrupted, kept, .. } = &self.driven;
+        if *interrupted || tally.times.count() > 0 {
+            return None;
+        }
+        let seconds = text::time(window.len());
+        Some(match kept {
+            Some(kept) => format!(
+                "nothing was measured: at this --rate a batch is due every {}, and none was in the {seconds} that were \
+                 measured. Take smaller batches (--batch-bytes), a higher --rate or more --seconds.",
+                text::time(kept.step),
+            ),
+            None => {
+                format!("nothing was under way in the {seconds} that were measured. Take more --seconds.")
+            }
+        })
+    }
+
     /// For people.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
@@ -77,7 +96,7 @@ impl Report {
         if tally.late > 0 {
             let _ = writeln!(
                 text,
-                "late      {} {} ended after the time: in the latency, not in the throughput",
+                "late      {} of the {} ended after the time: in the latency, not in the throughput",
                 text::count(tally.late),
                 self.things,
             );
