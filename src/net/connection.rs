@@ -35,10 +35,11 @@ const QUIET_AFTER: Duration = Duration::from_secs(1);
 /// A connection that holds less than this may read on when the memory for requests is taken, a little at a time: small
 /// requests are never held up by large ones.
 const LITTLE_BYTES: usize = 64 * 1024;
-/// Answers of this size count as soon as the peer does not take them: thousands who take nothing would hold much together.
+/// Answers of this size count as soon as the peer does not take them: thousands who take nothing would hold much
+/// together.
 const SMALL_ANSWERS_BYTES: usize = 8 * 1024;
-/// How long a connection may stand still in the middle of a larger frame, or before answers that count, while the memory for
-/// requests is taken.
+/// How long a connection may stand still in the middle of a larger frame, or before answers that count, while the memory
+/// for requests is taken.
 const STALL_MAX: Duration = Duration::from_secs(2);
 /// How fast a larger frame has to grow while the memory for requests is taken, in bytes per second, over this time.
 const FRAME_RATE_MIN: u64 = 32 * 1024;

@@ -1,6 +1,6 @@
 //! A Fetch request as it comes: what is read and from where, and what changes in the session.
 
-use super::mentions::Mentions;
+use super::mentions::{self, Mention};
 use crate::types::TopicId;
 use crate::types::offset::NO_EPOCH;
 use crate::wire::{DecodeError, Reader, StrBytes};
@@ -36,15 +36,7 @@ pub struct Request {
 }
 
 /// One topic of a Fetch request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Topic {
-    /// Its name; empty from v13.
-    pub name: StrBytes,
-    /// Its id; zero before v13.
-    pub id: TopicId,
-    /// Its partitions.
-    pub partitions: Vec<Partition>,
-}
+pub type Topic = mentions::Topic<Partition>;
 
 /// One partition of a Fetch request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,23 +102,9 @@ impl Topic {
     }
 }
 
-impl Mentions for Topic {
-    type Partition = Partition;
-
-    fn topic(&self) -> (&StrBytes, TopicId) {
-        (&self.name, self.id)
-    }
-
-    fn partitions(&self) -> &[Partition] {
-        &self.partitions
-    }
-
-    fn partitions_mut(&mut self) -> &mut Vec<Partition> {
-        &mut self.partitions
-    }
-
-    fn index(partition: &Partition) -> i32 {
-        partition.index
+impl Mention for Partition {
+    fn index(&self) -> i32 {
+        self.index
     }
 }
 

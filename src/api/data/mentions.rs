@@ -9,61 +9,65 @@ use std::collections::{HashMap, HashSet};
 use crate::types::TopicId;
 use crate::wire::StrBytes;
 
-/// A topic of a request: what it goes by, and its partitions.
-pub(super) trait Mentions {
-    /// A partition of it.
-    type Partition;
+/// One topic of a Produce or Fetch request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic<P> {
+    /// Its name; empty from v13.
+    pub name: StrBytes,
+    /// Its id; zero before v13.
+    pub id: TopicId,
+    /// Its partitions.
+    pub partitions: Vec<P>,
+}
 
-    /// Its name and its id, of which one may be nothing.
-    fn topic(&self) -> (&StrBytes, TopicId);
-
-    /// What is said of its partitions.
-    fn partitions(&self) -> &[Self::Partition];
-
-    /// The same, to take some out.
-    fn partitions_mut(&mut self) -> &mut Vec<Self::Partition>;
-
+/// What a request says of one partition.
+pub(super) trait Mention {
     /// Which one is meant.
-    fn index(partition: &Self::Partition) -> i32;
+    fn index(&self) -> i32;
 }
 
 /// Leaves the last mention of each partition.
-pub(super) fn keep_last_mentions<T: Mentions>(topics: &mut [T]) {
-    let mentions = topics.iter().map(|topic| topic.partitions().len()).sum();
-    if mentions < 2 || is_plainly_once_each(topics) {
+pub(super) fn keep_last_mentions<P: Mention>(topics: &mut [Topic<P>]) {
+    let rise = topics.iter().all(|topic| rises(&topic.partitions));
+    if rise && topics.len() < 2 {
         return;
     }
-    let mut seen = HashSet::with_capacity(mentions);
-    for (number, topic) in numbers(topics).into_iter().zip(topics).rev() {
-        let partitions = topic.partitions_mut();
-        partitions.reverse();
-        partitions.retain(|partition| seen.insert((number, T::index(partition))));
-        partitions.reverse();
+    let numbers = numbers(topics);
+    // Nearly all requests are like that.
+    if rise && numbers.iter().enumerate().all(|(place, number)| place == *number) {
+        return;
+    }
+    let mut seen = HashSet::new();
+    for (number, topic) in numbers.into_iter().zip(topics).rev() {
+        topic.partitions.reverse();
+        topic.partitions.retain(|partition| seen.insert((number, partition.index())));
+        topic.partitions.reverse();
     }
 }
 
-/// A number for each topic, the same where they are the same, so that a long name is not hashed for each partition.
-fn numbers<T: Mentions>(topics: &[T]) -> Vec<usize> {
+/// A number for each topic, the same where they are the same, so that a long name is not hashed for each partition. Where
+/// all differ it is the topic's place.
+fn numbers<P>(topics: &[Topic<P>]) -> Vec<usize> {
     let mut numbers = HashMap::with_capacity(topics.len());
-    let number = |topic| {
-        let (name, id) = T::topic(topic);
-        let next = numbers.len();
-        *numbers.entry((&**name, id)).or_insert(next)
-    };
-    topics.iter().map(number).collect()
+    topics
+        .iter()
+        .map(|topic| {
+            let next = numbers.len();
+            *numbers.entry((&*topic.name, topic.id)).or_insert(next)
+        })
+        .collect()
 }
 
-/// Whether it is one topic with partitions that rise, from wherever a client began: nearly all requests are like that.
-fn is_plainly_once_each<T: Mentions>(topics: &[T]) -> bool {
-    let [topic] = topics else { return false };
-    let indexes = topic.partitions().iter().map(T::index);
-    let next = indexes.clone().cycle().skip(1);
+/// Whether partitions rise, from wherever a client began: then each is named once.
+fn rises<P: Mention>(partitions: &[P]) -> bool {
+    let indexes = || partitions.iter().map(P::index);
     // Round in a circle there is one step down, and none on the spot.
     let mut down = 0;
-    indexes.zip(next).all(|(index, next)| {
-        down += usize::from(next < index);
-        next != index && down <= 1
-    })
+    partitions.len() < 2
+        || indexes().zip(indexes().cycle().skip(1)).all(|(index, next)| {
+            down += usize::from(next < index);
+            next != index && down < 2
+        })
 }
 
 #[cfg(test)]
@@ -72,26 +76,10 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, Clone, PartialEq)]
-    struct Topic(StrBytes, Vec<(i32, usize)>);
-
-    impl Mentions for Topic {
-        type Partition = (i32, usize);
-
-        fn topic(&self) -> (&StrBytes, TopicId) {
-            (&self.0, TopicId::ZERO)
-        }
-
-        fn partitions(&self) -> &[(i32, usize)] {
-            &self.1
-        }
-
-        fn partitions_mut(&mut self) -> &mut Vec<(i32, usize)> {
-            &mut self.1
-        }
-
-        fn index(partition: &(i32, usize)) -> i32 {
-            partition.0
+    /// An index, and which mention of all it is.
+    impl Mention for (i32, usize) {
+        fn index(&self) -> i32 {
+            self.0
         }
     }
 
@@ -104,14 +92,16 @@ mod tests {
             let mut number = |index: &i32| (*index, nth.next().unwrap());
             let mut topics: Vec<_> = named
                 .iter()
-                .map(|(name, indexes)| {
-                    Topic(StrBytes::from_string(name.to_string()), indexes.iter().map(&mut number).collect())
+                .map(|(name, indexes)| Topic {
+                    name: StrBytes::from_string(name.to_string()),
+                    id: TopicId::ZERO,
+                    partitions: indexes.iter().map(&mut number).collect(),
                 })
                 .collect();
-            let all = |topics: &[Topic]| -> Vec<(StrBytes, i32, usize)> {
-                let mentions = |topic: &Topic| {
-                    let name = topic.0.clone();
-                    topic.1.clone().into_iter().map(move |(index, nth)| (name.clone(), index, nth))
+            let all = |topics: &[Topic<(i32, usize)>]| -> Vec<(StrBytes, i32, usize)> {
+                let mentions = |topic: &Topic<(i32, usize)>| {
+                    let name = topic.name.clone();
+                    topic.partitions.clone().into_iter().map(move |(index, nth)| (name.clone(), index, nth))
                 };
                 topics.iter().flat_map(mentions).collect()
             };

@@ -7,7 +7,7 @@ pub mod fetch_request;
 pub(crate) mod fetch_session;
 pub mod leader_epoch;
 pub mod list_offsets;
-mod mentions;
+pub mod mentions;
 pub(crate) mod places;
 pub mod produce;
 pub(crate) mod produce_transaction;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::mentions::{Mentions, keep_last_mentions};
+use super::mentions::{self, Mention, keep_last_mentions};
 use super::produce_transaction::{self, Ready};
 use crate::api::{Call, Outcome, Responder, Started, errors, waits};
 use crate::catalog::TopicImage;
@@ -46,15 +46,7 @@ pub struct Request {
 }
 
 /// One topic of a Produce request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Topic {
-    /// Its name; empty from v13.
-    pub name: StrBytes,
-    /// Its id; zero before v13.
-    pub id: TopicId,
-    /// Its partitions.
-    pub partitions: Vec<Partition>,
-}
+pub type Topic = mentions::Topic<Partition>;
 
 /// One partition of a Produce request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,23 +57,9 @@ pub struct Partition {
     pub records: Option<Bytes>,
 }
 
-impl Mentions for Topic {
-    type Partition = Partition;
-
-    fn topic(&self) -> (&StrBytes, TopicId) {
-        (&self.name, self.id)
-    }
-
-    fn partitions(&self) -> &[Partition] {
-        &self.partitions
-    }
-
-    fn partitions_mut(&mut self) -> &mut Vec<Partition> {
-        &mut self.partitions
-    }
-
-    fn index(partition: &Partition) -> i32 {
-        partition.index
+impl Mention for Partition {
+    fn index(&self) -> i32 {
+        self.index
     }
 }
 
