@@ -1,8 +1,9 @@
 //! Answers on their way out: one vectored write for what is in memory, `sendfile` for large slices of log files.
 //!
 //! On plain TCP a slice of the active segment that is in memory is handed to the kernel as a piece of its read map, so
-//! the broker's own code never loads from the map; small slices elsewhere are read into memory if they are resident, and
-//! by the blocking pool if they are not: a worker never waits for the disk. docs/decisions/fetch-path.md has the figures.
+//! the broker's own code never loads from the map; small slices elsewhere are read into memory if they are resident. What
+//! is not in memory the blocking pool reads, a piece at a time, and that is what is sent: a worker never waits for the
+//! disk. docs/decisions/fetch-path.md has the figures.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -23,7 +24,7 @@ use crate::wire::encode::Chunk;
 
 /// Slices up to this many bytes join the vectored write; larger ones go by `sendfile`.
 const GATHER_BYTES_MAX: usize = 64 * 1024;
-/// How much of them is read into memory ahead of a peer that may take nothing for long.
+/// How much of a slice is read into memory ahead of a peer that may take nothing for long; of small ones about as much.
 const LOADED_BYTES_MAX: usize = 128 * 1024;
 /// How much one `sendfile` call may move, and after how much other tasks get their turn.
 const SENDFILE_BYTES_MAX: usize = 1 << 20;
@@ -82,19 +83,23 @@ impl WriteQueue {
         drain: &mut Drain,
     ) -> io::Result<()> {
         while !self.chunks.is_empty() {
-            if io.tcp().is_some() {
-                self.look_at_mapped()?;
-            }
-            self.load_small_slices(io.tcp().is_some()).await?;
             match io.tcp() {
                 Some(tcp) => {
+                    self.look_at_mapped();
+                    self.load_small_slices().await?;
+                    if self.is_front_cold() {
+                        self.load_front().await?;
+                    }
                     let written = self.try_write_tcp(tcp).await;
                     if !written.inspect_err(|error| self.suspect(error))? {
                         within(patience, drain, tcp.writable()).await?;
                         (self.found, self.waited) = (0, true);
                     }
                 }
-                None => within(patience, drain, self.write_stream(io)).await?,
+                None => {
+                    self.load_front().await?;
+                    within(patience, drain, self.write_stream(io)).await?;
+                }
             }
         }
         (self.in_memory, self.waited) = (0, false);
@@ -102,7 +107,7 @@ impl WriteQueue {
     }
 
     /// Sees to it that what the next call takes out of maps is in memory: it would wait for the disk.
-    fn look_at_mapped(&mut self) -> io::Result<()> {
+    fn look_at_mapped(&mut self) {
         let (mut skip, mut found) = (self.sent, self.found);
         let mut room = GATHERED_BYTES_MAX;
         for (index, chunk) in self.chunks.iter_mut().take(PIECES_MAX).enumerate() {
@@ -113,7 +118,7 @@ impl WriteQueue {
                 && (self.waited || !slice.is_tail())
                 && found < skip + piece
             {
-                if !is_resident(slice, skip, piece).inspect_err(|_| slice.could_not_be_read())? {
+                if !slice.is_resident(skip, piece) {
                     slice.leave_map();
                 } else if index == 0 {
                     self.found = skip + piece;
@@ -125,11 +130,10 @@ impl WriteQueue {
             }
             (skip, found) = (0, 0);
         }
-        Ok(())
     }
 
     /// Brings the slices at the front that are to be gathered into memory.
-    async fn load_small_slices(&mut self, plain: bool) -> io::Result<()> {
+    async fn load_small_slices(&mut self) -> io::Result<()> {
         let mut room = LOADED_BYTES_MAX;
         for index in 0..self.chunks.len().min(PIECES_MAX) {
             let slice = match self.chunks.get(index) {
@@ -141,13 +145,10 @@ impl WriteQueue {
                 _ => break,
             };
             let skip = if index == 0 { self.sent } else { 0 };
-            if plain && (slice.mapped().is_some() || slice.len() - skip > GATHER_BYTES_MAX) {
+            if slice.mapped().is_some() || slice.len() - skip > GATHER_BYTES_MAX {
                 continue;
             }
-            if !plain && index > 0 {
-                break;
-            }
-            let bytes = load(slice, skip).await.inspect_err(|_| slice.could_not_be_read())?;
+            let bytes = load(slice, skip).await?;
             room = room.saturating_sub(bytes.len());
             if index == 0 {
                 self.sent = 0;
@@ -157,15 +158,35 @@ impl WriteQueue {
         Ok(())
     }
 
+    /// Whether `sendfile` would wait for the disk.
+    fn is_front_cold(&self) -> bool {
+        let Some(Chunk::Slice(slice)) = self.chunks.front() else { return false };
+        slice.mapped().is_none() && !slice.is_resident(self.sent, self.sendfile_bytes(slice))
+    }
+
+    /// How much of the slice at the front goes in one `sendfile`.
+    fn sendfile_bytes(&self, slice: &LogSlice) -> usize {
+        (slice.len() - self.sent).min(SENDFILE_BYTES_MAX)
+    }
+
+    /// Brings some of the slice at the front into memory, if there is one.
+    async fn load_front(&mut self) -> io::Result<()> {
+        let Some(Chunk::Slice(slice)) = self.chunks.front_mut() else { return Ok(()) };
+        let piece = load(slice, self.sent).await?;
+        slice.skip(self.sent + piece.len());
+        if slice.is_empty() {
+            self.chunks.pop_front();
+        }
+        self.sent = 0;
+        self.chunks.push_front(Chunk::Bytes(piece));
+        Ok(())
+    }
+
     /// One write to a plain socket; `false` when it takes nothing now.
     async fn try_write_tcp(&mut self, tcp: &TcpStream) -> io::Result<bool> {
         let outcome = match self.chunks.front() {
             Some(Chunk::Slice(slice)) if slice.mapped().is_none() => {
-                let left = slice.len() - self.sent;
-                if !is_resident(slice, self.sent, left.min(SENDFILE_BYTES_MAX))? {
-                    warm(slice, self.sent, left.min(SENDFILE_BYTES_MAX)).await?;
-                }
-                tcp.try_io(Interest::WRITABLE, || self.send_file(tcp))
+                tcp.try_io(Interest::WRITABLE, || self.send_file(tcp, slice))
             }
             _ => tcp.try_io(Interest::WRITABLE, || self.gather(tcp)),
         };
@@ -195,11 +216,9 @@ impl WriteQueue {
         }
     }
 
-    fn send_file(&self, tcp: &TcpStream) -> io::Result<usize> {
-        let Some(Chunk::Slice(slice)) = self.chunks.front() else { return Ok(0) };
+    fn send_file(&self, tcp: &TcpStream, slice: &LogSlice) -> io::Result<usize> {
         let mut offset = slice.position() + self.sent as u64;
-        let count = (slice.len() - self.sent).min(SENDFILE_BYTES_MAX);
-        Ok(rustix::fs::sendfile(tcp, slice.file(), Some(&mut offset), count)?)
+        Ok(rustix::fs::sendfile(tcp, slice.file(), Some(&mut offset), self.sendfile_bytes(slice))?)
     }
 
     /// One vectored write of what stands in memory or in a map at the front.
@@ -319,12 +338,16 @@ async fn within(
     last.map_err(|_| stalled("the peer takes no answers"))?
 }
 
-/// The bytes of a slice behind those that were sent: at once if they are in the page cache, by the blocking pool if not.
+/// The next bytes of a slice behind those that were sent: at once if they are in the page cache, by the blocking pool if
+/// not.
 async fn load(slice: &LogSlice, sent: usize) -> io::Result<Bytes> {
-    let mut buffer = vec![0; slice.len() - sent];
+    let mut buffer = vec![0; (slice.len() - sent).min(LOADED_BYTES_MAX)];
     let mut read = 0;
     while read < buffer.len() {
-        match slice.try_read_resident(sent + read, &mut buffer[read..])? {
+        match slice
+            .try_read_resident(sent + read, &mut buffer[read..])
+            .inspect_err(|_| slice.could_not_be_read())?
+        {
             0 => break,
             more => read += more,
         }
@@ -333,32 +356,10 @@ async fn load(slice: &LogSlice, sent: usize) -> io::Result<Bytes> {
         let slice = slice.clone();
         buffer = read_cold(move || {
             let rest = &mut buffer[read..];
-            slice.read_into(sent + read, rest).map(|_| buffer)
+            let done = slice.read_into(sent + read, rest).inspect_err(|_| slice.could_not_be_read());
+            done.map(|_| buffer)
         })
         .await??;
     }
     Ok(buffer.into())
-}
-
-/// Whether a piece of a slice seems to be in the page cache: looks at its last byte and at one in each stretch that
-/// the kernel reads ahead as one.
-fn is_resident(slice: &LogSlice, from: usize, bytes: usize) -> io::Result<bool> {
-    const STRETCH: usize = 64 * 1024;
-    let mut probe = [0];
-    for at in (from..from + bytes).step_by(STRETCH).chain([from + bytes - 1]) {
-        if slice.try_read_resident(at, &mut probe)? == 0 {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Brings a piece of a slice into the page cache, off the worker.
-async fn warm(slice: &LogSlice, from: usize, bytes: usize) -> io::Result<()> {
-    let slice = slice.clone();
-    read_cold(move || {
-        let mut buffer = vec![0; bytes.min(SENDFILE_BYTES_MAX)];
-        slice.read_into(from, &mut buffer).map(|_| ())
-    })
-    .await?
 }

@@ -13,6 +13,7 @@
 pub mod checkpoint;
 pub mod compaction;
 pub mod dir;
+mod disk_reads;
 mod doubt;
 mod epochs;
 pub mod files;

@@ -18,6 +18,7 @@ use super::checkpoint::read_epochs;
 use super::compaction::Pace;
 use super::compaction::batches::{BatchFault, Batches};
 use super::compaction::visit::Visit;
+use super::disk_reads::{DiskReads, Watch};
 use super::epochs::Epochs;
 use super::layout::{FileKind, LEADER_EPOCHS, segment_file_in};
 use super::log::Damage;
@@ -107,20 +108,20 @@ impl<'a> Scrubber<'a> {
         Self { clock, pace, buffer: Vec::new() }
     }
 
-    /// Looks through a part. Blocks, mostly to wait.
-    pub fn look(&mut self, part: &Part) -> Finding {
+    /// Looks through a part, whose readers may wait for the disk as well. Blocks, mostly to wait.
+    pub fn look(&mut self, part: &Part, readers: &Arc<DiskReads>) -> Finding {
         // Opening a file has its price, too.
         if self.pace.spend(PART_BYTES).is_err() {
             return Finding::Stopping;
         }
-        match self.look_in(part) {
+        match self.look_in(part, &readers.watch()) {
             Ok(finding) => finding,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Finding::Gone,
             Err(error) => Finding::Unreadable(error),
         }
     }
 
-    fn look_in(&mut self, part: &Part) -> io::Result<Finding> {
+    fn look_in(&mut self, part: &Part, readers: &Watch) -> io::Result<Finding> {
         let file = File::open(&part.path)?;
         let len = file.metadata()?.len();
         // Nothing is read ahead of the pace.
@@ -133,7 +134,7 @@ impl<'a> Scrubber<'a> {
             let span = (part.base, part.next);
             let mut batches = Batches::new(Visit::plain(&file), sound.end, span, &mut buffer, PIECE_BYTES)
                 .starting_at(sound.start);
-            let found = self.walk(&file, &mut batches, &part.epochs);
+            let found = self.walk(&file, &mut batches, &part.epochs, readers);
             self.buffer = buffer;
             // One large batch is no reason to hold its room for ever.
             self.buffer.shrink_to(PIECE_BYTES);
@@ -145,7 +146,13 @@ impl<'a> Scrubber<'a> {
         Ok(Finding::Sound)
     }
 
-    fn walk(&self, file: &File, batches: &mut Batches<'_>, epochs: &Epochs) -> io::Result<Finding> {
+    fn walk(
+        &self,
+        file: &File,
+        batches: &mut Batches<'_>,
+        epochs: &Epochs,
+        readers: &Watch,
+    ) -> io::Result<Finding> {
         let mut fits = true;
         loop {
             let (from, began) = (batches.position(), self.clock.monotonic());
@@ -165,7 +172,7 @@ impl<'a> Scrubber<'a> {
                     break None;
                 }
             };
-            if let Some(read) = NonZeroU64::new(read).filter(|_| !is_warm) {
+            if let Some(read) = NonZeroU64::new(read).filter(|_| !is_warm && !readers.has_seen()) {
                 let _ = rustix::fs::fadvise(file, from, Some(read), Advice::DontNeed);
             }
             if let Some(ended) = ended {

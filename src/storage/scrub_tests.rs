@@ -1,6 +1,7 @@
 //! What a scrub finds, what it costs, and what the first read after an open checks by itself.
 
 use std::fs;
+use std::thread;
 
 use super::*;
 use crate::config::topic::TopicSettings;
@@ -29,10 +30,15 @@ fn log_of() -> (Rig, Opened) {
 
 /// What a scrub says of each segment.
 fn look(parts: &[Part]) -> Vec<String> {
+    look_beside(parts, &Arc::default())
+}
+
+/// The same, where readers may wait for the disk.
+fn look_beside(parts: &[Part], readers: &Arc<DiskReads>) -> Vec<String> {
     let clock = Clock::system();
     let pace = Pace::new(clock.clone(), 0.0);
     let mut scrubber = Scrubber::new(&clock, &pace);
-    parts.iter().map(|part| format!("{:?}", scrubber.look(part))).collect()
+    parts.iter().map(|part| format!("{:?}", scrubber.look(part, readers))).collect()
 }
 
 fn damaged(opened: &Opened) -> Vec<(i64, i64)> {
@@ -76,9 +82,10 @@ fn a_stop_ends_a_scrub_that_waits() {
     let (_rig, opened) = log_of();
     let clock = Clock::system();
     let pace = Pace::new(clock.clone(), 1.0);
-    std::thread::scope(|threads| {
-        let looking = threads.spawn(|| Scrubber::new(&clock, &pace).look(&opened.log.parts()[0]));
-        std::thread::sleep(Duration::from_millis(20));
+    thread::scope(|threads| {
+        let looking =
+            threads.spawn(|| Scrubber::new(&clock, &pace).look(&opened.log.parts()[0], &Arc::default()));
+        thread::sleep(Duration::from_millis(20));
         pace.stop();
         assert!(matches!(looking.join().unwrap(), Finding::Stopping));
     });
@@ -154,6 +161,15 @@ fn what_was_not_in_the_page_cache_is_not_left_there() {
         !is_in_memory(&file, 0)
     };
     assert!((0..TRIES).any(|_| goes()));
+    // What a reader waits for at the same time stays.
+    let readers = Arc::new(DiskReads::default());
+    let stays = || {
+        forget();
+        assert_eq!(readers.count(|| look_beside(part, &readers)), ["Sound"]);
+        is_in_memory(&file, 0)
+    };
+    let stayed = (0..TRIES).filter(|_| stays()).count();
+    assert!(stayed > TRIES as usize / 2, "{stayed} times of {TRIES}");
     // What somebody else has read stays.
     let stays = || {
         read_some(&file, 0, &mut [0; 4096], Wait::MayBlock).unwrap();

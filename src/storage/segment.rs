@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::disk_reads::DiskReads;
 use super::doubt::Doubt;
 use super::files::FileCache;
 use super::index::{IndexTail, OffsetEntry, TimeEntry, floor};
@@ -33,6 +34,7 @@ pub(super) struct Segment {
     dir: Arc<Path>,
     /// Bytes of the file that hold whole, published batches.
     committed: Arc<AtomicU64>,
+    disk_reads: Arc<DiskReads>,
     slot: Mutex<Slot>,
     facts: Mutex<Facts>,
     aborted: TxnIndex,
@@ -148,6 +150,7 @@ impl Segment {
             serial,
             dir,
             committed: Arc::new(AtomicU64::new(committed)),
+            disk_reads: Arc::default(),
             slot: Mutex::default(),
             facts: Mutex::new(facts),
             aborted: TxnIndex::found(),
@@ -167,6 +170,11 @@ impl Segment {
 
     pub(super) fn serial(&self) -> u32 {
         self.serial
+    }
+
+    /// What its readers wait for.
+    pub(super) fn disk_reads(&self) -> &Arc<DiskReads> {
+        &self.disk_reads
     }
 
     /// Bytes of whole, published batches.
@@ -330,7 +338,13 @@ impl Segment {
                 // What was opened by name may be the segment that took this one's place.
                 None if slot.replaced => return Err(io::ErrorKind::NotFound.into()),
                 None => {
-                    let file = SegmentFile::new(self.base, log, self.committed.clone(), files.count());
+                    let file = SegmentFile::new(
+                        self.base,
+                        log,
+                        self.committed.clone(),
+                        self.disk_reads.clone(),
+                        files.count(),
+                    );
                     slot.file.insert(file).clone()
                 }
             }

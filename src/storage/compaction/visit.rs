@@ -12,6 +12,7 @@ use std::path::Path;
 
 use rustix::fs::Advice;
 
+use crate::storage::disk_reads::Watch;
 use crate::storage::pread::{Wait, read_some};
 
 /// A segment's file as the cleaner reads it, from its begin to its end.
@@ -24,6 +25,8 @@ pub(in crate::storage) struct Visit<'a> {
     cold_from: Option<u64>,
     /// Up to here we have asked for what follows.
     asked_to: u64,
+    /// What is brought into memory for readers stays.
+    readers: Watch,
 }
 
 /// What was read, and whether it had not been in memory.
@@ -35,13 +38,13 @@ pub(in crate::storage) struct Visited {
 
 impl<'a> Visit<'a> {
     /// A visit of `shared`, which is open under the name `path` if that is still its own.
-    pub(in crate::storage) fn new(shared: &'a File, path: &Path) -> Self {
-        Self { shared, own: reopened(shared, path), cold_from: None, asked_to: 0 }
+    pub(in crate::storage) fn new(shared: &'a File, path: &Path, readers: Watch) -> Self {
+        Self { shared, own: reopened(shared, path), cold_from: None, asked_to: 0, readers }
     }
 
     /// A visit of a file that nobody else reads through this description, by somebody who sees to the memory.
     pub(in crate::storage) fn plain(file: &'a File) -> Self {
-        Self { shared: file, own: None, cold_from: None, asked_to: 0 }
+        Self { shared: file, own: None, cold_from: None, asked_to: 0, readers: Watch::default() }
     }
 
     /// Reads at most `into.len()` bytes at `position`; 0 at the end of the file. Positions rise.
@@ -59,7 +62,9 @@ impl<'a> Visit<'a> {
         }
         let from = *self.cold_from.get_or_insert(position);
         // What lies only in part in the range stays: the piece in which the last one ended goes now.
-        forget(file, from.max(position.saturating_sub(FOLIO_BYTES)), end);
+        if !self.readers.has_seen() {
+            forget(file, from.max(position.saturating_sub(FOLIO_BYTES)), end);
+        }
         if end >= self.asked_to && self.is_cold(file, end)? {
             // While this is worked on, the next comes.
             advise(file, NonZeroU64::new(bytes as u64).map(|len| (end, len)), Advice::WillNeed);
@@ -117,8 +122,10 @@ const PAGE_BYTES_MAX: u64 = 64 << 10;
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::sync::Arc;
 
     use super::*;
+    use crate::storage::disk_reads::DiskReads;
 
     const PIECE: usize = 256 << 10;
 
@@ -168,7 +175,7 @@ mod tests {
             read_some(&file, (nth * PIECE) as u64, &mut piece, Wait::MayBlock).unwrap();
         }
         let before = resident(&file, 8..22);
-        let mut visit = Visit::new(&file, &dir.path().join("file"));
+        let mut visit = Visit::new(&file, &dir.path().join("file"), Watch::default());
         let (mut at, mut cold) = (0, 0);
         loop {
             let read = visit.read(at, &mut piece[..read_bytes]).unwrap();
@@ -193,13 +200,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_reader_waits_for_meanwhile_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let reads = Arc::new(DiskReads::default());
+        let stays = |reader: &dyn Fn()| {
+            let Some(file) = cold_file(dir.path(), 2) else { return true };
+            let mut visit = Visit::new(&file, &dir.path().join("file"), reads.watch());
+            reader();
+            let read = visit.read(0, &mut vec![0; PIECE]).unwrap();
+            read.is_cold && !resident(&file, 0..1).is_empty()
+        };
+        let stayed = (0..TRIES).filter(|_| stays(&|| reads.count(|| {}))).count();
+        assert!(stayed > TRIES as usize / 2, "{stayed} times of {TRIES}");
+    }
+
+    #[test]
     fn a_name_that_is_anothers_is_not_opened() {
         let dir = tempfile::tempdir().unwrap();
         let file = tempfile::tempfile().unwrap();
         std::fs::write(dir.path().join("file"), b"another").unwrap();
         assert!(reopened(&file, &dir.path().join("file")).is_none());
         let mut into = [0; 4];
-        let read = Visit::new(&file, &dir.path().join("file")).read(0, &mut into).unwrap();
+        let read = Visit::new(&file, &dir.path().join("file"), Watch::default()).read(0, &mut into).unwrap();
         assert_eq!(read, Visited { bytes: 0, is_cold: false });
     }
 }

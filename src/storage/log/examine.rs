@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::{Log, ReadError};
+use crate::storage::disk_reads::DiskReads;
 use crate::storage::layout::FileKind;
 use crate::storage::pread::Wait;
 use crate::storage::scan::{Rules, scan};
@@ -24,6 +25,11 @@ impl Log {
             sound: segment.sound_parts(state.size_of(nth)),
         });
         parts.collect()
+    }
+
+    /// What the readers of a segment wait for; `None` if there is none with this base.
+    pub fn disk_reads(&self, base: i64) -> Option<Arc<DiskReads>> {
+        self.listed(base).map(|listed| Arc::clone(listed.segment.disk_reads()))
     }
 
     /// A scrub found all of this sound: readers need not check it again.

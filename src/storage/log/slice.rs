@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use crate::storage::mmap::ReadMap;
+use crate::storage::mmap::{self, ReadMap};
 use crate::storage::pread::{Wait, read_full, read_some};
 use crate::storage::segment_file::SegmentFile;
 
@@ -102,7 +102,7 @@ impl LogSlice {
     }
 
     /// Whether the slice was appended so lately that it is in memory; of any other a piece is looked for first
-    /// ([`LogSlice::try_read_resident`]).
+    /// ([`LogSlice::is_resident`]).
     pub fn is_tail(&self) -> bool {
         self.is_tail
     }
@@ -110,6 +110,22 @@ impl LogSlice {
     /// Leaves the slice without its map: it is not in memory, so it goes the way of those that are read from disk.
     pub fn leave_map(&mut self) {
         self.map = None;
+    }
+
+    /// Leaves the slice without its first bytes.
+    pub fn skip(&mut self, bytes: usize) {
+        let (position, rest) = self.part(bytes, usize::MAX);
+        (self.position, self.len) = (position, self.len.min(u32::try_from(rest).unwrap_or(u32::MAX)));
+    }
+
+    /// Whether `bytes` bytes from byte `from` of it on are in memory: then they go to a socket without a wait for the disk.
+    /// Never waits for it itself.
+    pub fn is_resident(&self, from: usize, bytes: usize) -> bool {
+        let (position, bytes) = self.part(from, bytes);
+        match &self.map {
+            Some(map) => map.is_resident(position, bytes),
+            None => mmap::is_resident(self.file.log(), position, bytes),
+        }
     }
 
     /// Copies the slice from byte `from` of it into `into`, as far as it is in memory. Never waits for the disk.
@@ -133,7 +149,8 @@ impl LogSlice {
     /// What the file system says; a file that ends before the slice does.
     pub fn read_into(&self, from: usize, into: &mut [u8]) -> io::Result<usize> {
         let (position, room) = self.part(from, into.len());
-        read_full(self.file.log(), position, &mut into[..room], Wait::MayBlock)?;
+        let read = || read_full(self.file.log(), position, &mut into[..room], Wait::MayBlock);
+        self.file.disk_reads().count(read)?;
         Ok(room)
     }
 
