@@ -23,7 +23,7 @@ const METADATA_BYTES: usize = 100;
 /// What rebalances may cost what has nothing to do with them, over what they cost it at another broker, where they take
 /// the machine from it and nothing else: that it takes longer, and comes more rarely. They follow each other without a
 /// pause, so there would be next to nothing of it if it stood behind them.
-const WORSE_MAX: Duration = Duration::from_millis(400);
+const WORSE_MAX: Duration = Duration::from_millis(250);
 const RARER_MAX: f64 = 20.0;
 const REBALANCE_IN_PROGRESS: i16 = 27;
 
