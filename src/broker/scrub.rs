@@ -201,10 +201,10 @@ impl Scrub {
             broker.parts_of(log)
         };
         for part in parts {
-            let open = broker.upgrade().ok_or(Stopping)?.partitions.get(log.id);
-            let readers = open.and_then(|open| open.log().disk_reads(part.base)).unwrap_or_default();
             // Nothing of the broker is held while it waits.
-            let finding = scrubber.look(&part, &readers);
+            let open = || broker.upgrade().and_then(|broker| broker.partitions.get(log.id));
+            let is_read = || open().is_some_and(|open| open.log().is_read(part.base));
+            let finding = scrubber.look(&part, &is_read);
             round.segments += 1;
             round.bytes += part.bytes();
             let broker = broker.upgrade().ok_or(Stopping)?;

@@ -1,9 +1,9 @@
 //! Answers on their way out: one vectored write for what is in memory, `sendfile` for large slices of log files.
 //!
 //! On plain TCP a slice of the active segment that is in memory is handed to the kernel as a piece of its read map, so
-//! the broker's own code never loads from the map; small slices elsewhere are read into memory if they are resident. What
-//! is not in memory the blocking pool reads, a piece at a time, and that is what is sent: a worker never waits for the
-//! disk. docs/decisions/fetch-path.md has the figures.
+//! the broker's own code never loads from the map; small slices elsewhere are read into memory if they are there. What is
+//! not the blocking pool reads, a piece at a time, and that is what is sent: a worker does not wait for the disk, as far
+//! as a look at what is in memory can tell. docs/decisions/fetch-path.md has the figures.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -24,7 +24,8 @@ use crate::wire::encode::Chunk;
 
 /// Slices up to this many bytes join the vectored write; larger ones go by `sendfile`.
 const GATHER_BYTES_MAX: usize = 64 * 1024;
-/// How much of a slice is read into memory ahead of a peer that may take nothing for long; of small ones about as much.
+/// How much of small slices is read into memory ahead of a peer that may take nothing for long; and how much of a large
+/// one is read from disk at a time.
 const LOADED_BYTES_MAX: usize = 128 * 1024;
 /// How much one `sendfile` call may move, and after how much other tasks get their turn.
 const SENDFILE_BYTES_MAX: usize = 1 << 20;
@@ -41,9 +42,11 @@ pub(super) struct WriteQueue {
     chunks: VecDeque<Chunk<LogSlice>>,
     /// Bytes of the first chunk, a slice, that have left already.
     sent: usize,
+    /// The next bytes of the first chunk, a slice, where they had to be read. Not kept for a peer that takes nothing.
+    front: Bytes,
     /// Bytes of the first chunk, a slice with a map, that were found in memory, from its start.
     found: usize,
-    /// Whether the peer was waited for since all had left: what was in memory before need not be any more.
+    /// Whether the peer or the disk was waited for since all had left: what was in memory before need not be any more.
     waited: bool,
     /// Bytes of answers in memory that were pushed since all had left.
     in_memory: usize,
@@ -85,13 +88,15 @@ impl WriteQueue {
         while !self.chunks.is_empty() {
             match io.tcp() {
                 Some(tcp) => {
-                    self.look_at_mapped();
-                    self.load_small_slices().await?;
-                    if self.is_front_cold() {
-                        self.load_front().await?;
+                    self.look_at_mapped()?;
+                    if self.load_small_slices().await? || self.load_cold_front().await? {
+                        // What is in memory was looked for before this wait.
+                        (self.found, self.waited) = (0, true);
+                        continue;
                     }
                     let written = self.try_write_tcp(tcp).await;
                     if !written.inspect_err(|error| self.suspect(error))? {
+                        self.front = Bytes::new();
                         within(patience, drain, tcp.writable()).await?;
                         (self.found, self.waited) = (0, true);
                     }
@@ -107,7 +112,7 @@ impl WriteQueue {
     }
 
     /// Sees to it that what the next call takes out of maps is in memory: it would wait for the disk.
-    fn look_at_mapped(&mut self) {
+    fn look_at_mapped(&mut self) -> io::Result<()> {
         let (mut skip, mut found) = (self.sent, self.found);
         let mut room = GATHERED_BYTES_MAX;
         for (index, chunk) in self.chunks.iter_mut().take(PIECES_MAX).enumerate() {
@@ -118,7 +123,7 @@ impl WriteQueue {
                 && (self.waited || !slice.is_tail())
                 && found < skip + piece
             {
-                if !slice.is_resident(skip, piece) {
+                if !slice.is_resident(skip, piece).inspect_err(|_| slice.could_not_be_read())? {
                     slice.leave_map();
                 } else if index == 0 {
                     self.found = skip + piece;
@@ -130,11 +135,12 @@ impl WriteQueue {
             }
             (skip, found) = (0, 0);
         }
+        Ok(())
     }
 
-    /// Brings the slices at the front that are to be gathered into memory.
-    async fn load_small_slices(&mut self) -> io::Result<()> {
-        let mut room = LOADED_BYTES_MAX;
+    /// Brings the slices at the front that are to be gathered into memory. Whether that took a wait for the disk.
+    async fn load_small_slices(&mut self) -> io::Result<bool> {
+        let (mut room, mut waited) = (LOADED_BYTES_MAX, false);
         for index in 0..self.chunks.len().min(PIECES_MAX) {
             let slice = match self.chunks.get(index) {
                 Some(Chunk::Slice(slice)) if room > 0 => slice,
@@ -144,48 +150,61 @@ impl WriteQueue {
                 }
                 _ => break,
             };
-            let skip = if index == 0 { self.sent } else { 0 };
-            if slice.mapped().is_some() || slice.len() - skip > GATHER_BYTES_MAX {
+            if slice.mapped().is_some() {
                 continue;
             }
-            let bytes = load(slice, skip).await?;
-            room = room.saturating_sub(bytes.len());
+            let skip = if index == 0 { self.sent } else { 0 };
+            let left = slice.len() - skip;
+            if left > GATHER_BYTES_MAX {
+                break;
+            }
+            let bytes = match load_resident(slice, skip, left)? {
+                Some(bytes) => bytes,
+                None => {
+                    waited = true;
+                    load_cold(slice, skip, left).await?
+                }
+            };
+            room = room.saturating_sub(left);
             if index == 0 {
-                self.sent = 0;
+                (self.sent, self.front) = (0, Bytes::new());
             }
             self.chunks[index] = Chunk::Bytes(bytes);
         }
-        Ok(())
+        Ok(waited)
     }
 
-    /// Whether `sendfile` would wait for the disk.
-    fn is_front_cold(&self) -> bool {
-        let Some(Chunk::Slice(slice)) = self.chunks.front() else { return false };
-        slice.mapped().is_none() && !slice.is_resident(self.sent, self.sendfile_bytes(slice))
-    }
-
-    /// How much of the slice at the front goes in one `sendfile`.
-    fn sendfile_bytes(&self, slice: &LogSlice) -> usize {
-        (slice.len() - self.sent).min(SENDFILE_BYTES_MAX)
-    }
-
-    /// Brings some of the slice at the front into memory, if there is one.
-    async fn load_front(&mut self) -> io::Result<()> {
-        let Some(Chunk::Slice(slice)) = self.chunks.front_mut() else { return Ok(()) };
-        let piece = load(slice, self.sent).await?;
-        slice.skip(self.sent + piece.len());
-        if slice.is_empty() {
-            self.chunks.pop_front();
+    /// Reads some of the slice at the front if `sendfile` would wait for the disk. Whether it did.
+    async fn load_cold_front(&mut self) -> io::Result<bool> {
+        let Some(Chunk::Slice(slice)) = self.chunks.front() else { return Ok(false) };
+        if slice.mapped().is_some() || !self.front.is_empty() {
+            return Ok(false);
         }
-        self.sent = 0;
-        self.chunks.push_front(Chunk::Bytes(piece));
+        let is_resident = slice.is_resident(self.sent, SENDFILE_BYTES_MAX);
+        if is_resident.inspect_err(|_| slice.could_not_be_read())? {
+            return Ok(false);
+        }
+        self.front = load_cold(slice, self.sent, LOADED_BYTES_MAX).await?;
+        Ok(true)
+    }
+
+    /// Reads some of the slice at the front, if there is one.
+    async fn load_front(&mut self) -> io::Result<()> {
+        if let Some(Chunk::Slice(slice)) = self.chunks.front()
+            && self.front.is_empty()
+        {
+            self.front = match load_resident(slice, self.sent, LOADED_BYTES_MAX)? {
+                Some(bytes) => bytes,
+                None => load_cold(slice, self.sent, LOADED_BYTES_MAX).await?,
+            };
+        }
         Ok(())
     }
 
     /// One write to a plain socket; `false` when it takes nothing now.
     async fn try_write_tcp(&mut self, tcp: &TcpStream) -> io::Result<bool> {
         let outcome = match self.chunks.front() {
-            Some(Chunk::Slice(slice)) if slice.mapped().is_none() => {
+            Some(Chunk::Slice(slice)) if slice.mapped().is_none() && self.front.is_empty() => {
                 tcp.try_io(Interest::WRITABLE, || self.send_file(tcp, slice))
             }
             _ => tcp.try_io(Interest::WRITABLE, || self.gather(tcp)),
@@ -218,7 +237,11 @@ impl WriteQueue {
 
     fn send_file(&self, tcp: &TcpStream, slice: &LogSlice) -> io::Result<usize> {
         let mut offset = slice.position() + self.sent as u64;
-        Ok(rustix::fs::sendfile(tcp, slice.file(), Some(&mut offset), self.sendfile_bytes(slice))?)
+        let bytes = (slice.len() - self.sent).min(SENDFILE_BYTES_MAX);
+        match rustix::fs::sendfile(tcp, slice.file(), Some(&mut offset), bytes)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            sent => Ok(sent),
+        }
     }
 
     /// One vectored write of what stands in memory or in a map at the front.
@@ -227,26 +250,25 @@ impl WriteQueue {
         let (mut count, mut room) = (0, GATHERED_BYTES_MAX);
         let mut flags = SendFlags::NOSIGNAL;
         for (index, chunk) in self.chunks.iter().enumerate() {
-            let bytes: &[u8] = match chunk {
-                Chunk::Bytes(bytes) => bytes,
-                Chunk::Slice(slice) => match slice.mapped() {
-                    Some(bytes) => bytes,
-                    None => {
-                        flags |= SendFlags::MORE;
-                        break;
-                    }
-                },
+            let sent = if index == 0 { self.sent } else { 0 };
+            let rest = match chunk {
+                Chunk::Bytes(bytes) => bytes.get(sent..),
+                Chunk::Slice(_) if index == 0 && !self.front.is_empty() => Some(&*self.front),
+                Chunk::Slice(slice) => slice.mapped().and_then(|bytes| bytes.get(sent..)),
+            };
+            let Some(rest) = rest else {
+                flags |= SendFlags::MORE;
+                break;
             };
             if count == PIECES_MAX || room == 0 {
                 flags |= SendFlags::MORE;
                 break;
             }
-            let rest = if index == 0 { &bytes[self.sent.min(bytes.len())..] } else { bytes };
             let piece = &rest[..rest.len().min(room)];
             room -= piece.len();
             pieces[count] = IoSlice::new(piece);
             count += 1;
-            if piece.len() < rest.len() {
+            if sent + piece.len() < chunk_len(chunk) {
                 flags |= SendFlags::MORE;
                 break;
             }
@@ -255,18 +277,23 @@ impl WriteQueue {
         Ok(sendmsg(tcp, &pieces[..count], &mut control, flags)?)
     }
 
-    /// Writes the chunks in memory at the front to a stream that is not a plain socket.
+    /// Writes what is in memory at the front to a stream that is not a plain socket.
     async fn write_stream<T: Transport>(&mut self, io: &mut T) -> io::Result<()> {
-        while let Some(Chunk::Bytes(bytes)) = self.chunks.front_mut() {
-            bytes.advance(self.sent);
-            self.sent = 0;
-            io.write_all_buf(bytes).await?;
-            self.chunks.pop_front();
+        loop {
+            match self.chunks.front() {
+                Some(Chunk::Bytes(bytes)) => self.front = bytes.slice(self.sent..),
+                Some(Chunk::Slice(_)) if !self.front.is_empty() => {}
+                _ => break,
+            }
+            let bytes = self.front.len();
+            io.write_all_buf(&mut self.front).await?;
+            self.advance(bytes);
         }
         io.flush().await
     }
 
     fn advance(&mut self, mut bytes: usize) {
+        self.front.advance(bytes.min(self.front.len()));
         while let Some(chunk) = self.chunks.front() {
             let left = chunk_len(chunk) - self.sent;
             if bytes < left {
@@ -338,28 +365,30 @@ async fn within(
     last.map_err(|_| stalled("the peer takes no answers"))?
 }
 
-/// The next bytes of a slice behind those that were sent: at once if they are in the page cache, by the blocking pool if
-/// not.
-async fn load(slice: &LogSlice, sent: usize) -> io::Result<Bytes> {
-    let mut buffer = vec![0; (slice.len() - sent).min(LOADED_BYTES_MAX)];
+/// At most so many bytes of a slice behind those that were sent; `None` if they are not all in the page cache.
+fn load_resident(slice: &LogSlice, sent: usize, bytes_max: usize) -> io::Result<Option<Bytes>> {
+    let mut buffer = vec![0; (slice.len() - sent).min(bytes_max)];
     let mut read = 0;
     while read < buffer.len() {
-        match slice
-            .try_read_resident(sent + read, &mut buffer[read..])
-            .inspect_err(|_| slice.could_not_be_read())?
-        {
-            0 => break,
-            more => read += more,
+        match slice.try_read_resident(sent + read, &mut buffer[read..]) {
+            Ok(0) => return Ok(None),
+            Ok(more) => read += more,
+            Err(error) => {
+                slice.could_not_be_read();
+                return Err(error);
+            }
         }
     }
-    if read < buffer.len() {
-        let slice = slice.clone();
-        buffer = read_cold(move || {
-            let rest = &mut buffer[read..];
-            let done = slice.read_into(sent + read, rest).inspect_err(|_| slice.could_not_be_read());
-            done.map(|_| buffer)
-        })
-        .await??;
-    }
-    Ok(buffer.into())
+    Ok(Some(buffer.into()))
+}
+
+/// The same, wherever they are: by the blocking pool.
+async fn load_cold(slice: &LogSlice, sent: usize, bytes_max: usize) -> io::Result<Bytes> {
+    let slice = slice.clone();
+    read_cold(move || {
+        let mut buffer = vec![0; (slice.len() - sent).min(bytes_max)];
+        slice.read_into(sent, &mut buffer).inspect_err(|_| slice.could_not_be_read())?;
+        Ok(buffer.into())
+    })
+    .await?
 }

@@ -12,6 +12,8 @@
 //!
 //! What is in memory is asked of the kernel page by page (mincore(2)), through a map, since a read that does not wait
 //! (`RWF_NOWAIT`) says it only of the bytes it copies. `sendfile` and a load from a map wait where a page is on its way.
+//! The kernel tells only who owns a file or may write to it, and says of all other files that all is there: whoever opens
+//! a segment opens it to write ([`super::segment`]), and the data directory is the broker's own.
 #![allow(unsafe_code, reason = "a slice over mapped bytes cannot be made, nor mincore called, without")]
 
 use std::fs::File;
@@ -50,7 +52,7 @@ impl ReadMap {
 
     /// As [`is_resident`], of the file that is mapped; what the map does not show is not in memory.
     pub(super) fn is_resident(&self, position: u64, len: usize) -> bool {
-        self.slice(position, len).is_some_and(|bytes| is_resident_at(bytes.as_ptr(), len))
+        len == 0 || self.slice(position, len).is_some_and(|bytes| is_resident_at(bytes.as_ptr(), len))
     }
 }
 
@@ -60,7 +62,7 @@ pub(super) fn is_resident(file: &File, position: u64, len: usize) -> bool {
     len == 0 || map().is_ok_and(|map| is_resident_at(map.as_ptr(), len))
 }
 
-/// Whether the `len` bytes of a map from `first` on are all in memory. What the kernel does not tell is not.
+/// Whether the `len` bytes of a map from `first` on are all in memory. If the kernel cannot say, they are not.
 fn is_resident_at(first: *const u8, len: usize) -> bool {
     const PAGES_AT_ONCE: usize = 256;
     let page_bytes = rustix::param::page_size();
@@ -84,6 +86,8 @@ mod tests {
     use std::os::unix::fs::FileExt as _;
 
     use rustix::fs::Advice;
+
+    use crate::storage::pread::{Wait, read_some};
 
     #[test]
     fn later_writes_show_through_a_map_that_was_made_past_the_end() {
@@ -129,16 +133,22 @@ mod tests {
         assert!(!map.is_resident(1, all), "past the map");
         assert!(!is(all - 1, 2 * page), "past the end of the file");
 
-        // Pages come and go one by one now.
+        // Pages come and go one by one now; a system that is short of memory, or busy with a page, does otherwise.
         rustix::fs::fadvise(&file, 0, None, Advice::Random).unwrap();
-        rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).unwrap();
-        if is(0, 1) {
-            eprintln!("skipped: this file system keeps all in memory");
-            return;
-        }
-        file.read_exact_at(&mut vec![0; 5 * page], (300 * page) as u64).unwrap();
         let (from, to) = (300 * page, 305 * page);
-        assert!(is(from, 5 * page) && is(from + 7, 5 * page - 7) && is(to - 1, 1));
-        assert!(!is(from - 1, 2) && !is(to - 1, 2) && !is(to, 1) && !is(0, all));
+        let is_so = || {
+            rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+            let gone = !is(0, 1) && !is(from - 1, 1) && !is(to, 1);
+            file.read_exact_at(&mut vec![0; 5 * page], from as u64).unwrap();
+            let there = is(from, 5 * page) && is(from + 7, 5 * page - 7) && is(to - 1, 1);
+            gone && there && !is(from - 1, 2) && !is(to - 1, 2) && !is(to, 1) && !is(0, all)
+        };
+        let is_cold = || {
+            rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+            read_some(&file, (900 * page) as u64, &mut [0], Wait::Never).is_err()
+        };
+        let mut tries = (0..30).filter(|_| is_cold()).peekable();
+        // A file system may have nothing but memory.
+        assert!(tries.peek().is_none() || tries.any(|_| is_so()));
     }
 }

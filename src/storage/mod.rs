@@ -13,7 +13,6 @@
 pub mod checkpoint;
 pub mod compaction;
 pub mod dir;
-mod disk_reads;
 mod doubt;
 mod epochs;
 pub mod files;

@@ -18,7 +18,6 @@ use super::checkpoint::read_epochs;
 use super::compaction::Pace;
 use super::compaction::batches::{BatchFault, Batches};
 use super::compaction::visit::Visit;
-use super::disk_reads::{DiskReads, Watch};
 use super::epochs::Epochs;
 use super::layout::{FileKind, LEADER_EPOCHS, segment_file_in};
 use super::log::Damage;
@@ -108,20 +107,21 @@ impl<'a> Scrubber<'a> {
         Self { clock, pace, buffer: Vec::new() }
     }
 
-    /// Looks through a part, whose readers may wait for the disk as well. Blocks, mostly to wait.
-    pub fn look(&mut self, part: &Part, readers: &Arc<DiskReads>) -> Finding {
+    /// Looks through a part. `is_read` tells whether somebody reads of it just then: he may have found in memory what was
+    /// brought there, and would wait for the disk when he sends it. Blocks, mostly to wait.
+    pub fn look(&mut self, part: &Part, is_read: &dyn Fn() -> bool) -> Finding {
         // Opening a file has its price, too.
         if self.pace.spend(PART_BYTES).is_err() {
             return Finding::Stopping;
         }
-        match self.look_in(part, &readers.watch()) {
+        match self.look_in(part, is_read) {
             Ok(finding) => finding,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Finding::Gone,
             Err(error) => Finding::Unreadable(error),
         }
     }
 
-    fn look_in(&mut self, part: &Part, readers: &Watch) -> io::Result<Finding> {
+    fn look_in(&mut self, part: &Part, is_read: &dyn Fn() -> bool) -> io::Result<Finding> {
         let file = File::open(&part.path)?;
         let len = file.metadata()?.len();
         // Nothing is read ahead of the pace.
@@ -134,7 +134,7 @@ impl<'a> Scrubber<'a> {
             let span = (part.base, part.next);
             let mut batches = Batches::new(Visit::plain(&file), sound.end, span, &mut buffer, PIECE_BYTES)
                 .starting_at(sound.start);
-            let found = self.walk(&file, &mut batches, &part.epochs, readers);
+            let found = self.walk(&file, &mut batches, &part.epochs, is_read);
             self.buffer = buffer;
             // One large batch is no reason to hold its room for ever.
             self.buffer.shrink_to(PIECE_BYTES);
@@ -151,7 +151,7 @@ impl<'a> Scrubber<'a> {
         file: &File,
         batches: &mut Batches<'_>,
         epochs: &Epochs,
-        readers: &Watch,
+        is_read: &dyn Fn() -> bool,
     ) -> io::Result<Finding> {
         let mut fits = true;
         loop {
@@ -172,7 +172,7 @@ impl<'a> Scrubber<'a> {
                     break None;
                 }
             };
-            if let Some(read) = NonZeroU64::new(read).filter(|_| !is_warm && !readers.has_seen()) {
+            if let Some(read) = NonZeroU64::new(read).filter(|_| !is_warm && !is_read()) {
                 let _ = rustix::fs::fadvise(file, from, Some(read), Advice::DontNeed);
             }
             if let Some(ended) = ended {

@@ -30,15 +30,15 @@ fn log_of() -> (Rig, Opened) {
 
 /// What a scrub says of each segment.
 fn look(parts: &[Part]) -> Vec<String> {
-    look_beside(parts, &Arc::default())
+    look_beside(parts, &|| false)
 }
 
-/// The same, where readers may wait for the disk.
-fn look_beside(parts: &[Part], readers: &Arc<DiskReads>) -> Vec<String> {
+/// The same, where somebody may read meanwhile.
+fn look_beside(parts: &[Part], is_read: &dyn Fn() -> bool) -> Vec<String> {
     let clock = Clock::system();
     let pace = Pace::new(clock.clone(), 0.0);
     let mut scrubber = Scrubber::new(&clock, &pace);
-    parts.iter().map(|part| format!("{:?}", scrubber.look(part, readers))).collect()
+    parts.iter().map(|part| format!("{:?}", scrubber.look(part, is_read))).collect()
 }
 
 fn damaged(opened: &Opened) -> Vec<(i64, i64)> {
@@ -83,8 +83,7 @@ fn a_stop_ends_a_scrub_that_waits() {
     let clock = Clock::system();
     let pace = Pace::new(clock.clone(), 1.0);
     thread::scope(|threads| {
-        let looking =
-            threads.spawn(|| Scrubber::new(&clock, &pace).look(&opened.log.parts()[0], &Arc::default()));
+        let looking = threads.spawn(|| Scrubber::new(&clock, &pace).look(&opened.log.parts()[0], &|| false));
         thread::sleep(Duration::from_millis(20));
         pace.stop();
         assert!(matches!(looking.join().unwrap(), Finding::Stopping));
@@ -161,15 +160,20 @@ fn what_was_not_in_the_page_cache_is_not_left_there() {
         !is_in_memory(&file, 0)
     };
     assert!((0..TRIES).any(|_| goes()));
-    // What a reader waits for at the same time stays.
-    let readers = Arc::new(DiskReads::default());
+    // What somebody is about to send stays.
+    let is_read = || opened.log.is_read(16);
+    assert!(!is_read());
+    let sent = opened.reader.read_blocking(16, None, 1 << 20, 48, true).unwrap();
+    assert!(is_read());
     let stays = || {
         forget();
-        assert_eq!(readers.count(|| look_beside(part, &readers)), ["Sound"]);
+        assert_eq!(look_beside(part, &is_read), ["Sound"]);
         is_in_memory(&file, 0)
     };
     let stayed = (0..TRIES).filter(|_| stays()).count();
     assert!(stayed > TRIES as usize / 2, "{stayed} times of {TRIES}");
+    drop(sent);
+    assert!(!is_read());
     // What somebody else has read stays.
     let stays = || {
         read_some(&file, 0, &mut [0; 4096], Wait::MayBlock).unwrap();

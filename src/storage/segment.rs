@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::disk_reads::DiskReads;
 use super::doubt::Doubt;
 use super::files::FileCache;
 use super::index::{IndexTail, OffsetEntry, TimeEntry, floor};
@@ -34,7 +33,6 @@ pub(super) struct Segment {
     dir: Arc<Path>,
     /// Bytes of the file that hold whole, published batches.
     committed: Arc<AtomicU64>,
-    disk_reads: Arc<DiskReads>,
     slot: Mutex<Slot>,
     facts: Mutex<Facts>,
     aborted: TxnIndex,
@@ -150,7 +148,6 @@ impl Segment {
             serial,
             dir,
             committed: Arc::new(AtomicU64::new(committed)),
-            disk_reads: Arc::default(),
             slot: Mutex::default(),
             facts: Mutex::new(facts),
             aborted: TxnIndex::found(),
@@ -170,11 +167,6 @@ impl Segment {
 
     pub(super) fn serial(&self) -> u32 {
         self.serial
-    }
-
-    /// What its readers wait for.
-    pub(super) fn disk_reads(&self) -> &Arc<DiskReads> {
-        &self.disk_reads
     }
 
     /// Bytes of whole, published batches.
@@ -338,19 +330,20 @@ impl Segment {
                 // What was opened by name may be the segment that took this one's place.
                 None if slot.replaced => return Err(io::ErrorKind::NotFound.into()),
                 None => {
-                    let file = SegmentFile::new(
-                        self.base,
-                        log,
-                        self.committed.clone(),
-                        self.disk_reads.clone(),
-                        files.count(),
-                    );
+                    let file = SegmentFile::new(self.base, log, self.committed.clone(), files.count());
                     slot.file.insert(file).clone()
                 }
             }
         };
         files.admit(self);
         Ok(file)
+    }
+
+    /// Whether somebody has the file in hand, beside the `own` of the caller: from before he looks for what he reads until
+    /// the last of it is sent.
+    pub(super) fn is_read(&self, own: usize) -> bool {
+        // The slot holds it as well.
+        self.slot.lock().file.as_ref().is_some_and(|file| Arc::strong_count(file) > 1 + own)
     }
 
     fn opened(&self) -> Option<Arc<SegmentFile>> {

@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 
-use super::disk_reads::DiskReads;
 use super::files::{FileCache, OpenTicket};
 use super::mmap::ReadMap;
 use super::pread::Wait;
@@ -20,7 +19,6 @@ pub(super) struct SegmentFile {
     base: i64,
     log: Arc<File>,
     committed: Arc<AtomicU64>,
-    disk_reads: Arc<DiskReads>,
     index: OnceLock<(File, OpenTicket)>,
     txn_index: OnceLock<(File, OpenTicket)>,
     map: ArcSwapOption<ReadMap>,
@@ -30,18 +28,11 @@ pub(super) struct SegmentFile {
 }
 
 impl SegmentFile {
-    pub(super) fn new(
-        base: i64,
-        log: File,
-        committed: Arc<AtomicU64>,
-        disk_reads: Arc<DiskReads>,
-        ticket: OpenTicket,
-    ) -> Arc<Self> {
+    pub(super) fn new(base: i64, log: File, committed: Arc<AtomicU64>, ticket: OpenTicket) -> Arc<Self> {
         Arc::new(Self {
             base,
             log: Arc::new(log),
             committed,
-            disk_reads,
             index: OnceLock::new(),
             txn_index: OnceLock::new(),
             map: ArcSwapOption::empty(),
@@ -59,11 +50,6 @@ impl SegmentFile {
     /// The file.
     pub(super) fn log(&self) -> &File {
         &self.log
-    }
-
-    /// What its readers wait for.
-    pub(super) fn disk_reads(&self) -> &Arc<DiskReads> {
-        &self.disk_reads
     }
 
     /// What could not be read of it.

@@ -24,8 +24,8 @@ const COLD_BATCHES: usize = 3 * (SEGMENT_BYTES / BATCH_BYTES) + 1;
 const TAIL_BATCH_BYTES: usize = 40_000;
 const TAIL_PAUSE: Duration = Duration::from_millis(2);
 const LASTS: Duration = Duration::from_secs(3);
-/// What the disk gives in a second where it can be made slow. A piece of an answer, which is a mebibyte, takes a tenth of a
-/// second then; those at the tail would fall behind for seconds if they waited for that.
+/// What the disk gives in a second where it can be made slow. An answer of a mebibyte takes a tenth of a second then, and
+/// what the system reads ahead nearly a whole one; those at the tail would fall behind if they waited for that.
 const DISK_BYTES: u64 = 10 << 20;
 /// Where it cannot, the reader does not take all that a machine has.
 const READ_PAUSE: Duration = Duration::from_millis(100);

@@ -12,9 +12,9 @@ use crate::wire::StrBytes;
 /// One topic of a Produce or Fetch request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic<P> {
-    /// Its name; empty from v13.
+    /// Its name; empty from v13 of either.
     pub name: StrBytes,
-    /// Its id; zero before v13.
+    /// Its id; zero before v13 of either.
     pub id: TopicId,
     /// Its partitions.
     pub partitions: Vec<P>,
@@ -33,7 +33,7 @@ pub(super) fn keep_last_mentions<P: Mention>(topics: &mut [Topic<P>]) {
         return;
     }
     let numbers = numbers(topics);
-    // Nearly all requests are like that.
+    // Nearly all requests name each topic once, and its partitions in order.
     if rise && numbers.iter().enumerate().all(|(place, number)| place == *number) {
         return;
     }
@@ -83,31 +83,45 @@ mod tests {
         }
     }
 
+    #[test]
+    fn partitions_may_rise_from_anywhere() {
+        let rises = |indexes: &[i32]| {
+            let mentions: Vec<_> = indexes.iter().map(|index| (*index, 0)).collect();
+            rises(&mentions)
+        };
+        for once_each in [&[][..], &[3], &[0, 1, 2], &[3, 4, 0, 1], &[5, 0]] {
+            assert!(rises(once_each), "{once_each:?}");
+        }
+        for other in [&[1, 1][..], &[3, 4, 3], &[3, 4, 0, 4], &[0, 1, 0, 1], &[2, 1, 0]] {
+            assert!(!rises(other), "{other:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn the_last_mention_of_each_stays_in_its_place(
-            named in prop::collection::vec((0..3_u8, prop::collection::vec(0..6_i32, 0..6)), 0..4)
+            named in prop::collection::vec((0..4_u8, prop::collection::vec(0..6_i32, 0..6)), 0..4)
         ) {
             let mut nth = 0..;
             let mut number = |index: &i32| (*index, nth.next().unwrap());
             let mut topics: Vec<_> = named
                 .iter()
-                .map(|(name, indexes)| Topic {
-                    name: StrBytes::from_string(name.to_string()),
-                    id: TopicId::ZERO,
+                .map(|(topic, indexes)| Topic {
+                    name: StrBytes::from_string((topic % 2).to_string()),
+                    id: TopicId::from_bytes([topic / 2; 16]),
                     partitions: indexes.iter().map(&mut number).collect(),
                 })
                 .collect();
-            let all = |topics: &[Topic<(i32, usize)>]| -> Vec<(StrBytes, i32, usize)> {
+            let all = |topics: &[Topic<(i32, usize)>]| -> Vec<((StrBytes, TopicId), i32, usize)> {
                 let mentions = |topic: &Topic<(i32, usize)>| {
-                    let name = topic.name.clone();
-                    topic.partitions.clone().into_iter().map(move |(index, nth)| (name.clone(), index, nth))
+                    let which = (topic.name.clone(), topic.id);
+                    topic.partitions.clone().into_iter().map(move |(index, nth)| (which.clone(), index, nth))
                 };
                 topics.iter().flat_map(mentions).collect()
             };
             let before = all(&topics);
-            let is_last = |(name, index, nth): &(StrBytes, i32, usize)| {
-                !before.iter().any(|other| other.0 == *name && other.1 == *index && other.2 > *nth)
+            let is_last = |(which, index, nth): &((StrBytes, TopicId), i32, usize)| {
+                !before.iter().any(|other| other.0 == *which && other.1 == *index && other.2 > *nth)
             };
             let wanted: Vec<_> = before.iter().filter(|mention| is_last(mention)).cloned().collect();
             keep_last_mentions(&mut topics);

@@ -318,7 +318,8 @@ impl Run<'_> {
             segment.open(&self.cleaning.log.files, Wait::MayBlock).map_err(|error| fault(segment, error))?;
         let mut buffer = Vec::new();
         let span = (segment.base(), *next);
-        let visit = Visit::new(file.log(), &segment.path(FileKind::Log), segment.disk_reads().watch());
+        let is_read = || segment.is_read(1);
+        let visit = Visit::new(file.log(), &segment.path(FileKind::Log), &is_read);
         let mut front = Batches::new(visit, position, span, &mut buffer, self.cleaning.read_bytes);
         while let Some(found) = front.next().map_err(|bad| batch_fault(segment, bad))? {
             let bytes = found.batch.bytes();
@@ -374,7 +375,8 @@ impl Run<'_> {
         let file = segment.open(files, Wait::MayBlock).map_err(|error| fault(segment, error))?;
         let mut buffer = std::mem::take(&mut self.buffer);
         let span = (segment.base(), *next);
-        let visit = Visit::new(file.log(), &segment.path(FileKind::Log), segment.disk_reads().watch());
+        let is_read = || segment.is_read(1);
+        let visit = Visit::new(file.log(), &segment.path(FileKind::Log), &is_read);
         let mut batches = Batches::new(visit, segment.len(), span, &mut buffer, self.cleaning.read_bytes);
         let outcome = loop {
             match batches.next() {

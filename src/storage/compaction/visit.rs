@@ -1,9 +1,11 @@
 //! Reading a file that readers may want, too, without pushing out what they want: what the cleaner alone has brought into
-//! memory goes from there as soon as it is read.
+//! memory goes from there as soon as it is read, unless somebody reads of the segment just then. He may have found it in
+//! memory, and would wait for the disk when he sends it.
 //!
 //! A cleaning reads the whole of a log, of which readers mostly want the end. Left to itself the system keeps what was
 //! read last, and lets go of what the readers had. Kafka's cleaner leaves it to itself.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::num::NonZeroU64;
@@ -12,11 +14,9 @@ use std::path::Path;
 
 use rustix::fs::Advice;
 
-use crate::storage::disk_reads::Watch;
 use crate::storage::pread::{Wait, read_some};
 
 /// A segment's file as the cleaner reads it, from its begin to its end.
-#[derive(Debug)]
 pub(in crate::storage) struct Visit<'a> {
     shared: &'a File,
     /// A description of our own: what is said of how it is read is not said for others.
@@ -25,8 +25,8 @@ pub(in crate::storage) struct Visit<'a> {
     cold_from: Option<u64>,
     /// Up to here we have asked for what follows.
     asked_to: u64,
-    /// What is brought into memory for readers stays.
-    readers: Watch,
+    /// Whether somebody else reads of it now.
+    is_read: &'a dyn Fn() -> bool,
 }
 
 /// What was read, and whether it had not been in memory.
@@ -36,15 +36,21 @@ pub(in crate::storage) struct Visited {
     pub(in crate::storage) is_cold: bool,
 }
 
+impl fmt::Debug for Visit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Visit").field("asked_to", &self.asked_to).finish_non_exhaustive()
+    }
+}
+
 impl<'a> Visit<'a> {
     /// A visit of `shared`, which is open under the name `path` if that is still its own.
-    pub(in crate::storage) fn new(shared: &'a File, path: &Path, readers: Watch) -> Self {
-        Self { shared, own: reopened(shared, path), cold_from: None, asked_to: 0, readers }
+    pub(in crate::storage) fn new(shared: &'a File, path: &Path, is_read: &'a dyn Fn() -> bool) -> Self {
+        Self { shared, own: reopened(shared, path), cold_from: None, asked_to: 0, is_read }
     }
 
     /// A visit of a file that nobody else reads through this description, by somebody who sees to the memory.
     pub(in crate::storage) fn plain(file: &'a File) -> Self {
-        Self { shared: file, own: None, cold_from: None, asked_to: 0, readers: Watch::default() }
+        Self { shared: file, own: None, cold_from: None, asked_to: 0, is_read: &|| false }
     }
 
     /// Reads at most `into.len()` bytes at `position`; 0 at the end of the file. Positions rise.
@@ -62,7 +68,7 @@ impl<'a> Visit<'a> {
         }
         let from = *self.cold_from.get_or_insert(position);
         // What lies only in part in the range stays: the piece in which the last one ended goes now.
-        if !self.readers.has_seen() {
+        if !(self.is_read)() {
             forget(file, from.max(position.saturating_sub(FOLIO_BYTES)), end);
         }
         if end >= self.asked_to && self.is_cold(file, end)? {
@@ -122,10 +128,8 @@ const PAGE_BYTES_MAX: u64 = 64 << 10;
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
-    use std::sync::Arc;
 
     use super::*;
-    use crate::storage::disk_reads::DiskReads;
 
     const PIECE: usize = 256 << 10;
 
@@ -162,7 +166,7 @@ mod tests {
         }
     }
 
-    const TRIES: u32 = 30;
+    const TRIES: usize = 30;
 
     /// Reads a file of which some is in memory, and says what of it is there afterwards that should not be, or is not
     /// and should.
@@ -175,7 +179,7 @@ mod tests {
             read_some(&file, (nth * PIECE) as u64, &mut piece, Wait::MayBlock).unwrap();
         }
         let before = resident(&file, 8..22);
-        let mut visit = Visit::new(&file, &dir.path().join("file"), Watch::default());
+        let mut visit = Visit::new(&file, &dir.path().join("file"), &|| false);
         let (mut at, mut cold) = (0, 0);
         loop {
             let read = visit.read(at, &mut piece[..read_bytes]).unwrap();
@@ -200,18 +204,16 @@ mod tests {
     }
 
     #[test]
-    fn what_a_reader_waits_for_meanwhile_stays() {
+    fn what_somebody_reads_of_meanwhile_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let reads = Arc::new(DiskReads::default());
-        let stays = |reader: &dyn Fn()| {
+        let stays = || {
             let Some(file) = cold_file(dir.path(), 2) else { return true };
-            let mut visit = Visit::new(&file, &dir.path().join("file"), reads.watch());
-            reader();
+            let mut visit = Visit::new(&file, &dir.path().join("file"), &|| true);
             let read = visit.read(0, &mut vec![0; PIECE]).unwrap();
             read.is_cold && !resident(&file, 0..1).is_empty()
         };
-        let stayed = (0..TRIES).filter(|_| stays(&|| reads.count(|| {}))).count();
-        assert!(stayed > TRIES as usize / 2, "{stayed} times of {TRIES}");
+        let stayed = (0..TRIES).filter(|_| stays()).count();
+        assert!(stayed > TRIES / 2, "{stayed} times of {TRIES}");
     }
 
     #[test]
@@ -221,7 +223,7 @@ mod tests {
         std::fs::write(dir.path().join("file"), b"another").unwrap();
         assert!(reopened(&file, &dir.path().join("file")).is_none());
         let mut into = [0; 4];
-        let read = Visit::new(&file, &dir.path().join("file"), Watch::default()).read(0, &mut into).unwrap();
+        let read = Visit::new(&file, &dir.path().join("file"), &|| false).read(0, &mut into).unwrap();
         assert_eq!(read, Visited { bytes: 0, is_cold: false });
     }
 }

@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 
 use super::{Log, ReadError};
-use crate::storage::disk_reads::DiskReads;
 use crate::storage::layout::FileKind;
 use crate::storage::pread::Wait;
 use crate::storage::scan::{Rules, scan};
@@ -27,9 +26,9 @@ impl Log {
         parts.collect()
     }
 
-    /// What the readers of a segment wait for; `None` if there is none with this base.
-    pub fn disk_reads(&self, base: i64) -> Option<Arc<DiskReads>> {
-        self.listed(base).map(|listed| Arc::clone(listed.segment.disk_reads()))
+    /// Whether somebody reads of the segment with this base just now, or sends what he read.
+    pub fn is_read(&self, base: i64) -> bool {
+        self.listed(base).is_some_and(|listed| listed.segment.is_read(0))
     }
 
     /// A scrub found all of this sound: readers need not check it again.

@@ -112,20 +112,24 @@ impl LogSlice {
         self.map = None;
     }
 
-    /// Leaves the slice without its first bytes.
-    pub fn skip(&mut self, bytes: usize) {
-        let (position, rest) = self.part(bytes, usize::MAX);
-        (self.position, self.len) = (position, self.len.min(u32::try_from(rest).unwrap_or(u32::MAX)));
-    }
-
-    /// Whether `bytes` bytes from byte `from` of it on are in memory: then they go to a socket without a wait for the disk.
-    /// Never waits for it itself.
-    pub fn is_resident(&self, from: usize, bytes: usize) -> bool {
+    /// Whether `bytes` bytes from byte `from` of it on are in memory: then they go to a socket without a wait for the
+    /// disk. Never waits for it itself.
+    ///
+    /// # Errors
+    /// What the file system says; a file that ends before these bytes do.
+    pub fn is_resident(&self, from: usize, bytes: usize) -> io::Result<bool> {
         let (position, bytes) = self.part(from, bytes);
-        match &self.map {
+        if bytes == 0 {
+            return Ok(true);
+        }
+        // The page in which a file ends is there as a whole, whatever the file has of it.
+        if self.try_read_resident(from + bytes - 1, &mut [0])? == 0 {
+            return Ok(false);
+        }
+        Ok(match &self.map {
             Some(map) => map.is_resident(position, bytes),
             None => mmap::is_resident(self.file.log(), position, bytes),
-        }
+        })
     }
 
     /// Copies the slice from byte `from` of it into `into`, as far as it is in memory. Never waits for the disk.
@@ -149,8 +153,7 @@ impl LogSlice {
     /// What the file system says; a file that ends before the slice does.
     pub fn read_into(&self, from: usize, into: &mut [u8]) -> io::Result<usize> {
         let (position, room) = self.part(from, into.len());
-        let read = || read_full(self.file.log(), position, &mut into[..room], Wait::MayBlock);
-        self.file.disk_reads().count(read)?;
+        read_full(self.file.log(), position, &mut into[..room], Wait::MayBlock)?;
         Ok(room)
     }
 
