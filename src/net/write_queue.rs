@@ -42,7 +42,7 @@ pub(super) struct WriteQueue {
     chunks: VecDeque<Chunk<LogSlice>>,
     /// Bytes of the first chunk, a slice, that have left already.
     sent: usize,
-    /// The next bytes of the first chunk, a slice, where they had to be read. Not kept for a peer that takes nothing.
+    /// The next bytes of the first chunk, a slice, where they had to be read. Not kept for a peer whose socket takes nothing.
     front: Bytes,
     /// Bytes of the first chunk, a slice with a map, that were found in memory, from its start.
     found: usize,
@@ -155,7 +155,7 @@ impl WriteQueue {
             }
             let skip = if index == 0 { self.sent } else { 0 };
             let left = slice.len() - skip;
-            if left > GATHER_BYTES_MAX {
+            if left > GATHER_BYTES_MAX || (index == 0 && !self.front.is_empty()) {
                 break;
             }
             let bytes = match load_resident(slice, skip, left)? {
@@ -167,21 +167,28 @@ impl WriteQueue {
             };
             room = room.saturating_sub(left);
             if index == 0 {
-                (self.sent, self.front) = (0, Bytes::new());
+                self.sent = 0;
             }
             self.chunks[index] = Chunk::Bytes(bytes);
         }
         Ok(waited)
     }
 
-    /// Reads some of the slice at the front if `sendfile` would wait for the disk. Whether it did.
+    /// Reads some of the slice at the front if `sendfile` would wait for the disk. Whether that took a wait for it.
     async fn load_cold_front(&mut self) -> io::Result<bool> {
         let Some(Chunk::Slice(slice)) = self.chunks.front() else { return Ok(false) };
         if slice.mapped().is_some() || !self.front.is_empty() {
             return Ok(false);
         }
-        let is_resident = slice.is_resident(self.sent, SENDFILE_BYTES_MAX);
-        if is_resident.inspect_err(|_| slice.could_not_be_read())? {
+        let is_resident =
+            |bytes| slice.is_resident(self.sent, bytes).inspect_err(|_| slice.could_not_be_read());
+        if is_resident(SENDFILE_BYTES_MAX)? {
+            return Ok(false);
+        }
+        if is_resident(LOADED_BYTES_MAX)?
+            && let Some(bytes) = load_resident(slice, self.sent, LOADED_BYTES_MAX)?
+        {
+            self.front = bytes;
             return Ok(false);
         }
         self.front = load_cold(slice, self.sent, LOADED_BYTES_MAX).await?;

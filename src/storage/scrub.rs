@@ -17,7 +17,7 @@ use rustix::fs::Advice;
 use super::checkpoint::read_epochs;
 use super::compaction::Pace;
 use super::compaction::batches::{BatchFault, Batches};
-use super::compaction::visit::Visit;
+use super::compaction::visit::{Visit, forget};
 use super::epochs::Epochs;
 use super::layout::{FileKind, LEADER_EPOCHS, segment_file_in};
 use super::log::Damage;
@@ -154,6 +154,8 @@ impl<'a> Scrubber<'a> {
         is_read: &dyn Fn() -> bool,
     ) -> io::Result<Finding> {
         let mut fits = true;
+        // Where the stretch begins that was brought into memory and is there yet, since somebody read.
+        let mut kept = None;
         loop {
             let (from, began) = (batches.position(), self.clock.monotonic());
             let is_warm = is_in_memory(file, from);
@@ -172,8 +174,12 @@ impl<'a> Scrubber<'a> {
                     break None;
                 }
             };
-            if let Some(read) = NonZeroU64::new(read).filter(|_| !is_warm && !is_read()) {
-                let _ = rustix::fs::fadvise(file, from, Some(read), Advice::DontNeed);
+            if is_warm {
+                kept = None;
+            } else if is_read() {
+                kept.get_or_insert(from);
+            } else {
+                forget(file, kept.take().unwrap_or(from), from + read);
             }
             if let Some(ended) = ended {
                 return Ok(ended);

@@ -172,6 +172,12 @@ fn what_was_not_in_the_page_cache_is_not_left_there() {
     };
     let stayed = (0..TRIES).filter(|_| stays()).count();
     assert!(stayed > TRIES as usize / 2, "{stayed} times of {TRIES}");
+    // He keeps the file though it is closed for others meanwhile, and another opens it again.
+    let segment = opened.log.state.lock().segments[1].clone();
+    while !segment.try_close() {}
+    assert!(is_read());
+    opened.reader.read_blocking(16, None, 1 << 20, 48, true).unwrap();
+    assert!(is_read());
     drop(sent);
     assert!(!is_read());
     // What somebody else has read stays.

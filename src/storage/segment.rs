@@ -7,8 +7,8 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -69,6 +69,8 @@ pub(super) struct Around {
 #[derive(Debug, Default)]
 struct Slot {
     file: Option<Arc<SegmentFile>>,
+    /// The one that was closed last while somebody had it in hand.
+    lent: Weak<SegmentFile>,
     /// What is at the segment's path is not this segment any more: it is never opened again.
     gone: bool,
     used: bool,
@@ -342,8 +344,10 @@ impl Segment {
     /// Whether somebody has the file in hand, beside the `own` of the caller: from before he looks for what he reads until
     /// the last of it is sent.
     pub(super) fn is_read(&self, own: usize) -> bool {
+        let slot = self.slot.lock();
         // The slot holds it as well.
-        self.slot.lock().file.as_ref().is_some_and(|file| Arc::strong_count(file) > 1 + own)
+        let of_open = slot.file.as_ref().map_or(0, |file| Arc::strong_count(file) - 1);
+        of_open + slot.lent.strong_count() > own
     }
 
     fn opened(&self) -> Option<Arc<SegmentFile>> {
@@ -411,13 +415,16 @@ impl Segment {
         slot.synced = slot.synced.max(writes);
     }
 
-    /// Closes the file unless it was used since the last call or has unsynced bytes. Whether it is closed now.
+    /// Closes the file unless it was used since the last call or has unsynced bytes; whoever has it in hand keeps it until
+    /// he is done. Whether it is closed now.
     pub(super) fn try_close(&self) -> bool {
         let mut slot = self.slot.lock();
         if slot.pins > 0 || slot.writes != slot.synced || std::mem::take(&mut slot.used) {
             return slot.file.is_none();
         }
-        slot.file = None;
+        if let Some(file) = slot.file.take().filter(|file| Arc::strong_count(file) > 1) {
+            slot.lent = Arc::downgrade(&file);
+        }
         true
     }
 

@@ -252,9 +252,10 @@ impl Fetch {
         let mut moved: Vec<usize> = (0..self.items.len()).filter(|&slot| self.has_moved(slot)).collect();
         self.read(&moved).await;
         while !self.is_enough(&moved, min_bytes) {
-            let Ok(ready) = tokio::time::timeout_at(deadline, registered.waiter.ready()).await else {
-                return;
-            };
+            let ready = tokio::time::timeout_at(deadline, registered.waiter.ready()).await;
+            let read = self.items.iter_mut().filter_map(|item| item.read.as_mut());
+            read.flat_map(|read| &mut read.batches.slices).for_each(Slice::has_waited);
+            let Ok(ready) = ready else { return };
             moved = ready;
             for &slot in &moved {
                 self.refuse_closed(slot);

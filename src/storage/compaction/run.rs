@@ -318,7 +318,8 @@ impl Run<'_> {
             segment.open(&self.cleaning.log.files, Wait::MayBlock).map_err(|error| fault(segment, error))?;
         let mut buffer = Vec::new();
         let span = (segment.base(), *next);
-        let is_read = || segment.is_read(1);
+        // Whoever shows the batches that do not stay has the file as well.
+        let is_read = || segment.is_read(2);
         let visit = Visit::new(file.log(), &segment.path(FileKind::Log), &is_read);
         let mut front = Batches::new(visit, position, span, &mut buffer, self.cleaning.read_bytes);
         while let Some(found) = front.next().map_err(|bad| batch_fault(segment, bad))? {

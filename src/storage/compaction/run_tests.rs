@@ -9,8 +9,10 @@ use super::testing::*;
 use super::*;
 use crate::config::topic::TopicSettings;
 use crate::record::batch::{BatchHeader, BatchView};
+use crate::storage::compaction::visit::forget;
 use crate::storage::files::FileCache;
 use crate::storage::layout::FileKind;
+use crate::storage::mmap;
 use crate::types::Clock;
 
 #[test]
@@ -452,4 +454,32 @@ fn what_finds_no_room_is_skipped_and_the_rest_makes_some() {
     // That made enough of it for the first one.
     let cleaned = log.clean().unwrap();
     assert_eq!(cleaned.records.1, 399 + 199 + 3);
+}
+
+#[test]
+fn what_is_copied_from_disk_is_not_left_in_memory() {
+    const PIECE: usize = 64 << 10;
+    const PIECES: usize = 40;
+    let left = || {
+        let mut log = Log::new(eager(64 << 20));
+        let value = "v".repeat(PIECE);
+        for key in 0..PIECES {
+            log.append(&[&format!("{key}={value}")]);
+        }
+        // The last of those goes, and all before it are copied.
+        log.append(&[&format!("{}=", PIECES - 1)]);
+        log.roll();
+        let before = fs::File::open(log.rig.path(0, FileKind::Log)).unwrap();
+        before.sync_all().unwrap();
+        forget(&before, 0, before.metadata().unwrap().len());
+        if mmap::is_resident(&before, 0, 1) {
+            // A file system that has nothing but memory, or a system that is busy with it.
+            return None;
+        }
+        assert_eq!(log.clean().unwrap().records, (PIECES as u64 + 1, PIECES as u64));
+        let is_left = |piece: &usize| mmap::is_resident(&before, (piece * PIECE) as u64, 1);
+        Some((0..PIECES - 2).filter(is_left).count())
+    };
+    let left: Vec<_> = (0..10).filter_map(|_| left()).collect();
+    assert!(left.is_empty() || left.iter().any(|pieces| *pieces <= 2), "{left:?} pieces");
 }

@@ -25,6 +25,8 @@ pub(in crate::storage) struct Visit<'a> {
     cold_from: Option<u64>,
     /// Up to here we have asked for what follows.
     asked_to: u64,
+    /// Where the part of that stretch begins that is there yet, since somebody read of the file.
+    kept_from: Option<u64>,
     /// Whether somebody else reads of it now.
     is_read: &'a dyn Fn() -> bool,
 }
@@ -45,12 +47,12 @@ impl fmt::Debug for Visit<'_> {
 impl<'a> Visit<'a> {
     /// A visit of `shared`, which is open under the name `path` if that is still its own.
     pub(in crate::storage) fn new(shared: &'a File, path: &Path, is_read: &'a dyn Fn() -> bool) -> Self {
-        Self { shared, own: reopened(shared, path), cold_from: None, asked_to: 0, is_read }
+        Self { shared, own: reopened(shared, path), cold_from: None, asked_to: 0, kept_from: None, is_read }
     }
 
     /// A visit of a file that nobody else reads through this description, by somebody who sees to the memory.
     pub(in crate::storage) fn plain(file: &'a File) -> Self {
-        Self { shared: file, own: None, cold_from: None, asked_to: 0, is_read: &|| false }
+        Self { shared: file, own: None, cold_from: None, asked_to: 0, kept_from: None, is_read: &|| false }
     }
 
     /// Reads at most `into.len()` bytes at `position`; 0 at the end of the file. Positions rise.
@@ -63,13 +65,16 @@ impl<'a> Visit<'a> {
         let bytes = read_some(file, position, into, Wait::MayBlock)?;
         let end = position + bytes as u64;
         if !is_cold {
-            self.cold_from = None;
+            (self.cold_from, self.kept_from) = (None, None);
             return Ok(Visited { bytes, is_cold });
         }
         let from = *self.cold_from.get_or_insert(position);
         // What lies only in part in the range stays: the piece in which the last one ended goes now.
-        if !(self.is_read)() {
-            forget(file, from.max(position.saturating_sub(FOLIO_BYTES)), end);
+        let gone_to = from.max(position.saturating_sub(FOLIO_BYTES));
+        if (self.is_read)() {
+            self.kept_from.get_or_insert(gone_to);
+        } else {
+            forget(file, self.kept_from.take().unwrap_or(gone_to), end);
         }
         if end >= self.asked_to && self.is_cold(file, end)? {
             // While this is worked on, the next comes.
@@ -127,9 +132,11 @@ const PAGE_BYTES_MAX: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::io::Write as _;
 
     use super::*;
+    use crate::storage::mmap;
 
     const PIECE: usize = 256 << 10;
 
@@ -144,7 +151,7 @@ mod tests {
         rustix::fs::fadvise(&file, 0, None, Advice::Random).unwrap();
         let end = (pieces * PIECE) as u64;
         forget(&file, 0, end);
-        let is_cold = is_resident(&file, end - 1).unwrap() == Some(false);
+        let is_cold = !mmap::is_resident(&file, end - 1, 1);
         forget(&file, 0, end);
         is_cold.then_some(file)
     }
@@ -214,6 +221,19 @@ mod tests {
         };
         let stayed = (0..TRIES).filter(|_| stays()).count();
         assert!(stayed > TRIES / 2, "{stayed} times of {TRIES}");
+        // And goes when he is done.
+        let goes = || {
+            let Some(file) = cold_file(dir.path(), 8) else { return true };
+            let is_read = Cell::new(true);
+            let look = || is_read.get();
+            let mut visit = Visit::new(&file, &dir.path().join("file"), &look);
+            for nth in 0..8 {
+                is_read.set(nth < 6);
+                visit.read((nth * PIECE) as u64, &mut vec![0; PIECE]).unwrap();
+            }
+            resident(&file, 0..6).is_empty()
+        };
+        assert!((0..TRIES).any(|_| goes()));
     }
 
     #[test]

@@ -107,13 +107,18 @@ impl LogSlice {
         self.is_tail
     }
 
+    /// Takes note that time went by since the slice was read: it need no longer be what was appended last.
+    pub fn has_waited(&mut self) {
+        self.is_tail = false;
+    }
+
     /// Leaves the slice without its map: it is not in memory, so it goes the way of those that are read from disk.
     pub fn leave_map(&mut self) {
         self.map = None;
     }
 
     /// Whether `bytes` bytes from byte `from` of it on are in memory: then they go to a socket without a wait for the
-    /// disk. Never waits for it itself.
+    /// disk. Asks the disk for nothing itself.
     ///
     /// # Errors
     /// What the file system says; a file that ends before these bytes do.
@@ -122,14 +127,15 @@ impl LogSlice {
         if bytes == 0 {
             return Ok(true);
         }
-        // The page in which a file ends is there as a whole, whatever the file has of it.
-        if self.try_read_resident(from + bytes - 1, &mut [0])? == 0 {
-            return Ok(false);
-        }
-        Ok(match &self.map {
+        let is_there = match &self.map {
             Some(map) => map.is_resident(position, bytes),
             None => mmap::is_resident(self.file.log(), position, bytes),
-        })
+        };
+        // The page in which a file ends is there as a whole, whatever the file has of it.
+        if is_there && self.file.log().metadata()?.len() < position + bytes as u64 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(is_there)
     }
 
     /// Copies the slice from byte `from` of it into `into`, as far as it is in memory. Never waits for the disk.
