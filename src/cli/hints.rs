@@ -59,7 +59,7 @@ fn tip(word: &str, line: &[String]) -> Option<String> {
         ("version", None) | ("-v", _) => Some("'streamd --version'".to_owned()),
         ("grow" | "add-partitions", Some("topic"))
         | ("seek" | "delete" | "lag" | "reset-offsets", Some("group"))
-        | ("health" | "doctor" | "reload" | "bench" | "user" | "acl" | "dump" | "backup" | "restore", None) => {
+        | ("health" | "doctor" | "reload" | "user" | "acl" | "backup" | "restore", None) => {
             Some(format!("this version of streamd has no '{bare}'; 'streamd --help' shows what there is"))
         }
         ("bootstrap-server" | "brokers", None) => {

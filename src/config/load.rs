@@ -144,7 +144,7 @@ fn place(origin: &Origin) -> (u8, usize, usize) {
         Origin::File { line, column, .. } => (0, *line, *column),
         Origin::Env(_) => (1, 0, 0),
         Origin::Flag(_) => (2, 0, 0),
-        Origin::Default | Origin::DevProfile => (3, 0, 0),
+        Origin::Default | Origin::DevProfile | Origin::WithFile(_) => (3, 0, 0),
     }
 }
 

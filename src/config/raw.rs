@@ -10,6 +10,8 @@ pub enum Origin {
     Default,
     /// The `dev` profile has its own default.
     DevProfile,
+    /// The default is another with a file than without.
+    WithFile(bool),
     /// A line of a file.
     File {
         /// The file's name, as given.
@@ -30,6 +32,8 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::DevProfile => f.write_str("dev profile"),
+            Self::WithFile(true) => f.write_str("default with a config file"),
+            Self::WithFile(false) => f.write_str("default without a config file"),
             Self::File { file, line, column } => write!(f, "{file}:{line}:{column}"),
             Self::Env(name) => write!(f, "env {name}"),
             Self::Flag(flag) => f.write_str(flag),
@@ -102,7 +106,7 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
-            Origin::Default | Origin::DevProfile => f.write_str(&self.text),
+            Origin::Default | Origin::DevProfile | Origin::WithFile(_) => f.write_str(&self.text),
             Origin::Env(name) => write!(f, "{name}: {}", self.text),
             origin => write!(f, "{origin}: {}", self.text),
         }

@@ -84,8 +84,12 @@ impl Settings {
             return (Some(&chosen.text), chosen.origin.clone());
         }
         let default = self.default_of(key);
-        let from_profile = default != key.default && key.name != PROFILE;
-        (default, if from_profile { Origin::DevProfile } else { Origin::Default })
+        let origin = match key.name {
+            PROFILE => Origin::WithFile(self.profile == Profile::Prod),
+            _ if default != key.default => Origin::DevProfile,
+            _ => Origin::Default,
+        };
+        (default, origin)
     }
 
     /// The settings, by name, whose values in force are not the same here and there.

@@ -199,10 +199,15 @@ impl Running {
     }
 
     /// Presses Ctrl-C and waits for the end: its exit code and the lines that were left.
-    pub(crate) fn interrupt(mut self) -> (i32, Vec<String>) {
+    pub(crate) fn interrupt(self) -> (i32, Vec<String>) {
+        self.signal("INT");
+        self.rest()
+    }
+
+    /// Waits for the end: its exit code and the lines that were left.
+    pub(crate) fn rest(mut self) -> (i32, Vec<String>) {
         // `wait` closes the standard input, which would be another way to ask for the end.
         let _open = self.child.stdin.take();
-        self.signal("INT");
         let status = self.child.wait().expect("it ends");
         (status.code().unwrap_or(-1), self.lines.iter().collect())
     }

@@ -93,9 +93,9 @@ pub(super) async fn run(args: &Args, bench: &mut Bench, target: &Target) -> anyh
         things: "fetches",
         latency: "from a fetch to its answer",
         checked: vec![
-            ("read", driven.tally.all_records),
-            ("of_partitions_read_to_the_end", read),
-            ("in_those_partitions", expected),
+            ("read", Some(driven.tally.all_records)),
+            ("of_partitions_read_to_the_end", Some(read)),
+            ("in_those_partitions", Some(expected)),
         ],
         settings: settings(args, target, there),
         driven,

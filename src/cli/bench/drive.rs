@@ -36,6 +36,8 @@ pub(super) struct Driven {
     /// What was measured: less than planned if the user has ended it.
     pub(super) window: Window,
     pub(super) interrupted: bool,
+    /// What ended it before its time.
+    pub(super) failed: Option<Error>,
     /// What the process used of the processors meanwhile.
     pub(super) cpu: Option<Duration>,
     pub(super) kept: Option<Kept>,
@@ -72,7 +74,10 @@ impl Watch {
         }
     }
 
-    /// Drives a run to its end. What is under way then is waited for.
+    /// Drives a run to its end. What is under way then is waited for, unless an error has ended it.
+    ///
+    /// # Errors
+    /// What ended it before anything was measured.
     pub(super) async fn drive(
         &mut self,
         pace: &Arc<Pace>,
@@ -104,15 +109,19 @@ impl Watch {
         pace.end();
         let window = pace.window();
         let used = used_before.flatten().zip(cpu::used());
-        if let Some(error) = failed {
-            return Err(error);
+        while failed.is_none()
+            && let Some(done) = workers.join_next().await
+        {
+            failed = failure(done);
         }
-        while let Some(done) = workers.join_next().await {
-            if let Some(error) = failure(done) {
-                return Err(error);
-            }
+        // Nobody counts from here on.
+        workers.shutdown().await;
+        let cpu = used.map(|(before, after)| after.saturating_sub(before));
+        let driven = self.driven(pace, meters, window, cpu);
+        match failed {
+            Some(error) if driven.tally.times.count() == 0 => Err(error),
+            failed => Ok(Driven { failed, ..driven }),
         }
-        Ok(self.driven(pace, meters, window, used.map(|(before, after)| after.saturating_sub(before))))
     }
 
     fn driven(&self, pace: &Pace, meters: &[Meter], window: Window, cpu: Option<Duration>) -> Driven {
@@ -122,7 +131,7 @@ impl Watch {
         if let Some(kept) = &kept {
             tally.times.merge(&kept.unsent);
         }
-        Driven { tally, window, interrupted: self.was_interrupted(), cpu, kept }
+        Driven { tally, window, interrupted: self.was_interrupted(), failed: None, cpu, kept }
     }
 }
 

@@ -93,18 +93,22 @@ pub(super) async fn run(args: &Args, bench: &mut Bench, target: &Target) -> anyh
     let driven = bench.watch.drive(&pace, &meters, workers).await.map_err(failed)?;
 
     let acknowledged = flow.acknowledged.load(Ordering::Relaxed);
-    let grown = target.grown(&before, acknowledged).await.map_err(failed)?;
-    let fault = compare("records", acknowledged, grown, target.own)
-        .or_else(|| flow.fault())
-        .filter(|_| acks != Acks::None);
+    // Where an error has ended the run nobody looks at the log.
+    let (grown, fault) = if driven.failed.is_none() {
+        let grown = target.grown(&before, acknowledged).await.map_err(failed)?;
+        let wrong = compare("records", acknowledged, grown, target.own).or_else(|| flow.fault());
+        (Some(grown), wrong.filter(|_| acks != Acks::None))
+    } else {
+        (None, None)
+    };
     Ok(Outcome {
         mode: "e2e",
         things: "deliveries",
         latency: "from when a record was due to be sent to when a consumer has it",
         checked: vec![
-            (args.sending.counted(), acknowledged),
+            (args.sending.counted(), Some(acknowledged)),
             ("in_the_log", grown),
-            ("received", flow.received.load(Ordering::Relaxed)),
+            ("received", Some(flow.received.load(Ordering::Relaxed))),
         ],
         settings: settings(args, target, &payload),
         driven,

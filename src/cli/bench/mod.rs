@@ -70,7 +70,8 @@ struct Outcome {
     mode: &'static str,
     things: &'static str,
     latency: &'static str,
-    checked: Vec<(&'static str, u64)>,
+    /// What was compared with what the broker has; `None` where an error came before that.
+    checked: Vec<(&'static str, Option<u64>)>,
     settings: Vec<(&'static str, Value)>,
     driven: Driven,
     /// What is wrong with the records.
@@ -91,27 +92,26 @@ async fn bench(args: &Args, clock: &Clock) -> anyhow::Result<()> {
     let mut bench = Bench { clock: clock.clone(), watch: Watch::new(interrupt, lines) };
     let facts = load::facts(&client).await.map_err(ended)?;
     let target = Target::open(client, common).await?;
-    let done = match &args.mode {
+    let mut done = match &args.mode {
         Mode::Produce(args) => Box::pin(produce::run(args, &mut bench, &target)).await,
         Mode::Consume(args) => Box::pin(consume::run(args, &mut bench, &target)).await,
         Mode::E2e(args) => Box::pin(e2e::run(args, &mut bench, &target)).await,
         Mode::Txn(args) => Box::pin(txn::run(args, &mut bench, &target)).await,
     };
-    let name = target.topic.name.clone();
-    let own = target.own;
-    let closing = target.close();
-    let (outcome, closed) = match done {
-        Ok(outcome) => (outcome, closing.await),
+    let failed = done.as_mut().ok().and_then(|outcome| outcome.driven.failed.take());
+    let failed = failed.map(|error| target.ended(error));
+    let (name, own) = (target.topic.name.clone(), target.own);
+    let closed = if done.is_ok() && failed.is_none() {
+        target.close().await
+    } else {
         // A broker that is gone deletes nothing: what ended the run is told before long.
-        Err(error) => {
-            let _topic_is_left_over = timeout(GOODBYE, closing).await;
-            return Err(error);
-        }
+        let _topic_is_left_over = timeout(GOODBYE, target.close()).await;
+        Ok(())
     };
-    let Outcome { mode, things, latency, checked, mut settings, driven, fault } = outcome;
+    let Outcome { mode, things, latency, checked, mut settings, driven, fault } = done?;
     settings.push(("topic", Value::from(name)));
     settings.push(("topic_made_for_this", Value::from(own)));
-    let report = Report { mode, things, latency, driven, facts, settings, checked };
+    let report = Report { mode, things, latency, driven, failed, facts, settings, checked };
     let nothing = report.nothing();
     match common.output {
         Output::Json => print(&report.json()?)?,
@@ -119,7 +119,8 @@ async fn bench(args: &Args, clock: &Clock) -> anyhow::Result<()> {
         Output::Text => {}
     }
     closed?;
-    fault.or(nothing).map_or(Ok(()), |fault| Err(Ended::Refused(fault).into()))
+    let ended = fault.or(nothing).map(Ended::Refused).or(report.failed);
+    ended.map_or(Ok(()), |ended| Err(ended.into()))
 }
 
 impl Mode {

@@ -80,7 +80,7 @@ pub(super) async fn run(args: &Args, bench: &mut Bench, target: &Target) -> anyh
         mode: "produce",
         things: "requests",
         latency: latency(args.rate.is_some(), acks),
-        checked: vec![(args.sending.counted(), driven.tally.all_records), ("in_the_log", grown)],
+        checked: vec![(args.sending.counted(), Some(driven.tally.all_records)), ("in_the_log", grown)],
         settings,
         driven,
         fault,
@@ -101,17 +101,20 @@ fn latency(scheduled: bool, acks: Acks) -> &'static str {
     }
 }
 
-/// By how much the log has grown, and what is wrong with that.
+/// By how much the log has grown, and what is wrong with that; nobody looks where an error has ended the run.
 async fn check(
     target: &Target,
     before: &Offsets,
     driven: &Driven,
     acks: Acks,
-) -> anyhow::Result<(u64, Option<String>)> {
+) -> anyhow::Result<(Option<u64>, Option<String>)> {
+    if driven.failed.is_some() {
+        return Ok((None, None));
+    }
     let grown = target.grown(before, driven.tally.all_records).await.map_err(|error| target.ended(error))?;
     let wrong = compare("records", driven.tally.all_records, grown, target.own);
     // Nobody has promised those that nobody has acknowledged.
-    Ok((grown, wrong.filter(|_| acks != Acks::None)))
+    Ok((Some(grown), wrong.filter(|_| acks != Acks::None)))
 }
 
 /// One request under way after the other.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::super::exit::Ended;
 use super::super::table;
 use super::drive::Driven;
 use super::text;
@@ -23,10 +24,12 @@ pub(super) struct Report {
     /// From when to when it is measured.
     pub(super) latency: &'static str,
     pub(super) driven: Driven,
+    /// What ended it before its time.
+    pub(super) failed: Option<Ended>,
     pub(super) facts: Facts,
     pub(super) settings: Vec<(&'static str, Value)>,
-    /// What was compared with what the broker has.
-    pub(super) checked: Vec<(&'static str, u64)>,
+    /// What was compared with what the broker has; `None` where an error came before that.
+    pub(super) checked: Vec<(&'static str, Option<u64>)>,
 }
 
 impl Report {
@@ -66,7 +69,11 @@ impl Report {
             text::count(per_second(tally.records, seconds)),
             text::count(per_second(tally.requests, seconds)),
             self.things,
-            if *interrupted { ", then interrupted" } else { "" },
+            match &self.failed {
+                Some(_) => ", then ended by an error",
+                None if *interrupted => ", then interrupted",
+                None => "",
+            },
         );
         let _ = writeln!(text, "latency   {}", self.latency);
         let quantiles = QUANTILES.iter().map(|(of, name, _)| (*name, tally.times.quantile(*of)));
@@ -104,10 +111,12 @@ impl Report {
         let checked = self
             .checked
             .iter()
-            .map(|(name, number)| format!("{} {}", text::count(*number), name.replace('_', " ")));
+            .filter_map(|(name, number)| Some((name.replace('_', " "), text::count((*number)?))))
+            .map(|(name, number)| format!("{number} {name}"));
+        let unchecked = if self.failed.is_some() { ", not compared with the log" } else { "" };
         let _ = writeln!(
             text,
-            "records   {} measured; {}",
+            "records   {} measured; {}{unchecked}",
             text::count(tally.records),
             checked.collect::<Vec<_>>().join(", ")
         );
@@ -162,6 +171,7 @@ impl Report {
         table::json(&json!({
             "mode": self.mode,
             "interrupted": interrupted,
+            "failed": self.failed.as_ref().map(ToString::to_string),
             "seconds": seconds,
             "records": tally.records,
             "bytes": tally.bytes,

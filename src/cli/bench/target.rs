@@ -100,7 +100,20 @@ impl Target {
 
     /// What an error on it means.
     pub(super) fn ended(&self, error: Error) -> Ended {
-        ended_on_topic(&self.topic.name, error)
+        let name = &self.topic.name;
+        let set_by = if self.own {
+            "a new topic has the broker's message.max.bytes, --topic takes another".to_owned()
+        } else {
+            format!("streamd topic describe {name} -o wide")
+        };
+        let is_large = error.code() == Some(ErrorCode::MessageTooLarge);
+        match ended_on_topic(name, error) {
+            Ended::Refused(text) if is_large => Ended::Refused(format!(
+                "{text} The topic takes batches of at most max.message.bytes ({set_by}): take smaller ones with \
+                 --batch-bytes."
+            )),
+            other => other,
+        }
     }
 
     /// Deletes it, if it was made for this run.

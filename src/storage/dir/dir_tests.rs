@@ -186,19 +186,27 @@ fn a_file_in_the_way_is_refused() {
 
 #[test]
 fn one_that_cannot_be_written_is_refused_with_owner_mode_and_uid() {
-    let refusal = |container| {
+    let refusal = |owner: &str, ours, volume| {
         let path = PathBuf::from("/var/lib/streamd");
-        DirError::NotWritable { path, owner: "root".into(), mode: 0o755, uid: 10_001, container }.to_string()
+        let owner = owner.to_owned();
+        DirError::NotWritable { path, owner, mode: 0o555, uid: 10_001, ours, volume }.to_string()
     };
-    let head = "data_dir /var/lib/streamd is owned by root (0755) and I run as uid 10001. Run: chown 10001";
-    assert_eq!(refusal(false), format!("{head} /var/lib/streamd"));
-    assert_eq!(refusal(true), format!("{head} on the host's path of /var/lib/streamd, or add user: \"0\"."));
+    let head = "data_dir /var/lib/streamd is owned by root (0555) and I run as uid 10001. Run: chown 10001";
+    assert_eq!(refusal("root", false, false), format!("{head} /var/lib/streamd"));
+    assert_eq!(
+        refusal("root", false, true),
+        format!("{head} on the host's path of /var/lib/streamd, or add user: \"0\".")
+    );
+    let mine = refusal("streamd", true, false);
+    assert!(mine.contains("owned by streamd (0555)") && mine.ends_with("Run: chmod u+rwx /var/lib/streamd"));
 
     let (_temp, path) = temp();
     fs::create_dir_all(&path).unwrap();
     let fault = refused(&path.join("a/b"), "make", io::ErrorKind::PermissionDenied.into());
-    let DirError::NotWritable { path: told, uid, .. } = fault else { panic!("{fault}") };
+    let DirError::NotWritable { path: told, uid, ours, .. } = fault else { panic!("{fault}") };
     assert_eq!(told, path, "the directory that exists is the one that refuses");
+    assert!(ours);
+    assert!(!is_mounted(&fs::metadata("/").unwrap()) && is_mounted(&fs::metadata("/proc").unwrap()));
     assert_eq!(uid, rustix::process::geteuid().as_raw());
     assert_eq!(owner_name(0), "root");
     assert_eq!(owner_name(4_000_000_000), "uid 4000000000");

@@ -1,7 +1,7 @@
 //! Why a data directory cannot be used, in the words that people are shown.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The start ends here. Each text says what, where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -9,7 +9,7 @@ pub enum DirError {
     /// The system does not let us write.
     #[error(
         "data_dir {} is owned by {owner} ({mode:04o}) and I run as uid {uid}. {}",
-        path.display(), chown_advice(*uid, path, *container)
+        path.display(), advice(path, *uid, *ours, *volume)
     )]
     NotWritable {
         /// The directory, or the one above it in which it cannot be made.
@@ -20,8 +20,10 @@ pub enum DirError {
         mode: u32,
         /// Ours.
         uid: u32,
-        /// Whether we seem to run in a container.
-        container: bool,
+        /// Whether we are the owner.
+        ours: bool,
+        /// Whether it seems to be mounted into a container that we run in.
+        volume: bool,
     },
     /// The file system is mounted read-only.
     #[error("data_dir {} is on a read-only file system. Mount it read-write, or choose another data_dir.", path.display())]
@@ -131,13 +133,13 @@ pub enum DirError {
     },
 }
 
-fn chown_advice(uid: u32, path: &std::path::Path, container: bool) -> String {
+fn advice(path: &Path, uid: u32, ours: bool, volume: bool) -> String {
     let path = path.display();
-    if container {
-        // Inside, the path is a mount; the owner is changed on the host.
-        format!("Run: chown {uid} on the host's path of {path}, or add user: \"0\".")
-    } else {
-        format!("Run: chown {uid} {path}")
+    match (ours, volume) {
+        (true, _) => format!("Run: chmod u+rwx {path}"),
+        // The owner is changed on the host.
+        (false, true) => format!("Run: chown {uid} on the host's path of {path}, or add user: \"0\"."),
+        (false, false) => format!("Run: chown {uid} {path}"),
     }
 }
 

@@ -176,7 +176,8 @@ fn not_writable(path: &Path, action: &'static str, error: io::Error) -> DirError
                 owner,
                 mode,
                 uid,
-                container: in_container(),
+                ours: found.uid() == uid,
+                volume: in_container() && is_mounted(&found),
             };
         }
     }
@@ -191,6 +192,11 @@ fn owner_name(uid: u32) -> String {
         (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
     });
     name.unwrap_or_else(|| format!("uid {uid}"))
+}
+
+/// Whether it lies on another file system than the root.
+fn is_mounted(found: &fs::Metadata) -> bool {
+    fs::metadata("/").is_ok_and(|root| root.dev() != found.dev())
 }
 
 fn in_container() -> bool {
